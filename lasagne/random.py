@@ -1,0 +1,34 @@
+"""The random number generator that the whole package draws from.
+
+Initializers draw their values from it and stochastic layers their seeds, so that one call to
+:func:`set_rng` makes a network reproducible.
+"""
+
+from typing import Any
+
+import numpy as np
+
+_rng: Any = np.random
+
+
+def get_rng() -> Any:
+    """Return the generator that initializers and stochastic layers draw from.
+
+    Returns
+    -------
+    numpy.random module or :class:`numpy.random.RandomState`
+        The module-level generator of NumPy, unless :func:`set_rng` gave another.
+    """
+    return _rng
+
+
+def set_rng(new_rng: Any) -> None:
+    """Set the generator that initializers and stochastic layers draw from.
+
+    Parameters
+    ----------
+    new_rng : numpy.random module or :class:`numpy.random.RandomState`
+        An object with the methods of a ``RandomState`` (``normal``, ``uniform``, ``randint``, ...).
+    """
+    global _rng
+    _rng = new_rng

@@ -1,0 +1,387 @@
+"""Helpers that the whole package shares: conversions, parameters, unrolled loops."""
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+
+
+def floatX(arr: Any) -> np.ndarray:
+    """Convert to a NumPy array of dtype ``pytensor.config.floatX``.
+
+    Parameters
+    ----------
+    arr : array_like
+        The data.
+
+    Returns
+    -------
+    numpy array
+        `arr` itself if it has that dtype already, otherwise a copy in floatX.
+    """
+    return np.asarray(arr, dtype=pytensor.config.floatX)
+
+
+def shared_empty(dim: int = 2, dtype: str | None = None) -> SharedVariable:
+    """Create a shared variable whose value is yet to be set.
+
+    Parameters
+    ----------
+    dim : int
+        Number of dimensions.
+    dtype : str, optional
+        Data type, floatX if omitted.
+
+    Returns
+    -------
+    PyTensor shared variable
+        It holds one zero; ``set_value`` accepts any array of `dim` dimensions.
+    """
+    return pytensor.shared(np.zeros((1,) * dim, dtype=dtype or pytensor.config.floatX))
+
+
+def as_theano_expression(input: Any) -> Variable:
+    """Wrap a number or an array as a PyTensor constant; pass a PyTensor expression through.
+
+    The name is Lasagne's, from when PyTensor was called Theano.
+
+    Parameters
+    ----------
+    input : PyTensor expression, number, array_like
+        What is to be used in an expression.
+
+    Returns
+    -------
+    PyTensor expression
+        `input` itself, or a constant of its value.
+
+    Raises
+    ------
+    TypeError
+        If `input` cannot be converted.
+    """
+    if isinstance(input, Variable):
+        return input
+    try:
+        return pt.constant(input)
+    except Exception as error:
+        raise TypeError(
+            f"Input of type {type(input)} is not a PyTensor expression and cannot be wrapped as a "
+            f"PyTensor constant: {error}"
+        ) from error
+
+
+def collect_shared_vars(expressions: Variable | Iterable[Variable]) -> list[SharedVariable]:
+    """Return the shared variables that expressions depend on.
+
+    Parameters
+    ----------
+    expressions : PyTensor expression or iterable of these
+        The expressions to search.
+
+    Returns
+    -------
+    list of PyTensor shared variables
+        Each variable once, in the order of a depth-first search from left to right.
+    """
+    pending = [expressions] if isinstance(expressions, Variable) else list(expressions)
+    pending.reverse()
+    found, visited = [], set()
+    while pending:
+        variable = pending.pop()
+        if variable in visited:
+            continue
+        visited.add(variable)
+        if isinstance(variable, SharedVariable):
+            found.append(variable)
+        elif variable.owner is not None:
+            pending.extend(reversed(variable.owner.inputs))
+    return found
+
+
+def one_hot(x: Any, m: int | None = None) -> Variable:
+    """Return the one-hot rows for a vector of class indices.
+
+    Parameters
+    ----------
+    x : vector of int, PyTensor expression or array_like
+        The class indices, of shape ``(n,)``.
+    m : int, optional
+        Number of classes; if omitted, the largest index plus one.
+
+    Returns
+    -------
+    PyTensor matrix
+        Shape ``(n, m)`` in floatX, with a one in column ``x[i]`` of row `i` and zeros elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If `x` is not a vector.
+    """
+    x = as_theano_expression(x)
+    if x.type.ndim != 1:
+        raise ValueError(f"one_hot needs a vector of class indices, got {x.type.ndim} dimensions")
+    if m is None:
+        m = pt.cast(pt.max(x) + 1, "int64")
+    return pt.cast(pt.eq(x[:, None], pt.arange(m)), pytensor.config.floatX)
+
+
+def unique(l: Iterable) -> list:  # noqa: E741
+    """Remove the duplicates from an iterable, keeping the order of first occurrences.
+
+    Parameters
+    ----------
+    l : iterable of hashable
+        The items.
+
+    Returns
+    -------
+    list
+        Each item once.
+    """
+    return list(dict.fromkeys(l))
+
+
+def as_tuple(x: Any, N: int, t: type | tuple[type, ...] | None = None) -> tuple:
+    """Coerce a value to a tuple of given length, and check the types of its items.
+
+    Parameters
+    ----------
+    x : value or iterable
+        A single value stands for `N` times that value.
+    N : int
+        Length of the tuple.
+    t : type or tuple of types, optional
+        Type that every item must have.
+
+    Returns
+    -------
+    tuple
+        ``tuple(x)`` if `x` is iterable, otherwise ``(x,) * N``.
+
+    Raises
+    ------
+    TypeError
+        If an item is not of type `t`.
+    ValueError
+        If the iterable does not have `N` items.
+    """
+    try:
+        result = tuple(x)
+    except TypeError:
+        result = (x,) * N
+    if t is not None and not all(isinstance(value, t) for value in result):
+        expected = " or ".join(each.__name__ for each in (t if isinstance(t, tuple) else (t,)))
+        raise TypeError(f"expected a single value or an iterable of {expected}, got {x!r} instead")
+    if len(result) != N:
+        raise ValueError(
+            f"expected a single value or an iterable with length {N}, got {x!r} instead"
+        )
+    return result
+
+
+def inspect_kwargs(func: Callable) -> list[str]:
+    """Return the names of the arguments of a function that have a default value.
+
+    Parameters
+    ----------
+    func : callable
+        The function.
+
+    Returns
+    -------
+    list of str
+        The names, in the order of the signature.
+    """
+    parameters = inspect.signature(func).parameters.values()
+    return [each.name for each in parameters if each.default is not inspect.Parameter.empty]
+
+
+def compute_norms(array: Any, norm_axes: Sequence[int] | None = None) -> Any:
+    """Compute the norms of the incoming weight vectors of each unit.
+
+    Parameters
+    ----------
+    array : numpy array or PyTensor expression
+        The weights.
+    norm_axes : sequence of int, optional
+        The axes to sum over. If omitted: none for a vector (biases), the first for a matrix (as of
+        a :class:`DenseLayer`), all but the first for three to five dimensions (filter banks).
+
+    Returns
+    -------
+    numpy array or PyTensor expression
+        The Euclidean norms over `norm_axes`; their shape is that of the remaining axes.
+
+    Raises
+    ------
+    RuntimeError
+        If `array` is neither a NumPy array nor a PyTensor expression.
+    ValueError
+        If `norm_axes` is omitted and `array` has no dimensions or more than five.
+    """
+    if not isinstance(array, np.ndarray | Variable):
+        raise RuntimeError(
+            f"Unsupported type {type(array)}. "
+            "Only PyTensor expressions and numpy arrays are supported"
+        )
+    axes = default_norm_axes(array.ndim) if norm_axes is None else tuple(norm_axes)
+    if not axes:
+        return abs(array)
+    xp = np if isinstance(array, np.ndarray) else pt
+    return xp.sqrt(xp.sum(array**2, axis=axes))
+
+
+def default_norm_axes(ndim: int) -> tuple[int, ...]:
+    """Return the axes that the incoming weights of a unit extend over.
+
+    Parameters
+    ----------
+    ndim : int
+        Number of dimensions of the weights.
+
+    Returns
+    -------
+    tuple of int
+        None for a vector, the first for a matrix, all but the first for three to five dimensions.
+
+    Raises
+    ------
+    ValueError
+        For any other number of dimensions.
+    """
+    if ndim == 1:
+        return ()
+    if ndim == 2:
+        return (0,)
+    if 3 <= ndim <= 5:
+        return tuple(range(1, ndim))
+    raise ValueError(f"Unsupported tensor dimensionality {ndim}. Must specify `norm_axes`")
+
+
+def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Variable:
+    """Create the variable of a layer parameter.
+
+    Parameters
+    ----------
+    spec : PyTensor expression, numpy array, number or callable
+        * a shared variable or an expression is used as it is;
+        * an array, or a number for a scalar parameter, gives the initial value of a new shared
+          variable;
+        * a callable (such as an :class:`lasagne.init.Initializer`) is called with the shape and
+          returns one of these.
+    shape : iterable of int
+        The shape of the parameter.
+    name : str, optional
+        The name of the variable, given unless it has one.
+
+    Returns
+    -------
+    PyTensor shared variable or expression
+        Of ``len(shape)`` dimensions. A new shared variable has `shape` as its static shape.
+
+    Raises
+    ------
+    ValueError
+        If a dimension of `shape` is not positive, or if the shape of the array, the number of
+        dimensions of the expression, or a known dimension of it is different.
+    TypeError
+        If `spec`, or what the callable returned, is nothing of the above.
+    """
+    shape = tuple(shape)
+    if any(dim <= 0 for dim in shape):
+        raise ValueError(
+            "cannot create a parameter with a non-positive dimension: "
+            f"tried to create {name!r} with shape {shape}"
+        )
+    given = "the provided {}"
+    if not isinstance(spec, Variable) and callable(spec):
+        spec, given = spec(shape), "the {} returned by the provided callable"
+
+    if isinstance(spec, Number | np.generic):
+        spec = np.asarray(spec)
+    if isinstance(spec, np.ndarray) and spec.dtype.kind in "biufc":
+        if spec.shape != shape:
+            raise ValueError(
+                f"cannot initialize parameter {name}: {given.format('numpy array')} has shape "
+                f"{spec.shape}, should be {shape}"
+            )
+        return pytensor.shared(spec, name=name, shape=shape)
+
+    if not (isinstance(spec, Variable) and isinstance(spec.type, pt.TensorType)):
+        raise TypeError(
+            f"cannot initialize parameter {name}: {given.format('value')} is not a numpy array, "
+            f"a number or a PyTensor expression, but {spec!r}"
+        )
+    if spec.type.ndim != len(shape):
+        raise ValueError(
+            f"cannot initialize parameter {name}: {given.format('PyTensor variable')} has "
+            f"{spec.type.ndim} dimensions, should be {len(shape)}"
+        )
+    known_dims = zip(spec.type.shape, shape, strict=True)
+    if any(known not in (None, dim) for known, dim in known_dims):
+        raise ValueError(
+            f"cannot initialize parameter {name}: {given.format('PyTensor variable')} has shape "
+            f"{spec.type.shape}, should be {shape}"
+        )
+    if not spec.name:
+        spec.name = name
+    return spec
+
+
+def unroll_scan(
+    fn: Callable,
+    sequences: Any,
+    outputs_info: Any,
+    non_sequences: Any,
+    n_steps: int,
+    go_backwards: bool = False,
+) -> list[Variable]:
+    """Apply a step function repeatedly, as :func:`pytensor.scan` does, without a loop in the graph.
+
+    Parameters
+    ----------
+    fn : callable
+        The step: takes an item of each sequence, the previous outputs and the non-sequences;
+        returns the outputs of the step, a tensor or a list of tensors.
+    sequences : tensor or list of tensors
+        Iterated over in their first dimension.
+    outputs_info : list of tensors
+        The outputs before the first step.
+    non_sequences : tensor or list of tensors
+        Passed to every step.
+    n_steps : int
+        Number of steps.
+    go_backwards : bool
+        Whether to iterate from item ``n_steps - 1`` of the sequences down to item 0.
+
+    Returns
+    -------
+    list of tensors
+        For each output its values at all steps, in the order computed, stacked in a new first
+        dimension.
+
+    Raises
+    ------
+    ValueError
+        If `n_steps` is not positive.
+    """
+    if n_steps < 1:
+        raise ValueError(f"unroll_scan needs at least one step, got n_steps={n_steps}")
+    sequences, outputs, non_sequences = map(_as_list, (sequences, outputs_info, non_sequences))
+    history = []
+    for step in reversed(range(n_steps)) if go_backwards else range(n_steps):
+        outputs = _as_list(fn(*[each[step] for each in sequences], *outputs, *non_sequences))
+        history.append(outputs)
+    return [pt.stack(values, axis=0) for values in zip(*history, strict=True)]
+
+
+def _as_list(value: Any) -> list:
+    return list(value) if isinstance(value, list | tuple) else [value]
