@@ -1,0 +1,7 @@
+"""The Lasagne layer API on PyTensor: layers, initializers, objectives, updates, regularization."""
+
+from . import init, layers, nonlinearities, random, utils
+
+__version__ = "0.2.dev1"
+
+__all__ = ["init", "layers", "nonlinearities", "random", "utils"]

@@ -1,0 +1,285 @@
+"""The base classes of all layers: one input (:class:`Layer`) or several (:class:`MergeLayer`)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from pytensor.graph.basic import Variable
+
+from .. import utils
+
+__all__ = ["Layer", "MergeLayer"]
+
+Shape = tuple[int | None, ...]
+
+
+class MissingOutputShapeError(NotImplementedError, AttributeError):
+    """A layer of several inputs does not say what shape its output has.
+
+    It is an `AttributeError` as well, because ``layer.output_shape`` does not exist then.
+    """
+
+
+class Layer:
+    """Base class of a layer with a single input.
+
+    A subclass overrides :meth:`get_output_for` and, where the shape changes,
+    :meth:`get_output_shape_for`; it registers its parameters with :meth:`add_param`.
+
+    Parameters
+    ----------
+    incoming : Layer or tuple
+        The layer feeding into this one, or the shape of the input. In a shape, a dimension is a
+        positive integer, or ``None`` where it is not known beforehand.
+    name : str, optional
+        A name, which becomes a prefix of the names of the parameters.
+
+    Attributes
+    ----------
+    input_shape : tuple
+        Shape of the input.
+    input_layer : Layer or None
+        The incoming layer, ``None`` if a shape was given.
+    params : dict
+        The set of tags of each parameter.
+    get_output_kwargs : list of str
+        Keyword arguments that :meth:`get_output_for` takes but does not have in its signature.
+
+    Raises
+    ------
+    TypeError
+        If `incoming` is neither a layer nor a tuple.
+    ValueError
+        If a dimension of the input shape is neither ``None`` nor a positive integer.
+    """
+
+    def __init__(self, incoming: Any, name: str | None = None):
+        self.name = name
+        self.params: dict[Variable, set[str]] = {}
+        self.get_output_kwargs: list[str] = []
+        self.input_shape = incoming_shape(self, incoming)
+        self.input_layer = None if isinstance(incoming, tuple) else incoming
+        check_dimensions(self, self.input_shape)
+
+    def __repr__(self) -> str:
+        name = getattr(self, "name", None)
+        return f"<{type(self).__name__}{'' if name is None else f' {name!r}'}>"
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the output, by :meth:`get_output_shape_for`; ``None`` where not known."""
+        return without_symbols(self, self.get_output_shape_for(self.input_shape))
+
+    def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list:
+        """Return the parameters of this layer.
+
+        Parameters
+        ----------
+        unwrap_shared : bool
+            Whether a parameter that is an expression is replaced by the shared variables in it.
+        **tags : bool
+            Only parameters that have all of the tags given as ``True`` and none of those given as
+            ``False`` are returned.
+
+        Returns
+        -------
+        list of PyTensor shared variables or expressions
+            In the order in which they were added.
+        """
+        wanted = {tag for tag, value in tags.items() if value}
+        unwanted = tags.keys() - wanted
+        params = [
+            param
+            for param, own_tags in self.params.items()
+            if wanted <= own_tags and not unwanted & own_tags
+        ]
+        return utils.collect_shared_vars(params) if unwrap_shared else params
+
+    def get_output_shape_for(self, input_shape: Any) -> Any:
+        """Compute the shape of the output from the shape of the input.
+
+        Parameters
+        ----------
+        input_shape : tuple
+            Shape of the input: a tuple of int, and ``None`` for dimensions that are not known.
+
+        Returns
+        -------
+        tuple
+            Shape of the output; `input_shape` unless a subclass overrides this method.
+        """
+        return input_shape
+
+    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+        """Build the expression of the output from the expression of the input.
+
+        Parameters
+        ----------
+        input : PyTensor expression
+            The input.
+        **kwargs
+            Whatever :func:`get_output` was called with, such as ``deterministic``.
+
+        Returns
+        -------
+        PyTensor expression
+            The output.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless a subclass overrides this method.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement get_output_for()")
+
+    def add_param(
+        self, spec: Any, shape: Iterable[int], name: str | None = None, **tags: bool
+    ) -> Variable:
+        """Register a parameter of this layer.
+
+        Parameters
+        ----------
+        spec : PyTensor shared variable or expression, numpy array, number or callable
+            The parameter or its initial value; see :func:`lasagne.utils.create_param`.
+        shape : tuple of int
+            The shape of the parameter.
+        name : str, optional
+            Its name, which gets the name of the layer as a prefix: ``"layer.W"``.
+        **tags : bool
+            Tags for :meth:`get_params`. ``trainable`` and ``regularizable`` are ``True`` unless
+            given as ``False``.
+
+        Returns
+        -------
+        PyTensor shared variable or expression
+            The parameter.
+        """
+        if name is not None and self.name is not None:
+            name = f"{self.name}.{name}"
+        param = utils.create_param(spec, shape, name)
+        tags = {"trainable": True, "regularizable": True, **tags}
+        self.params[param] = {tag for tag, value in tags.items() if value}
+        return param
+
+
+class MergeLayer(Layer):
+    """Base class of a layer with several inputs.
+
+    A subclass overrides :meth:`get_output_for` and :meth:`get_output_shape_for`.
+
+    Parameters
+    ----------
+    incomings : list of Layer and tuple
+        The layers feeding into this one, or the shapes of the inputs.
+    name : str, optional
+        A name, which becomes a prefix of the names of the parameters.
+
+    Attributes
+    ----------
+    input_shapes : list of tuple
+        Shapes of the inputs.
+    input_layers : list of Layer or None
+        The incoming layers, ``None`` where a shape was given.
+
+    Raises
+    ------
+    TypeError
+        If an item of `incomings` is neither a layer nor a tuple.
+    ValueError
+        If a dimension of an input shape is neither ``None`` nor a positive integer.
+    """
+
+    def __init__(self, incomings: Iterable[Any], name: str | None = None):
+        self.name = name
+        self.params = {}
+        self.get_output_kwargs = []
+        incomings = list(incomings)
+        self.input_shapes = [incoming_shape(self, incoming) for incoming in incomings]
+        self.input_layers = [None if isinstance(each, tuple) else each for each in incomings]
+        for shape in self.input_shapes:
+            check_dimensions(self, shape)
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the output, by :meth:`get_output_shape_for`; ``None`` where not known."""
+        return without_symbols(self, self.get_output_shape_for(self.input_shapes))
+
+    def get_output_shape_for(self, input_shapes: Sequence[Any]) -> Any:
+        """Compute the shape of the output from the shapes of the inputs.
+
+        Parameters
+        ----------
+        input_shapes : list of tuple
+            Shapes of the inputs, in the order of `incomings`.
+
+        Returns
+        -------
+        tuple
+            Shape of the output.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless a subclass overrides this method.
+        """
+        raise MissingOutputShapeError(
+            f"{type(self).__name__} does not implement get_output_shape_for()"
+        )
+
+    def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
+        """Build the expression of the output from the expressions of the inputs.
+
+        Parameters
+        ----------
+        inputs : list of PyTensor expressions
+            The inputs, in the order of `incomings`.
+        **kwargs
+            Whatever :func:`get_output` was called with, such as ``deterministic``.
+
+        Returns
+        -------
+        PyTensor expression
+            The output.
+
+        Raises
+        ------
+        NotImplementedError
+            Unless a subclass overrides this method.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement get_output_for()")
+
+
+def incoming_shape(layer: Layer, incoming: Any) -> Any:
+    """Return the shape that `incoming`, a shape or a layer, feeds into `layer`."""
+    if isinstance(incoming, tuple):
+        return incoming
+    if isinstance(incoming, Layer) or hasattr(incoming, "output_shape"):
+        return incoming.output_shape
+    raise TypeError(f"{layer!r} needs a Layer or a shape tuple to feed into it, got {incoming!r}")
+
+
+def check_dimensions(layer: Layer, shape: Any) -> None:
+    """Raise a `ValueError` unless the dimensions are positive integers or ``None``."""
+    if not isinstance(shape, tuple | list):
+        return  # a stand-in for a layer need not know its shape
+    where = f"input_shape={shape!r}, name={layer.name!r}"
+    if not all(dim is None or isinstance(dim, int | np.integer) for dim in shape):
+        raise ValueError(
+            f"Cannot create {type(layer).__name__} with an input_shape dimension that is neither "
+            f"an integer nor None. {where}"
+        )
+    if any(dim is not None and dim <= 0 for dim in shape):
+        raise ValueError(
+            f"Cannot create {type(layer).__name__} with a non-positive input_shape dimension. "
+            f"{where}"
+        )
+
+
+def without_symbols(layer: Layer, shape: Any) -> Any:
+    """Return the shape, or raise a `ValueError` if there is anything symbolic in it."""
+    if isinstance(shape, Variable) or any(isinstance(dim, Variable) for dim in shape):
+        raise ValueError(
+            f"{layer!r} returned a symbolic output shape from its get_output_shape_for() method: "
+            f"{shape!r}. Shapes must be tuples of integers, and None for variable dimensions."
+        )
+    return shape

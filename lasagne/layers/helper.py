@@ -1,0 +1,319 @@
+"""Functions of whole networks: their layers, outputs, output shapes and parameters."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from .. import utils
+from .base import MergeLayer
+from .input import InputLayer
+
+__all__ = [
+    "count_params",
+    "get_all_layers",
+    "get_all_param_values",
+    "get_all_params",
+    "get_output",
+    "get_output_shape",
+    "set_all_param_values",
+]
+
+
+def get_all_layers(layer: Any, treat_as_input: Iterable[Any] | None = None) -> list:
+    """Collect the layers below (and including) one or several layers of a network.
+
+    Parameters
+    ----------
+    layer : Layer or list of Layer
+        The layer or layers to start from.
+    treat_as_input : iterable of Layer, optional
+        Layers at which to stop: they are returned, but the layers below them are not, unless there
+        is another way to them.
+
+    Returns
+    -------
+    list of Layer
+        Each layer once, in topological order: a layer comes after all layers that feed into it,
+        and these in the order of its ``input_layers``.
+
+    Examples
+    --------
+    >>> from lasagne.layers import DenseLayer, InputLayer, get_all_layers
+    >>> l_in = InputLayer((100, 20))
+    >>> l1 = DenseLayer(l_in, num_units=50)
+    >>> get_all_layers(l1) == [l_in, l1]
+    True
+    """
+    stop = set(treat_as_input or ())
+    found: dict[Any, None] = {}  # used as an ordered set
+    pending = [(each, False) for each in reversed(_as_list(layer))]
+    while pending:
+        current, expanded = pending.pop()
+        if expanded:
+            found[current] = None
+        elif current is not None and current not in found:
+            pending.append((current, True))
+            if current not in stop:
+                pending.extend((each, False) for each in reversed(_input_layers(current)))
+    return list(found)
+
+
+def get_output(layer_or_layers: Any, inputs: Any = None, **kwargs: Any) -> Any:
+    """Build the expression of the output of a network at one or several layers.
+
+    Parameters
+    ----------
+    layer_or_layers : Layer or list of Layer
+        The layer or layers whose output is wanted.
+    inputs : PyTensor expression, array or dict, optional
+        If omitted, the variables of the input layers are used. An expression or array takes the
+        place of the variable of the one input layer. A dictionary maps layers, not only input
+        layers, to the expressions or arrays that take the place of their output; its key ``None``
+        stands for the input of layers that were made from a shape.
+    **kwargs
+        Passed to the ``get_output_for`` of every layer, such as ``deterministic=True``.
+
+    Returns
+    -------
+    PyTensor expression or list of these
+        The output of the given layer, or a list of the outputs of the given layers.
+
+    Raises
+    ------
+    ValueError
+        If there are several input layers for a single expression, or if there is no expression for
+        the input of a layer that was made from a shape.
+
+    Warns
+    -----
+    UserWarning
+        If no layer takes a keyword argument.
+    """
+    if isinstance(inputs, dict):
+        inputs = {each: utils.as_theano_expression(value) for each, value in inputs.items()}
+    elif inputs is not None:
+        inputs = utils.as_theano_expression(inputs)
+    accepted = {"deterministic"}
+
+    def output_of(layer: Any, layer_input: Any) -> Any:
+        accepted.update(layer.get_output_kwargs)
+        with suppress(TypeError, ValueError):  # not every callable has a signature
+            accepted.update(utils.inspect_kwargs(layer.get_output_for))
+        return layer.get_output_for(layer_input, **kwargs)
+
+    result = _propagate(
+        layer_or_layers, inputs, lambda layer: layer.input_var, output_of, "get_output()"
+    )
+    _warn_of_unused(kwargs.keys() - accepted, accepted)
+    return result
+
+
+def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
+    """Compute the shape of the output of a network at one or several layers.
+
+    Parameters
+    ----------
+    layer_or_layers : Layer or list of Layer
+        The layer or layers whose output shape is wanted.
+    input_shapes : tuple or dict, optional
+        If omitted, the shapes of the input layers are used. A tuple takes the place of the shape
+        of the one input layer. A dictionary maps layers, not only input layers, to the shapes that
+        take the place of their output shape; its key ``None`` stands for the input of layers that
+        were made from a shape.
+
+    Returns
+    -------
+    tuple or list of tuple
+        The output shape of the given layer, or a list of those of the given layers. A dimension is
+        ``None`` where it is not known.
+
+    Raises
+    ------
+    ValueError
+        If there are several input layers for a single shape, or if there is no shape for the input
+        of a layer that was made from a shape.
+    """
+    if input_shapes is None or input_shapes == {}:
+        shapes = [layer.output_shape for layer in _as_list(layer_or_layers)]
+        return shapes if isinstance(layer_or_layers, Iterable) else shapes[0]
+    return _propagate(
+        layer_or_layers,
+        input_shapes,
+        lambda layer: layer.output_shape,
+        lambda layer, shape: layer.get_output_shape_for(shape),
+        "get_output_shape()",
+    )
+
+
+def get_all_params(layer: Any, unwrap_shared: bool = True, **tags: bool) -> list:
+    """Collect the parameters of a network.
+
+    Parameters
+    ----------
+    layer : Layer or list of Layer
+        The layer or layers whose parameters, together with those of all layers below, are wanted.
+    unwrap_shared : bool
+        Whether a parameter that is an expression is replaced by the shared variables in it.
+    **tags : bool
+        Only parameters that have all of the tags given as ``True`` and none of those given as
+        ``False`` are returned: ``get_all_params(l_out, trainable=True)``.
+
+    Returns
+    -------
+    list of PyTensor shared variables or expressions
+        Each parameter once, in the topological order of the layers.
+    """
+    return utils.unique(
+        param
+        for each in get_all_layers(layer)
+        for param in each.get_params(unwrap_shared=unwrap_shared, **tags)
+    )
+
+
+def count_params(layer: Any, **tags: bool) -> int:
+    """Count the numbers in the parameters of a network.
+
+    Parameters
+    ----------
+    layer : Layer or list of Layer
+        The layer or layers whose parameters, together with those of all layers below, count.
+    **tags : bool
+        Filter as in :func:`get_all_params`.
+
+    Returns
+    -------
+    int
+        The total number of learnable values.
+    """
+    return sum(
+        int(np.size(param.get_value(borrow=True))) for param in get_all_params(layer, **tags)
+    )
+
+
+def get_all_param_values(layer: Any, **tags: bool) -> list[np.ndarray]:
+    """Return copies of the values of the parameters of a network.
+
+    Parameters
+    ----------
+    layer : Layer or list of Layer
+        The layer or layers whose parameters, together with those of all layers below, are wanted.
+    **tags : bool
+        Filter as in :func:`get_all_params`.
+
+    Returns
+    -------
+    list of numpy array
+        The values, in the order of :func:`get_all_params`.
+
+    Examples
+    --------
+    Save the values to a file, and load them into an equal network:
+
+    >>> np.savez("model.npz", *get_all_param_values(l_out))  # doctest: +SKIP
+    >>> with np.load("model.npz") as f:  # doctest: +SKIP
+    ...     set_all_param_values(l_out, [f[name] for name in f.files])
+    """
+    return [param.get_value() for param in get_all_params(layer, **tags)]
+
+
+def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> None:
+    """Set the values of the parameters of a network.
+
+    Parameters
+    ----------
+    layer : Layer or list of Layer
+        The layer or layers whose parameters, together with those of all layers below, are set.
+    values : list of numpy array
+        The values, in the order of :func:`get_all_params`.
+    **tags : bool
+        Filter as in :func:`get_all_params`.
+
+    Raises
+    ------
+    ValueError
+        If the number of values, or a shape, is different from what the network has. No parameter
+        is changed then.
+    """
+    params = get_all_params(layer, **tags)
+    if len(params) != len(values):
+        raise ValueError(f"mismatch: got {len(values)} values to set {len(params)} parameters")
+    for param, value in zip(params, values, strict=True):
+        expected = np.shape(param.get_value(borrow=True))
+        if np.shape(value) != expected:
+            raise ValueError(
+                f"mismatch: parameter {param.name} has shape {expected}, but the value to set has "
+                f"shape {np.shape(value)}"
+            )
+    for param, value in zip(params, values, strict=True):
+        param.set_value(value)
+
+
+def _as_list(layer_or_layers: Any) -> list:
+    return list(layer_or_layers) if isinstance(layer_or_layers, Iterable) else [layer_or_layers]
+
+
+def _input_layers(layer: Any) -> list:
+    """Return the layers feeding into a layer; ``None`` stands for those given as a shape."""
+    if hasattr(layer, "input_layers"):
+        return layer.input_layers
+    return [layer.input_layer] if hasattr(layer, "input_layer") else []
+
+
+def _propagate(
+    layer_or_layers: Any,
+    given: Any,
+    of_input: Callable[[Any], Any],
+    of_layer: Callable[[Any, Any], Any],
+    caller: str,
+) -> Any:
+    """Compute a value of each layer from those of the layers feeding into it.
+
+    `given` replaces the values of the layers in it (a dictionary) or of the one input layer;
+    `of_input` gives the value of an input layer, `of_layer` that of any other.
+    """
+    values = dict(given) if isinstance(given, dict) else {}
+    layers = get_all_layers(layer_or_layers, values)
+    sources = [each for each in layers if isinstance(each, InputLayer) and each not in values]
+    if given is None or isinstance(given, dict):
+        values.update((each, of_input(each)) for each in sources)
+    elif len(sources) > 1:
+        raise ValueError(
+            f"{caller} was called with a single input for a network with {len(sources)} input "
+            f"layers: {sources}. Please call it with a dictionary that maps each of them to its "
+            "input."
+        )
+    else:
+        values.update(dict.fromkeys(sources, given))
+
+    for layer in layers:
+        if layer in values:
+            continue
+        merges = isinstance(layer, MergeLayer)
+        incoming = layer.input_layers if merges else [layer.input_layer]
+        if any(each not in values for each in incoming):
+            raise ValueError(
+                f"{caller} was called without giving an input expression for the free-floating "
+                f"layer {layer!r}. Please call it with a dictionary mapping this layer to an input "
+                "expression."
+            )
+        inputs = [values[each] for each in incoming]
+        values[layer] = of_layer(layer, inputs if merges else inputs[0])
+
+    if isinstance(layer_or_layers, Iterable):
+        return [values[each] for each in layer_or_layers]
+    return values[layer_or_layers]
+
+
+def _warn_of_unused(unused: Iterable[str], accepted: Iterable[str]) -> None:
+    hints = []
+    for name in sorted(unused):
+        similar = get_close_matches(name, accepted)
+        hints.append(f"{name} (perhaps you meant {similar[0]})" if similar else name)
+    if hints:
+        warnings.warn(
+            "get_output() was called with unused kwargs:\n\t" + "\n\t".join(hints), stacklevel=3
+        )
