@@ -1,0 +1,304 @@
+"""What the recurrent layers have in common: the sequence, its mask, the initial state, the loop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.gradient import grad_clip
+from pytensor.graph.basic import Variable
+from pytensor.graph.replace import clone_replace
+from pytensor.graph.traversal import ancestors, truncated_graph_inputs
+from pytensor.scan import scan
+from pytensor.tensor.random.type import RandomType
+
+from .. import utils
+from .base import Layer, MergeLayer
+
+
+class RecurrenceLayer(MergeLayer):
+    """Base class of the layers that carry a state over the time steps of a sequence.
+
+    A subclass implements :meth:`_cell`. Its state consists of the entries of `initial_states`, in
+    that order; the last of them is the hidden state, which is the output of the layer. It adds its
+    own parameters, then calls :meth:`_add_initial_states`.
+
+    Parameters
+    ----------
+    incoming : :class:`Layer` or tuple
+        The layer that feeds the sequence, of shape ``(batch, time, ...)``, or that shape.
+    initial_states : mapping of str to Initializer, array, expression or :class:`Layer`
+        For each part of the state its name and its initial value.
+    min_ndim : int
+        The number of dimensions that the incoming shape has at least.
+    backwards, learn_init, gradient_steps, grad_clipping, unroll_scan, precompute_input
+        See :class:`CustomRecurrentLayer`.
+    mask_input, only_return_final
+        See :class:`CustomRecurrentLayer`.
+    """
+
+    def __init__(
+        self,
+        incoming: Any,
+        initial_states: Mapping[str, Any],
+        *,
+        min_ndim: int,
+        backwards: bool,
+        learn_init: bool,
+        gradient_steps: int,
+        grad_clipping: float,
+        unroll_scan: bool,
+        precompute_input: bool,
+        mask_input: Any,
+        only_return_final: bool,
+        **kwargs: Any,
+    ):
+        incomings = [incoming]
+        self.mask_incoming_index = -1
+        if mask_input is not None:
+            self.mask_incoming_index = len(incomings)
+            incomings.append(mask_input)
+        self._state_specs = dict(initial_states)
+        for state, spec in reversed(self._state_specs.items()):
+            setattr(self, f"{state}_incoming_index", -1)
+            if isinstance(spec, Layer):
+                setattr(self, f"{state}_incoming_index", len(incomings))
+                incomings.append(spec)
+        super().__init__(incomings, **kwargs)
+
+        self.backwards = backwards
+        self.learn_init = learn_init
+        self.gradient_steps = gradient_steps
+        self.grad_clipping = grad_clipping
+        self.unroll_scan = unroll_scan
+        self.precompute_input = precompute_input
+        self.only_return_final = only_return_final
+
+        input_shape = self.input_shapes[0]
+        if len(input_shape) < min_ndim:
+            raise ValueError(
+                f"{self!r} needs an incoming shape of at least {min_ndim} dimensions, "
+                f"(batch, time, ...), got {input_shape}"
+            )
+        if unroll_scan and gradient_steps != -1:
+            raise ValueError(
+                f"{self!r}: gradient_steps must be -1 when unroll_scan is True, "
+                f"got {gradient_steps}"
+            )
+        if unroll_scan and input_shape[1] is None:
+            raise ValueError(
+                f"{self!r}: the length of the sequence must be known when unroll_scan is True, "
+                f"the incoming shape is {input_shape}"
+            )
+        if mask_input is not None:
+            mask_shape = self.input_shapes[self.mask_incoming_index]
+            if not dims_agree(mask_shape, input_shape[:2]):
+                raise ValueError(
+                    f"{self!r}: mask_input must have shape (batch, time), {input_shape[:2]} "
+                    f"for this input, got {mask_shape}"
+                )
+
+    def _add_initial_states(self, state_shape: tuple[int | None, ...]) -> None:
+        """Set an attribute for each part of the state: a parameter, or the layer that feeds it.
+
+        Parameters
+        ----------
+        state_shape : tuple of int
+            The shape of the state, without the batch.
+        """
+        self._state_shape = state_shape
+        for state, spec in self._state_specs.items():
+            if isinstance(spec, Layer):
+                if not dims_agree(spec.output_shape[1:], state_shape):
+                    raise ValueError(
+                        f"{self!r}: {state} must have shape {('batch', *state_shape)}, "
+                        f"got a layer of shape {spec.output_shape}"
+                    )
+                value = spec
+            else:
+                if None in state_shape:
+                    raise ValueError(
+                        f"{self!r}: the shape of the state must be known to create {state}, "
+                        f"got {('batch', *state_shape)}"
+                    )
+                # One row stands for every sequence of the batch; an expression may have a row for
+                # each of them.
+                is_expression = isinstance(spec, Variable) and spec.type.ndim > 0
+                rows = (spec.type.shape[0] if is_expression else None) or 1
+                value = self.add_param(
+                    spec,
+                    (rows, *state_shape),
+                    name=state,
+                    trainable=self.learn_init,
+                    regularizable=False,
+                )
+            setattr(self, state, value)
+
+    def get_output_shape_for(self, input_shapes: Sequence[tuple]) -> tuple:
+        """Return ``(batch, time, ...)``, or ``(batch, ...)`` with `only_return_final`."""
+        batch, time = input_shapes[0][:2]
+        return (batch, *(() if self.only_return_final else (time,)), *self._state_shape)
+
+    def _cell(self, **kwargs: Any) -> tuple[Callable, Callable]:
+        """Return what the layer computes, as two functions.
+
+        Returns
+        -------
+        project : function of a tensor of shape ``(n, ...)``
+            Answers with what the input of a time step contributes, of shape ``(n, ...)``.
+        step : function of that contribution and the previous state, a tensor each
+            Answers with the next state, a list of tensors.
+        """
+        raise NotImplementedError
+
+    def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
+        """Compute the hidden state at every time step, or at the last with `only_return_final`.
+
+        Parameters
+        ----------
+        inputs : list of tensors
+            The sequence, of shape ``(batch, time, ...)``; then, if the layer has them, the mask, of
+            shape ``(batch, time)``, and the initial states, of shape ``(batch, ...)``.
+
+        Returns
+        -------
+        tensor
+            Shape ``(batch, time, ...)``, or ``(batch, ...)`` with `only_return_final`.
+        """
+        project, step = self._cell(**kwargs)
+        sequence = _swap_batch_and_time(inputs[0])
+        time, batch, *features = _dims(sequence)
+        if self.precompute_input:
+            projected = project(sequence.reshape((time * batch, *features)))
+            sequence = projected.reshape((time, batch, *_dims(projected)[1:]))
+
+        def next_states(current: Any, *rest: Any) -> list:
+            mask, states = (rest[0], rest[1:]) if self.mask_incoming_index >= 0 else (None, rest)
+            values = step(current if self.precompute_input else project(current), *states)
+            if mask is not None:
+                values = [_where(mask, *pair) for pair in zip(values, states, strict=True)]
+            return [
+                self._like_state(value, state) for value, state in zip(values, states, strict=True)
+            ]
+
+        sequences = [sequence]
+        if self.mask_incoming_index >= 0:
+            sequences.append(_swap_batch_and_time(inputs[self.mask_incoming_index]))
+        states = [self._initial_state(state, inputs, batch) for state in self._state_specs]
+        if self.unroll_scan:
+            n_steps = self.input_shapes[0][1]
+            history = utils.unroll_scan(next_states, sequences, states, [], n_steps, self.backwards)
+        else:
+            history = _scan(next_states, sequences, states, self.gradient_steps, self.backwards)
+
+        hidden = history[-1]
+        if self.only_return_final:
+            return hidden[-1]
+        return _swap_batch_and_time(hidden[::-1] if self.backwards else hidden)
+
+    def _initial_state(self, state: str, inputs: Sequence[Any], batch: Any) -> Any:
+        """Return the initial value of a part of the state, with a row for each sequence."""
+        index = getattr(self, f"{state}_incoming_index")
+        value = inputs[index] if index >= 0 else getattr(self, state)
+        if value.type.ndim != len(self._state_shape) + 1:
+            raise ValueError(
+                f"{self!r}: {state} must have shape {('batch', *self._state_shape)}, "
+                f"got {value.type.ndim} dimensions"
+            )
+        rows = value.type.shape[0]
+        if rows == 1:
+            return pt.broadcast_to(value, (batch, *_dims(value)[1:]))
+        if rows is None and index < 0:
+            return value[pt.switch(pt.eq(value.shape[0], 1), 0, pt.arange(batch))]
+        return value
+
+    def _like_state(self, value: Any, state: Any) -> Any:
+        """Give the next state the data type and the shape of the previous one."""
+        if value.type.ndim != state.type.ndim:
+            raise ValueError(
+                f"{self!r}: a step must return a state of shape "
+                f"{('batch', *self._state_shape)}, got {value.type.ndim} dimensions"
+            )
+        return state.type.filter_variable(pt.cast(value, state.type.dtype))
+
+    def _clip_gradient(self, value: Any) -> Any:
+        """Return `value`, with its gradient clipped elementwise at `grad_clipping`."""
+        if not self.grad_clipping:
+            return value
+        return grad_clip(value, -self.grad_clipping, self.grad_clipping)
+
+
+def _scan(
+    step: Callable,
+    sequences: list,
+    states: list,
+    gradient_steps: int,
+    backwards: bool,
+) -> list:
+    """Apply `step` to every item of the sequences in a loop, and return the states of all steps.
+
+    What does not change from step to step is computed once, outside of the loop. Random number
+    generators that `step` draws from are states of the loop as well, so that each step draws anew.
+    """
+    slices = [sequence[0].type() for sequence in sequences]
+    previous = [state.type() for state in states]
+    results = step(*slices, *previous)
+    generators = [each for each in ancestors(results) if _is_updated_generator(each)]
+    results.extend(generator.default_update for generator in generators)
+    varying = [*slices, *previous, *generators]
+    constant = [
+        each
+        for each in truncated_graph_inputs(results, varying)
+        if each.owner is not None and each not in varying and _is_float(each)
+    ]
+
+    def traced_step(*args: Any) -> list:
+        return clone_replace(results, dict(zip([*varying, *constant], args, strict=True)))
+
+    outputs = scan(
+        traced_step,
+        sequences=sequences,
+        outputs_info=[*states, *generators],
+        non_sequences=constant,
+        truncate_gradient=gradient_steps,
+        go_backwards=backwards,
+        return_list=True,
+        return_updates=False,
+    )
+    for generator, last in zip(generators, outputs[len(states) :], strict=True):
+        generator.default_update = last
+    return outputs[: len(states)]
+
+
+def _is_updated_generator(variable: Any) -> bool:
+    return (
+        isinstance(variable, SharedVariable)
+        and isinstance(variable.type, RandomType)
+        and variable.default_update is not None
+    )
+
+
+def _is_float(variable: Any) -> bool:
+    return isinstance(variable.type, pt.TensorType) and variable.type.dtype.startswith("float")
+
+
+def _swap_batch_and_time(tensor: Any) -> Any:
+    return tensor.dimshuffle(1, 0, *range(2, tensor.type.ndim))
+
+
+def _dims(tensor: Any) -> tuple:
+    """Return the shape of a tensor: integers where it is known, expressions elsewhere."""
+    known = tensor.type.shape
+    return tuple(tensor.shape[i] if dim is None else dim for i, dim in enumerate(known))
+
+
+def dims_agree(first: Sequence, second: Sequence) -> bool:
+    """Tell whether two shapes are equal in the dimensions that both of them know."""
+    return len(first) == len(second) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(first, second, strict=True)
+    )
+
+
+def _where(mask: Any, new: Any, old: Any) -> Any:
+    """Choose the new state where the mask of shape ``(batch,)`` is set, the old one elsewhere."""
+    return pt.switch(mask.dimshuffle(0, *["x"] * (new.type.ndim - 1)), new, old)
