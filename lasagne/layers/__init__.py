@@ -3,5 +3,11 @@
 
 from .base import *
 from .dense import *
+from .embedding import *
 from .helper import *
 from .input import *
+from .merge import *
+from .noise import *
+from .normalization import *
+from .shape import *
+from .special import *

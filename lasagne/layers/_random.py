@@ -1,0 +1,49 @@
+"""Random numbers for layers."""
+
+from typing import Any
+
+import numpy as np
+from pytensor.graph.basic import Variable
+from pytensor.tensor.random.variable import shared_rng
+
+from ..random import get_rng
+
+# the seeds that Theano's generators accept, and so the range in which Lasagne draws its seeds
+MAX_SEED = 2147462579
+
+
+class RandomStream:
+    """A source of random variables that are drawn anew each time they are computed.
+
+    Every variable has a generator of its own, which PyTensor updates by default
+    (``default_update``) in any function that computes the variable.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Two streams of the same seed give the same variables. If omitted, it is drawn from
+        :func:`lasagne.random.get_rng`.
+    """
+
+    def __init__(self, seed: int | None = None):
+        self._seeds = np.random.SeedSequence(
+            int(get_rng().randint(1, MAX_SEED)) if seed is None else seed
+        )
+
+    def uniform(self, size: Any, low: Any = 0.0, high: Any = 1.0) -> Variable:
+        """Return a tensor of numbers from ``[low, high)``, of the shape `size`."""
+        return self._draw("uniform", low, high, size=size)
+
+    def normal(self, size: Any, avg: Any = 0.0, std: Any = 1.0) -> Variable:
+        """Return a tensor of normally distributed numbers, of the shape `size`."""
+        return self._draw("normal", avg, std, size=size)
+
+    def binomial(self, size: Any, p: Any = 0.5) -> Variable:
+        """Return a tensor of ones with probability `p` and zeros, of the shape `size`."""
+        return self._draw("bernoulli", p, size=size)
+
+    def _draw(self, distribution: str, *args: Any, **kwargs: Any) -> Variable:
+        (seed,) = self._seeds.spawn(1)
+        generator = shared_rng(seed=seed)
+        generator.default_update, draw = getattr(generator, distribution)(*args, **kwargs)
+        return draw

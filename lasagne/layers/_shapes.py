@@ -1,0 +1,130 @@
+"""Axes and static sizes of tensors.
+
+A graph whose sizes are known compiles on back ends that trace, such as JAX.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any
+
+import pytensor.tensor as pt
+
+
+def with_known_sizes(input: Any, shape: Sequence[int | None]) -> Any:
+    """Tell the graph the sizes that a layer knows of its input.
+
+    Parameters
+    ----------
+    input : PyTensor expression
+        The input of the layer.
+    shape : tuple of int or None
+        Shape that the layer was made for. Its first dimension, the batch, is not used.
+
+    Returns
+    -------
+    PyTensor expression
+        `input`, of which the sizes in `shape` are static and are verified when it is computed; or
+        `input` itself if that adds nothing, or if the number of dimensions is another.
+    """
+    if len(shape) != input.type.ndim:
+        return input
+    added = [
+        known if static is None and axis > 0 else None
+        for axis, (static, known) in enumerate(zip(input.type.shape, shape, strict=True))
+    ]
+    return input if added.count(None) == len(added) else pt.specify_shape(input, added)
+
+
+def join_last_axes(input: Any, ndim: int) -> Any:
+    """Reshape a tensor to `ndim` dimensions by joining its last axes.
+
+    Parameters
+    ----------
+    input : PyTensor expression
+        A tensor of at least `ndim` dimensions.
+    ndim : int
+        Number of dimensions of the result, at least one.
+
+    Returns
+    -------
+    PyTensor expression
+        The reshaped tensor. The shape in the graph is a constant wherever possible: one unknown
+        size can be left to the reshaping.
+    """
+    if input.type.ndim == ndim:
+        return input
+    leading, trailing = input.type.shape[: ndim - 1], input.type.shape[ndim - 1 :]
+    if None in trailing:
+        return pt.reshape(input, (*sizes(input)[: ndim - 1], -1))
+    if leading.count(None) == 1:
+        leading = [-1 if size is None else size for size in leading]
+    else:
+        leading = sizes(input)[: ndim - 1]
+    return pt.reshape(input, (*leading, prod(trailing)))
+
+
+def sizes(input: Any) -> list:
+    """Return the sizes of a tensor: integers where they are static, symbolic elsewhere."""
+    return [
+        input.shape[axis] if size is None else size for axis, size in enumerate(input.type.shape)
+    ]
+
+
+def as_axes(layer: Any, axes: int | Iterable[int]) -> tuple[int, ...]:
+    """Return axes of the input of a layer as a tuple of non-negative integers.
+
+    Parameters
+    ----------
+    layer : Layer
+        The layer.
+    axes : int or iterable of int
+        One or several axes; negative ones count from the last.
+
+    Returns
+    -------
+    tuple of int
+        The axes in ascending order, each once.
+
+    Raises
+    ------
+    ValueError
+        If the input does not have such an axis.
+    """
+    ndim = len(layer.input_shape)
+    axes = tuple(axes) if isinstance(axes, Iterable) else (axes,)
+    if any(not -ndim <= axis < ndim for axis in axes):
+        raise ValueError(f"{layer!r} got axes {axes} for an input of shape {layer.input_shape}")
+    return tuple(sorted({axis % ndim for axis in axes}))
+
+
+def as_shared_axes(layer: Any, axes: str | int | Iterable[int]) -> tuple[int, ...]:
+    """Return the axes over which a parameter is shared, as :func:`as_axes`.
+
+    ``"auto"`` stands for all axes but the second, the units or channels; ``"all"`` for all axes.
+    """
+    ndim = len(layer.input_shape)
+    if isinstance(axes, str):
+        if axes == "auto":
+            axes = [axis for axis in range(ndim) if axis != 1]
+        elif axes == "all":
+            axes = range(ndim)
+        else:
+            raise ValueError(f"{layer!r} got axes {axes!r}, expected 'auto', 'all' or integers")
+    return as_axes(layer, axes)
+
+
+def shape_beyond(layer: Any, axes: Sequence[int], purpose: str) -> tuple[int, ...]:
+    """Return the shape of a parameter that has the axes of the input other than `axes`.
+
+    Raises
+    ------
+    ValueError
+        If the size of one of them is ``None``. `purpose` says in the message which they are.
+    """
+    shape = tuple(size for axis, size in enumerate(layer.input_shape) if axis not in axes)
+    if None in shape:
+        raise ValueError(
+            f"{type(layer).__name__} needs specified input sizes for all axes {purpose}, got an "
+            f"input of shape {layer.input_shape}."
+        )
+    return shape
