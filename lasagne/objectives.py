@@ -1,0 +1,316 @@
+r"""Losses and accuracies: expressions of predictions and targets, one value per item.
+
+:func:`aggregate` turns the values of the items into a scalar that can be minimised:
+
+>>> import pytensor.tensor as pt
+>>> from lasagne.objectives import aggregate, squared_error
+>>> predictions, targets, weights = pt.matrix(), pt.matrix(), pt.matrix()
+>>> loss = aggregate(squared_error(predictions, targets), weights, mode="normalized_sum")
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+
+from .nonlinearities import rectify
+from .utils import as_theano_expression
+
+
+def binary_crossentropy(predictions: Any, targets: Any) -> Any:
+    r"""Binary cross-entropy, :math:`L = -t \log(p) - (1 - t) \log(1 - p)`.
+
+    Parameters
+    ----------
+    predictions : tensor
+        Probabilities in (0, 1), such as the output of a sigmoid.
+    targets : tensor
+        Probabilities in [0, 1], of the same shape.
+
+    Returns
+    -------
+    tensor
+        The loss, elementwise.
+    """
+    predictions, targets = _align(predictions, targets)
+    return -(targets * pt.log(predictions) + (1 - targets) * pt.log1p(-predictions))
+
+
+def categorical_crossentropy(predictions: Any, targets: Any) -> Any:
+    r"""Categorical cross-entropy, :math:`L_i = -\sum_j t_{ij} \log(p_{ij})`.
+
+    Parameters
+    ----------
+    predictions : matrix
+        Probabilities, one row per item, such as the output of a softmax.
+    targets : matrix or vector of int
+        A row of probabilities, or the index of the correct class, for each item.
+
+    Returns
+    -------
+    vector
+        The loss of each item.
+
+    Raises
+    ------
+    TypeError
+        If the numbers of dimensions do not fit together, or the indices are no integers.
+    """
+    predictions, targets = map(as_theano_expression, (predictions, targets))
+    if targets.ndim == predictions.ndim:
+        return -pt.sum(targets * pt.log(predictions), axis=-1)
+    return -pt.log(_pick(predictions, targets))
+
+
+def squared_error(a: Any, b: Any) -> Any:
+    r"""Squared error, :math:`L = (p - t)^2`.
+
+    Parameters
+    ----------
+    a, b : tensor
+        The predictions and the targets, of the same shape.
+
+    Returns
+    -------
+    tensor
+        The loss, elementwise.
+    """
+    a, b = _align(a, b)
+    return (a - b) ** 2
+
+
+def huber_loss(predictions: Any, targets: Any, delta: float = 1) -> Any:
+    r"""Huber loss: quadratic for small errors, linear for large ones.
+
+    :math:`L = \frac{1}{2} (p - t)^2` if :math:`|p - t| \le \delta`, otherwise
+    :math:`L = \delta (|p - t| - \frac{\delta}{2})`.
+
+    Parameters
+    ----------
+    predictions, targets : tensor
+        Of the same shape.
+    delta : scalar
+        The error :math:`\delta` at which the loss becomes linear.
+
+    Returns
+    -------
+    tensor
+        The loss, elementwise.
+
+    References
+    ----------
+    .. [1] Huber, P. J. (1964): Robust estimation of a location parameter. Annals of Mathematical
+       Statistics 35.
+    """
+    predictions, targets = _align(predictions, targets)
+    error = abs(predictions - targets)
+    return pt.switch(pt.le(error, delta), 0.5 * error**2, delta * (error - 0.5 * delta))
+
+
+def aggregate(loss: Any, weights: Any = None, mode: str = "mean") -> Any:
+    """Aggregate the losses of the items to a scalar.
+
+    Parameters
+    ----------
+    loss : tensor
+        The loss of each item, or elementwise.
+    weights : tensor, optional
+        A weight for each item, which broadcasts against `loss`; zeros mask items.
+    mode : {'mean', 'sum', 'normalized_sum'}
+        ``'mean'`` divides the weighted sum by the number of items, ``'normalized_sum'`` by the sum
+        of the weights, ``'sum'`` does not divide.
+
+    Returns
+    -------
+    scalar
+        The loss.
+
+    Raises
+    ------
+    ValueError
+        For another mode, and for ``'normalized_sum'`` without weights.
+    """
+    if weights is not None:
+        loss = loss * weights
+    if mode == "mean":
+        return pt.mean(loss)
+    if mode == "sum":
+        return pt.sum(loss)
+    if mode == "normalized_sum":
+        if weights is None:
+            raise ValueError("require weights for mode='normalized_sum'")
+        return pt.sum(loss) / pt.sum(weights)
+    raise ValueError(f"mode must be 'mean', 'sum' or 'normalized_sum', got {mode!r}")
+
+
+def binary_hinge_loss(
+    predictions: Any,
+    targets: Any,
+    delta: float = 1,
+    log_odds: bool | None = None,
+    binary: bool = True,
+) -> Any:
+    r"""Binary hinge loss, :math:`L = \max(0, \delta - t p)` with :math:`t` in {-1, 1}.
+
+    Parameters
+    ----------
+    predictions : tensor
+        Log-odds, or probabilities in (0, 1) with ``log_odds=False``.
+    targets : tensor
+        In {0, 1}, or in {-1, 1} with ``binary=False``; of the same shape.
+    delta : scalar
+        The margin :math:`\delta`.
+    log_odds : bool, optional
+        Whether `predictions` are log-odds. If omitted they are, with a warning, because Lasagne
+        announced another default.
+    binary : bool
+        Whether `targets` are in {0, 1}.
+
+    Returns
+    -------
+    tensor
+        The loss, elementwise.
+
+    Warns
+    -----
+    FutureWarning
+        If `log_odds` is omitted.
+    """
+    if log_odds is None:
+        warnings.warn(
+            "The default of log_odds in binary_hinge_loss will become False. Give log_odds=True if "
+            "the predictions are log-odds, log_odds=False if they are probabilities.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        log_odds = True
+    predictions, targets = _align(predictions, targets)
+    if not log_odds:
+        predictions = pt.log(predictions / (1 - predictions))
+    if binary:
+        targets = 2 * targets - 1
+    return rectify(delta - predictions * targets)
+
+
+def multiclass_hinge_loss(predictions: Any, targets: Any, delta: float = 1) -> Any:
+    r"""Multi-class hinge loss.
+
+    :math:`L_i = \max(0, \max_{j \not= t_i} p_{ij} - p_{i,t_i} + \delta)`
+
+    Parameters
+    ----------
+    predictions : matrix
+        Scores, one row per item.
+    targets : matrix or vector of int
+        A one-hot row, or the index of the correct class, for each item.
+    delta : scalar
+        The margin :math:`\delta`.
+
+    Returns
+    -------
+    vector
+        The loss of each item.
+
+    Raises
+    ------
+    TypeError
+        If the numbers of dimensions do not fit together, or the indices are no integers.
+    """
+    predictions, targets = map(as_theano_expression, (predictions, targets))
+    if targets.ndim == predictions.ndim:
+        correct = pt.neq(targets, 0)
+        score = pt.sum(pt.switch(correct, predictions, 0), axis=-1)
+    else:
+        score = _pick(predictions, targets)
+        correct = pt.eq(targets[..., None], pt.arange(_number_of_classes(predictions)))
+    excluded = np.asarray(-np.inf, dtype=predictions.dtype)
+    best_other = pt.max(pt.switch(correct, excluded, predictions), axis=-1)
+    return rectify(best_other - score + delta)
+
+
+def binary_accuracy(predictions: Any, targets: Any, threshold: float = 0.5) -> Any:
+    """Binary accuracy: whether a prediction is on the side of the threshold that the target tells.
+
+    Parameters
+    ----------
+    predictions : tensor
+        Probabilities in [0, 1].
+    targets : tensor
+        In {0, 1}, of the same shape.
+    threshold : scalar
+        Predictions of at least this are taken as 1.
+
+    Returns
+    -------
+    tensor
+        1 where prediction and target agree, 0 elsewhere.
+    """
+    predictions, targets = _align(predictions, targets)
+    return pt.eq(pt.ge(predictions, threshold), targets)
+
+
+def categorical_accuracy(predictions: Any, targets: Any, top_k: int = 1) -> Any:
+    """Categorical accuracy: whether the correct class is among the `top_k` predicted ones.
+
+    Parameters
+    ----------
+    predictions : matrix
+        Scores or probabilities, one row per item.
+    targets : matrix or vector of int
+        A one-hot row, or the index of the correct class, for each item.
+    top_k : int
+        How many of the best classes count.
+
+    Returns
+    -------
+    vector
+        1 where the prediction is correct, 0 elsewhere.
+
+    Raises
+    ------
+    TypeError
+        If the numbers of dimensions do not fit together.
+    """
+    predictions, targets = map(as_theano_expression, (predictions, targets))
+    if targets.ndim == predictions.ndim:
+        targets = pt.argmax(targets, axis=-1)
+    else:
+        _check_rank(predictions, targets)
+    if top_k == 1:
+        return pt.eq(pt.argmax(predictions, axis=-1), targets)
+    best = pt.argsort(predictions, axis=-1)[..., -top_k:]
+    return pt.any(pt.eq(best, targets[..., None]), axis=-1)
+
+
+def _align(predictions: Any, targets: Any) -> tuple[Any, Any]:
+    """Make a column of a vector of targets if the predictions are a column.
+
+    A layer of a single unit and a vector of targets then work together as one expects, where the
+    vector would broadcast against the column to a matrix.
+    """
+    predictions, targets = map(as_theano_expression, (predictions, targets))
+    if predictions.type.broadcastable == (False, True) and targets.ndim == 1:
+        targets = targets.dimshuffle(0, "x")
+    return predictions, targets
+
+
+def _check_rank(predictions: Any, targets: Any) -> None:
+    if targets.ndim != predictions.ndim - 1:
+        raise TypeError(
+            "rank mismatch between predictions and targets: targets must have as many dimensions "
+            f"as predictions or one less, got {targets.ndim} and {predictions.ndim}"
+        )
+
+
+def _pick(predictions: Any, targets: Any) -> Any:
+    """Return for each item the prediction of its target class."""
+    _check_rank(predictions, targets)
+    if not targets.dtype.startswith(("int", "uint")):
+        raise TypeError(f"targets must be integers to be indices of classes, got {targets.dtype}")
+    return pt.take_along_axis(predictions, targets[..., None], axis=-1)[..., 0]
+
+
+def _number_of_classes(predictions: Any) -> Any:
+    classes = predictions.type.shape[-1]
+    return predictions.shape[-1] if classes is None else classes
