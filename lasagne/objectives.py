@@ -308,7 +308,8 @@ def _pick(predictions: Any, targets: Any) -> Any:
     _check_rank(predictions, targets)
     if not targets.dtype.startswith(("int", "uint")):
         raise TypeError(f"targets must be integers to be indices of classes, got {targets.dtype}")
-    return pt.take_along_axis(predictions, targets[..., None], axis=-1)[..., 0]
+    index = pt.cast(targets, "int64")[..., None]
+    return pt.take_along_axis(predictions, index, axis=-1)[..., 0]
 
 
 def _number_of_classes(predictions: Any) -> Any:
