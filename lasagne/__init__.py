@@ -1,7 +1,25 @@
 """The Lasagne layer API on PyTensor: layers, initializers, objectives, updates, regularization."""
 
-from . import init, layers, nonlinearities, random, utils
+from . import (
+    init,
+    layers,
+    nonlinearities,
+    objectives,
+    random,
+    regularization,
+    updates,
+    utils,
+)
 
 __version__ = "0.2.dev1"
 
-__all__ = ["init", "layers", "nonlinearities", "random", "utils"]
+__all__ = [
+    "init",
+    "layers",
+    "nonlinearities",
+    "objectives",
+    "random",
+    "regularization",
+    "updates",
+    "utils",
+]

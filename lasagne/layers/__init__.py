@@ -9,5 +9,6 @@ from .input import *
 from .merge import *
 from .noise import *
 from .normalization import *
+from .recurrent import *
 from .shape import *
 from .special import *

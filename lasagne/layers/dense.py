@@ -7,7 +7,7 @@ from typing import Any
 import pytensor.tensor as pt
 
 from .. import init, nonlinearities
-from ._shapes import join_last_axes, with_known_sizes
+from ._tensors import join_last_axes, with_known_sizes
 from .base import Layer, Shape
 
 __all__ = ["DenseLayer", "NINLayer"]

@@ -4,9 +4,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
 
 from .. import init
+from ._tensors import join_last_axes, sizes_to_reshape, with_known_sizes
 from .base import Layer, Shape
 
 __all__ = ["EmbeddingLayer"]
@@ -66,9 +68,14 @@ class EmbeddingLayer(Layer):
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
         input = pt.as_tensor_variable(input)
-        if input.dtype not in pt.discrete_dtypes or input.dtype == "bool":
+        if not np.issubdtype(input.dtype, np.integer):
             raise TypeError(
                 f"{self!r} needs an input of an integer dtype, got {input.dtype}. Give its "
                 "InputLayer an input_var such as pytensor.tensor.imatrix()."
             )
-        return self.W[input]
+        if input.type.ndim < 2:
+            return self.W[input]
+        # look up a vector of indices, so that the shapes in the graph are constants where possible
+        input = with_known_sizes(input, self.input_shape)
+        vectors = self.W[join_last_axes(input, 1)]
+        return pt.reshape(vectors, (*sizes_to_reshape(input, input.type.ndim), self.output_size))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytensor.tensor as pt
 
-from ._shapes import sizes
+from ._tensors import sizes
 from .base import MergeLayer, Shape
 
 __all__ = [

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from ._random import RandomStream
-from ._shapes import as_axes, sizes
+from ._tensors import as_axes, like, sizes
 from .base import Layer
 
 __all__ = [
@@ -76,8 +75,7 @@ class DropoutLayer(Layer):
         shape = [1 if axis in self.shared_axes else n for axis, n in enumerate(sizes(input))]
         mask = pt.cast(self._srng.binomial(shape, p=retain), input.dtype)
         if self.rescale:
-            dtype = pytensor.config.floatX if input.dtype in pt.discrete_dtypes else input.dtype
-            mask = mask / pt.cast(retain, dtype)
+            mask = mask / like(retain, input)
         return input * mask
 
 
@@ -158,7 +156,4 @@ class GaussianNoiseLayer(Layer):
         if deterministic or (not isinstance(self.sigma, Variable) and self.sigma == 0):
             return input
         input = pt.as_tensor_variable(input)
-        noise = self._srng.normal(sizes(input), avg=0.0, std=self.sigma)
-        if input.dtype not in pt.discrete_dtypes:
-            noise = pt.cast(noise, input.dtype)
-        return input + noise
+        return input + like(self._srng.normal(sizes(input), std=self.sigma), input)

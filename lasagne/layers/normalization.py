@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
 from .. import init
-from ._shapes import as_axes, as_shared_axes, shape_beyond
+from ._tensors import as_axes, as_shared_axes, shape_beyond
 from .base import Layer
 from .special import BiasLayer, NonlinearityLayer, ScaleLayer, take_nonlinearity
 
@@ -149,13 +149,15 @@ class BatchNormLayer(Layer):
     def _update(self, average: Any, of_batch: Any) -> Any:
         """Return a zero in whose computation PyTensor updates a running average.
 
-        A copy of the variable, which has the same value in memory, carries the update. So only the
-        functions that compute an output made with this copy apply it.
+        A copy of the variable, which shares its value, carries the update: only the functions that
+        compute an output made with this copy apply it. The new value is that of the original plus
+        a part of the batch's, since PyTensor may overwrite the value of a variable that it updates
+        before an output that uses the same running average is computed.
         """
         if not isinstance(average, SharedVariable):
             return 0
         running = average.clone()
-        new = (1 - self.alpha) * running + self.alpha * of_batch
+        new = (1 - self.alpha) * average + self.alpha * of_batch
         running.default_update = pt.cast(new, running.dtype)
         return 0 * running
 

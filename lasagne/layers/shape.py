@@ -8,7 +8,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
-from ._shapes import join_last_axes, sizes, with_known_sizes
+from ._tensors import join_last_axes, like, sizes, with_known_sizes
 from .base import Layer, Shape
 
 __all__ = [
@@ -312,12 +312,9 @@ class PadLayer(Layer):
 
     def _block(self, input: Any, axis: int, width: int) -> Any:
         """Return the padding at one end of an axis."""
-        val = pt.as_tensor_variable(self.val)
-        if input.dtype not in pt.discrete_dtypes:
-            val = pt.cast(val, input.dtype)
         shape = sizes(input)
         shape[axis] = width
-        return pt.full(shape, val)
+        return pt.full(shape, like(self.val, input))
 
 
 pad = PadLayer  # shortcut

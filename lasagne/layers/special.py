@@ -12,7 +12,7 @@ from pytensor.graph.basic import Variable
 
 from .. import init, nonlinearities, utils
 from ._random import RandomStream
-from ._shapes import as_shared_axes, shape_beyond, sizes
+from ._tensors import as_shared_axes, like, shape_beyond, sizes
 from .base import Layer, MergeLayer, Shape
 
 __all__ = [
@@ -430,7 +430,4 @@ def take_nonlinearity(layer: Any) -> Any:
 def _rectify(input: Any, slope: Any) -> Variable:
     """Return the rectified input, with a slope for negative values, in the dtype of the input."""
     input = pt.as_tensor_variable(input)
-    slope = pt.as_tensor_variable(slope)
-    if input.dtype not in pt.discrete_dtypes:
-        slope = pt.cast(slope, input.dtype)
-    return pt.where(input > 0, input, input * slope)
+    return pt.where(input > 0, input, input * like(slope, input))

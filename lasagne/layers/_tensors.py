@@ -1,4 +1,4 @@
-"""Axes and static sizes of tensors.
+"""Axes, static sizes and dtypes of tensors.
 
 A graph whose sizes are known compiles on back ends that trace, such as JAX.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
 
 
@@ -53,14 +54,21 @@ def join_last_axes(input: Any, ndim: int) -> Any:
     """
     if input.type.ndim == ndim:
         return input
-    leading, trailing = input.type.shape[: ndim - 1], input.type.shape[ndim - 1 :]
+    trailing = input.type.shape[ndim - 1 :]
     if None in trailing:
         return pt.reshape(input, (*sizes(input)[: ndim - 1], -1))
-    if leading.count(None) == 1:
-        leading = [-1 if size is None else size for size in leading]
-    else:
-        leading = sizes(input)[: ndim - 1]
-    return pt.reshape(input, (*leading, prod(trailing)))
+    return pt.reshape(input, (*sizes_to_reshape(input, ndim - 1), prod(trailing)))
+
+
+def sizes_to_reshape(input: Any, ndim: int) -> list:
+    """Return the sizes of the first `ndim` axes for a shape whose other sizes are known.
+
+    The only size that is not static, if there is just one, is left to the reshaping: -1.
+    """
+    static = input.type.shape[:ndim]
+    if static.count(None) == 1:
+        return [-1 if size is None else size for size in static]
+    return sizes(input)[:ndim]
 
 
 def sizes(input: Any) -> list:
@@ -68,6 +76,12 @@ def sizes(input: Any) -> list:
     return [
         input.shape[axis] if size is None else size for axis, size in enumerate(input.type.shape)
     ]
+
+
+def like(value: Any, input: Any) -> Any:
+    """Return a value in the dtype of a tensor if that is a floating-point dtype."""
+    value = pt.as_tensor_variable(value)
+    return pt.cast(value, input.dtype) if np.issubdtype(input.dtype, np.floating) else value
 
 
 def as_axes(layer: Any, axes: int | Iterable[int]) -> tuple[int, ...]:

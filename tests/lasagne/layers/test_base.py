@@ -1,0 +1,187 @@
+from unittest.mock import Mock
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+
+from lasagne.init import Constant
+from lasagne.layers import InputLayer, Layer, MergeLayer
+
+
+class TestLayer:
+    @pytest.fixture
+    def layer(self):
+        return Layer(Mock(output_shape=(None,)))
+
+    @pytest.fixture
+    def named_layer(self):
+        return Layer(Mock(output_shape=(None,)), name="layer_name")
+
+    def test_input_layer_and_shape(self, layer):
+        assert layer.input_shape == layer.input_layer.output_shape == (None,)
+
+    def test_made_from_a_shape(self):
+        layer = Layer((None, 20))
+        assert layer.input_layer is None
+        assert layer.input_shape == layer.output_shape == (None, 20)
+
+    def test_name(self, layer, named_layer):
+        assert layer.name is None
+        assert named_layer.name == "layer_name"
+        assert repr(layer) == "<Layer>"
+        assert repr(named_layer) == "<Layer 'layer_name'>"
+
+    def test_output_shape_is_that_of_the_input(self, layer):
+        shape = Mock()
+        assert layer.get_output_shape_for(shape) is shape
+
+    def test_no_parameters_at_first(self, layer):
+        assert layer.get_params() == []
+        assert layer.params == {}
+        assert layer.get_output_kwargs == []
+
+    def test_get_params_by_tags(self, layer):
+        a = layer.add_param(np.zeros((2, 5)), (2, 5), name="a", tag1=True, tag2=False)
+        b = layer.add_param(np.zeros((3, 5)), (3, 5), name="b", tag1=True, tag2=True)
+        c = layer.add_param(np.zeros((4, 5)), (4, 5), name="c", tag1=False, tag2=True)
+        assert layer.get_params() == [a, b, c]
+        assert layer.get_params(tag1=True) == [a, b]
+        assert layer.get_params(tag2=True) == [b, c]
+        assert layer.get_params(tag1=True, tag2=True) == [b]
+        assert layer.get_params(tag1=True, tag2=False) == [a]
+        assert layer.get_params(tag2=False) == [a]
+        assert layer.get_params(unheard_of=True) == []
+        assert layer.get_params(unheard_of=False) == [a, b, c]
+
+    def test_get_params_of_expressions(self, layer):
+        x, y, z = (pytensor.shared(0.0, name=name) for name in "xyz")
+        w1 = layer.add_param(x**2 + pt.log(y), (), tag1=True)
+        w2 = layer.add_param(pt.matrix(), (10, 10), tag1=True)
+        w3 = layer.add_param(z * 2, (), tag2=True)
+        assert list(layer.params) == [w1, w2, w3]
+        assert layer.get_params() == [x, y, z]
+        assert layer.get_params(unwrap_shared=False) == [w1, w2, w3]
+        assert layer.get_params(tag1=True) == [x, y]
+        assert layer.get_params(tag2=True) == [z]
+
+    def test_default_tags(self, layer):
+        assert layer.params[layer.add_param(np.zeros(3), (3,))] == {"trainable", "regularizable"}
+        assert layer.params[layer.add_param(np.zeros(3), (3,), trainable=False)] == {
+            "regularizable"
+        }
+        assert layer.params[
+            layer.add_param(np.zeros(3), (3,), regularizable=False, extra=True)
+        ] == {
+            "trainable",
+            "extra",
+        }
+
+    def test_parameter_names(self, layer, named_layer):
+        assert layer.add_param(np.zeros(3), (3,), name="A").name == "A"
+        assert named_layer.add_param(np.zeros(3), (3,), name="A").name == "layer_name.A"
+        assert named_layer.add_param(np.zeros(3), (3,)).name is None
+
+    def test_parameter_specifications(self, layer):
+        shared = pytensor.shared(np.ones((2, 3)))
+        expression = 2 * shared
+        assert layer.add_param(shared, (2, 3)) is shared
+        assert layer.add_param(expression, (2, 3)) is expression
+        np.testing.assert_array_equal(
+            layer.add_param(Constant(4), (2, 3)).get_value(), np.full((2, 3), 4.0)
+        )
+        initializer = Mock(return_value=np.eye(3))
+        np.testing.assert_array_equal(layer.add_param(initializer, (3, 3)).get_value(), np.eye(3))
+        initializer.assert_called_once_with((3, 3))
+
+    def test_parameter_of_wrong_shape(self, named_layer):
+        with pytest.raises(ValueError, match=r"layer_name\.W.*should be \(3, 2\)"):
+            named_layer.add_param(np.zeros((2, 3)), (3, 2), name="W")
+
+    def test_get_output_for_is_abstract(self, layer):
+        with pytest.raises(NotImplementedError, match="get_output_for"):
+            layer.get_output_for(Mock())
+
+    @pytest.mark.parametrize("shape", [(None, -1, -1), (None, 0, 0)])
+    def test_non_positive_dimension(self, shape):
+        with pytest.raises(
+            ValueError, match=r"Cannot create Layer with a non-positive input_shape dimension.*'l'"
+        ):
+            Layer(Mock(output_shape=shape), name="l")
+        with pytest.raises(ValueError, match="non-positive"):
+            Layer(shape)
+
+    @pytest.mark.parametrize("shape", [(None, 2.0), ("x",), (pt.iscalar(),)])
+    def test_dimension_of_wrong_type(self, shape):
+        with pytest.raises(ValueError, match="neither an integer nor None"):
+            Layer(shape)
+
+    def test_numpy_dimensions(self):
+        assert Layer(tuple(np.array([2, 3]))).output_shape == (2, 3)
+
+    @pytest.mark.parametrize("incoming", [None, [2, 3], 5])
+    def test_incoming_of_wrong_type(self, incoming):
+        with pytest.raises(TypeError, match="needs a Layer or a shape tuple"):
+            Layer(incoming)
+
+    def test_unknown_keyword(self):
+        with pytest.raises(TypeError, match="nmae"):
+            Layer((1,), nmae="x")
+
+    def test_symbolic_output_shape(self):
+        class WrongLayer(Layer):
+            def get_output_shape_for(self, input_shape):
+                return pt.vector().shape
+
+        class AlsoWrongLayer(Layer):
+            def get_output_shape_for(self, input_shape):
+                return (pt.vector().shape[0],)
+
+        for layer in WrongLayer((None,)), AlsoWrongLayer((None,)):
+            with pytest.raises(ValueError, match="symbolic output shape"):
+                layer.output_shape  # noqa: B018
+
+
+class TestMergeLayer:
+    @pytest.fixture
+    def layer(self):
+        return MergeLayer([Mock(), Mock()])
+
+    def test_input_shapes(self, layer):
+        assert layer.input_shapes == [each.output_shape for each in layer.input_layers]
+
+    def test_made_from_a_shape(self):
+        layer = MergeLayer([(None, 20), Mock(InputLayer, output_shape=(None,))])
+        assert layer.input_layers[0] is None
+        assert layer.input_layers[1] is not None
+        assert layer.input_shapes == [(None, 20), (None,)]
+
+    def test_get_params(self, layer):
+        assert layer.get_params() == []
+
+    def test_abstract_methods(self, layer):
+        with pytest.raises(NotImplementedError, match="get_output_shape_for"):
+            layer.get_output_shape_for(Mock())
+        with pytest.raises(NotImplementedError, match="get_output_for"):
+            layer.get_output_for(Mock())
+
+    def test_output_shape_of_an_abstract_layer(self, layer):
+        with pytest.raises(NotImplementedError):
+            layer.output_shape  # noqa: B018
+        with pytest.raises(NotImplementedError):
+            Layer(layer)
+        assert not hasattr(layer, "output_shape")
+
+    def test_bad_input_shapes(self):
+        with pytest.raises(ValueError, match="non-positive"):
+            MergeLayer([(2, 3), (2, 0)])
+        with pytest.raises(TypeError, match="needs a Layer or a shape tuple"):
+            MergeLayer([(2, 3), [2, 3]])
+
+    def test_symbolic_output_shape(self):
+        class WrongLayer(MergeLayer):
+            def get_output_shape_for(self, input_shapes):
+                return pt.vector().shape
+
+        with pytest.raises(ValueError, match="symbolic output shape"):
+            WrongLayer([(None,)]).output_shape  # noqa: B018
