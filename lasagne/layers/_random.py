@@ -7,6 +7,7 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.random.variable import shared_rng
 
 from ..random import get_rng
+from ._tensors import update_by_default
 
 # the seeds that Theano's generators accept, and so the range in which Lasagne draws its seeds
 MAX_SEED = 2147462579
@@ -45,5 +46,6 @@ class RandomStream:
     def _draw(self, distribution: str, *args: Any, **kwargs: Any) -> Variable:
         (seed,) = self._seeds.spawn(1)
         generator = shared_rng(seed=seed)
-        generator.default_update, draw = getattr(generator, distribution)(*args, **kwargs)
+        next_generator, draw = getattr(generator, distribution)(*args, **kwargs)
+        update_by_default(generator, next_generator)
         return draw

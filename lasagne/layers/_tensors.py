@@ -1,14 +1,17 @@
-"""Axes, static sizes and dtypes of tensors.
+"""Axes, static sizes, dtypes and updates of tensors.
 
 A graph whose sizes are known compiles on back ends that trace, such as JAX.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
 
 
 def with_known_sizes(input: Any, shape: Sequence[int | None]) -> Any:
@@ -82,6 +85,17 @@ def like(value: Any, input: Any) -> Any:
     """Return a value in the dtype of a tensor if that is a floating-point dtype."""
     value = pt.as_tensor_variable(value)
     return pt.cast(value, input.dtype) if np.issubdtype(input.dtype, np.floating) else value
+
+
+def update_by_default(variable: SharedVariable, value: Variable) -> None:
+    """Have every function that uses a shared variable update it to a value.
+
+    PyTensor discourages default updates in favour of explicit ones, but whoever calls
+    :func:`get_output` gets no list of updates; Lasagne's layers rely on the default.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        variable.default_update = value
 
 
 def as_axes(layer: Any, axes: int | Iterable[int]) -> tuple[int, ...]:

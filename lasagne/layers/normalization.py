@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
 from .. import init
-from ._tensors import as_axes, as_shared_axes, shape_beyond
+from ._tensors import as_axes, as_shared_axes, shape_beyond, update_by_default
 from .base import Layer
 from .special import BiasLayer, NonlinearityLayer, ScaleLayer, take_nonlinearity
 
@@ -158,7 +158,7 @@ class BatchNormLayer(Layer):
             return 0
         running = average.clone()
         new = (1 - self.alpha) * average + self.alpha * of_batch
-        running.default_update = pt.cast(new, running.dtype)
+        update_by_default(running, pt.cast(new, running.dtype))
         return 0 * running
 
 
