@@ -1,0 +1,339 @@
+"""A loop over time whose gradient is left to the back end.
+
+:func:`loop` is what the recurrent layers run on. Its node, :class:`Loop`, holds one step. Where PyTensor compiles to C or
+Numba it is expanded into a `pytensor.scan`, and its gradient into the gradient of that scan, before anything else
+is rewritten. A back end that differentiates by itself may keep both nodes and is spared the graph of the gradient,
+which is much larger than the step and takes most of the time to build and to compile.
+"""
+
+import pytensor
+from pytensor.compile.mode import optdb
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.gradient import DisconnectedType, pullback
+from pytensor.graph.basic import Apply, Constant, equal_computations
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.op import Op
+from pytensor.graph.replace import clone_replace
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
+from pytensor.graph.traversal import ancestors, graph_inputs, truncated_graph_inputs
+from pytensor.tensor.type import TensorType
+
+
+def loop(step, sequences, states, gradient_steps=-1, backwards=False):
+    """Apply a step to every item of the sequences in turn.
+
+    What does not change from step to step is computed once, outside of the loop. Shared variables that the step
+    updates by default (random generators, running averages) are carried along, so that each step goes on from the
+    step before, and are updated by default from the last step.
+
+    Parameters
+    ----------
+    step : callable
+        From an item of each sequence and the states, a tensor each, to the list of the next states.
+    sequences : list of tensors (T, ...)
+        At least one.
+    states : list of tensors
+        Before the first step. A step must keep their data types and numbers of dimensions.
+    gradient_steps : int
+        Number of steps that the gradient goes back; -1 for all.
+    backwards : bool
+        Whether to go from the last item to the first.
+
+    Returns
+    -------
+    list of tensors (T, ...)
+        Each state after each step, in the order of the steps.
+    """
+    slices = [sequence[0].type() for sequence in sequences]
+    previous = [state.type() for state in states]
+    results = [
+        state.type.filter_variable(result)
+        for result, state in zip(step(*slices, *previous), states, strict=True)
+    ]
+    updated = _find_updated(results)
+    results += [variable.type.filter_variable(variable.default_update) for variable in updated]
+    carried = [variable.type() for variable in updated]
+    varying = [*slices, *previous]
+    constants = _find_constants(results, [*varying, *updated])
+    parameters = [variable.type() for variable in constants]
+    replacements = dict(zip([*updated, *constants], [*carried, *parameters], strict=True))
+    op = Loop(
+        FunctionGraph(
+            [*varying, *carried, *parameters],
+            clone_replace(results, replacements, rebuild_strict=False),
+            clone=True,
+        ),
+        num_sequences=len(sequences),
+        num_states=len(states),
+        num_carried=len(carried),
+        backwards=backwards,
+    )
+    inputs = [*sequences, *states, *updated, *constants]
+    if gradient_steps == -1:
+        outputs = op(*inputs, return_list=True)
+    else:
+        outputs = op.expand(inputs, gradient_steps)
+    for variable, last in zip(updated, outputs[len(states) :], strict=True):
+        variable.default_update = last
+    return outputs[: len(states)]
+
+
+def _find_constants(results, varying):
+    """What the results need that does not depend on `varying`, as far from the roots as it can be.
+
+    Only floating point tensors are taken from between the roots and the results: integers are mostly shapes, which
+    a back end may have to know when it compiles.
+    """
+    invariant = [
+        variable
+        for variable in truncated_graph_inputs(results, varying)
+        if variable not in varying
+        and _is_float(variable)
+        and not all(isinstance(root, Constant) for root in graph_inputs([variable]))
+    ]
+    roots = truncated_graph_inputs(results, [*varying, *invariant])
+    return invariant + [
+        variable
+        for variable in roots
+        if variable.owner is None
+        and not isinstance(variable, Constant)
+        and variable not in varying
+        and variable not in invariant
+    ]
+
+
+def _find_updated(results):
+    """Shared variables with a default update that take part in the results or in such an update."""
+    found = []
+    outputs = list(results)
+    while True:
+        new = [
+            variable
+            for variable in ancestors(outputs)
+            if isinstance(variable, SharedVariable)
+            and variable.default_update is not None
+            and variable not in found
+        ]
+        if not new:
+            return found
+        found += new
+        outputs = [variable.default_update for variable in new]
+
+
+def _is_float(variable):
+    return isinstance(variable.type, TensorType) and variable.type.dtype.startswith("float")
+
+
+class Loop(Op):
+    """The states after each step of a loop.
+
+    Inputs are the sequences (T, ...), the states, what else is carried from step to step, and what all steps share.
+    Outputs are each state after each step, (T, ...), and the last value of what else is carried.
+
+    Parameters
+    ----------
+    fgraph : FunctionGraph
+        One step: from an item of each sequence and the other inputs to the next states and carried values.
+    num_sequences, num_states, num_carried : int
+    backwards : bool
+    """
+
+    def __init__(self, fgraph, num_sequences, num_states, num_carried, backwards):
+        self.fgraph = fgraph
+        self.num_sequences = num_sequences
+        self.num_states = num_states
+        self.num_carried = num_carried
+        self.backwards = backwards
+        self._settings = (num_sequences, num_states, num_carried, backwards)
+        self._hash = hash(
+            (type(self), self._settings, tuple(v.type for v in [*fgraph.inputs, *fgraph.outputs]))
+        )
+
+    def __eq__(self, other):
+        return self is other or (
+            type(self) is type(other)
+            and self._hash == other._hash
+            and self._settings == other._settings
+            and equal_computations(
+                self.fgraph.outputs, other.fgraph.outputs, self.fgraph.inputs, other.fgraph.inputs
+            )
+        )
+
+    def __hash__(self):
+        return self._hash
+
+    def __str__(self):
+        return f"Loop{{{self.num_states} states}}"
+
+    def split_inputs(self, inputs):
+        """Sequences, states, carried values and constants, a list each."""
+        ends = [self.num_sequences, self.num_states, self.num_carried, len(inputs)]
+        parts, start = [], 0
+        for count in ends:
+            parts.append(list(inputs[start : start + count]))
+            start += count
+        return parts
+
+    def make_node(self, *inputs):
+        sequences, *rest = self.split_inputs(inputs)
+        rest = [variable for part in rest for variable in part]
+        inner = self.fgraph.inputs
+        rest = [
+            wanted.type.filter_variable(variable)
+            for wanted, variable in zip(inner[len(sequences) :], rest, strict=True)
+        ]
+        lengths = {sequence.type.shape[0] for sequence in sequences} - {None}
+        time = lengths.pop() if len(lengths) == 1 else None
+        states, carried = self.fgraph.outputs[: self.num_states], self.fgraph.outputs[self.num_states :]
+        outputs = [TensorType(v.type.dtype, shape=(time, *v.type.shape))() for v in states]
+        return Apply(self, [*sequences, *rest], [*outputs, *(v.type() for v in carried)])
+
+    def expand(self, inputs, gradient_steps=-1):
+        """The same as a `pytensor.scan`: the list of outputs."""
+        sequences, states, carried, constants = self.split_inputs(inputs)
+
+        def step(*args):
+            return clone_replace(
+                self.fgraph.outputs, dict(zip(self.fgraph.inputs, args, strict=True)), rebuild_strict=False
+            )
+
+        # A static length that the loop does not keep would make PyTensor's scan refuse the state
+        traces = pytensor.scan(
+            step,
+            sequences=sequences,
+            outputs_info=[*states, *carried],
+            non_sequences=constants,
+            truncate_gradient=gradient_steps,
+            go_backwards=self.backwards,
+            return_list=True,
+            return_updates=False,
+        )
+        for k in range(self.num_states, len(traces)):
+            if isinstance(traces[k].type, TensorType):
+                traces[k] = traces[k][-1]
+        return traces
+
+    def connection_pattern(self, node):
+        return [
+            [_is_float(variable) and _is_float(output) for output in node.outputs]
+            for variable in node.inputs
+        ]
+
+    def pullback(self, inputs, outputs, output_grads):
+        connected = [
+            k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
+        ]
+        gradient = LoopGradient(self, connected)
+        grads = iter(
+            gradient(*inputs, *(output_grads[k] for k in connected), return_list=True)
+        )
+        return [next(grads) if _is_float(v) else DisconnectedType()() for v in inputs]
+
+    def perform(self, node, inputs, output_storage):
+        raise NotImplementedError("a Loop must be expanded before it is run: use a mode that rewrites")
+
+
+class LoopGradient(Op):
+    """Gradients of a loop with respect to its floating point inputs.
+
+    Inputs are those of the loop, then the gradients with respect to its outputs `connected`.
+
+    Parameters
+    ----------
+    loop : Loop
+    connected : sequence of int
+        Outputs of the loop that the cost depends on.
+
+    Attributes
+    ----------
+    wrt : list of int
+        Inputs of the loop that there is a gradient for.
+    """
+
+    def __init__(self, loop, connected):
+        self.loop = loop
+        self.connected = tuple(connected)
+        self.wrt = [k for k, variable in enumerate(loop.fgraph.inputs) if _is_float(variable)]
+
+    def __eq__(self, other):
+        return (
+            type(self) is type(other)
+            and self.connected == other.connected
+            and self.loop == other.loop
+        )
+
+    def __hash__(self):
+        return hash((type(self), self.loop, self.connected))
+
+    def __str__(self):
+        return f"LoopGradient{{{self.loop.num_states} states}}"
+
+    def split_inputs(self, inputs):
+        """The loop's inputs and the outputs' gradients."""
+        count = len(self.loop.fgraph.inputs)
+        return list(inputs[:count]), list(inputs[count:])
+
+    def make_node(self, *inputs):
+        return Apply(self, list(inputs), [inputs[k].type() for k in self.wrt])
+
+    def expand(self, inputs):
+        """The same as the gradient of a `pytensor.scan`: the list of outputs."""
+        inputs, output_grads = self.split_inputs(inputs)
+
+        def outputs_of(copies):
+            outputs = self.loop.expand(copies)
+            return [outputs[k] for k in self.connected]
+
+        return _pull_back(outputs_of, inputs, self.wrt, output_grads)
+
+    def pullback(self, inputs, outputs, output_grads):
+        # Second derivatives: differentiate what this node stands for
+        connected = [
+            k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
+        ]
+        wrt = [k for k, variable in enumerate(inputs) if _is_float(variable)]
+
+        def outputs_of(copies):
+            outputs = self.expand(copies)
+            return [outputs[k] for k in connected]
+
+        grads = iter(_pull_back(outputs_of, inputs, wrt, [output_grads[k] for k in connected]))
+        return [next(grads) if _is_float(v) else DisconnectedType()() for v in inputs]
+
+    def perform(self, node, inputs, output_storage):
+        raise NotImplementedError("a LoopGradient must be expanded before it is run")
+
+
+def _pull_back(outputs_of, inputs, wrt, output_grads):
+    """Gradients with respect to inputs, by PyTensor's own differentiation of ``outputs_of(inputs)``."""
+    # New variables keep the gradient from going on into what computes the inputs
+    copies = [variable.type() for variable in inputs]
+    grads = pullback(
+        outputs_of(copies),
+        [copies[k] for k in wrt],
+        output_grads,
+        disconnected_inputs="ignore",
+        return_disconnected="zero",
+    )
+    grads = [grad.astype(copies[k].type.dtype) for k, grad in zip(wrt, grads, strict=True)]
+    return clone_replace(grads, dict(zip(copies, inputs, strict=True)), rebuild_strict=False)
+
+
+@node_rewriter([Loop, LoopGradient])
+def expand_loop(fgraph, node):
+    """Replace a loop by a `pytensor.scan`, its gradient by the scan's."""
+    return [
+        old.type.filter_variable(new) if new.type != old.type else new
+        for old, new in zip(node.outputs, node.op.expand(node.inputs), strict=True)
+    ]
+
+
+# Before PyTensor's own rewrites; a back end that knows loops excludes "expand_loops"
+optdb.register(
+    "expand_loops",
+    dfs_rewriter(expand_loop),
+    "fast_compile",
+    "fast_run",
+    "minimum_compile",
+    position=-0.02,
+)

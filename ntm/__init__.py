@@ -1,0 +1,3 @@
+"""Neural networks with a memory, as Lasagne layers."""
+
+__version__ = "0.4.0"

@@ -1,0 +1,603 @@
+"""The controllers: what reads the input and the read vectors, and drives the heads.
+
+Notation: B batch, F input features, R read heads, M slot width, H controller units.
+"""
+
+import pytensor.tensor as pt
+from lasagne.init import Constant, GlorotUniform
+from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers
+from lasagne.nonlinearities import rectify, sigmoid
+from lasagne.utils import unique
+
+from ntm.memory import check_memory_shape, describe
+
+
+class Controller(Layer):
+    """What all controllers share. A controller of your own overrides `step` and perhaps `outputs_info`.
+
+    Its state is a list of tensors (B, units); the first is its output h. A controller may also stand, without read
+    vectors, in the stack of a :class:`StackController`.
+
+    Parameters
+    ----------
+    incoming : Layer or tuple
+        Gives (B, T, F), or (B, F) inside a stack.
+    memory_shape : tuple (N, M), optional
+        May be left out where `num_reads` is 0.
+    num_units : int
+        H, the size of the output.
+    num_reads : int
+        R, the number of read vectors that it sees at each step.
+    hid_init : initializer, array, shared variable, expression or callable (1, H)
+        The output before the first step.
+    learn_init : bool
+        Whether initial states are trained.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive integer, the input has no known number of features or an initial value has
+        another shape.
+    """
+
+    def __init__(
+        self,
+        incoming,
+        memory_shape=None,
+        num_units=None,
+        num_reads=0,
+        hid_init=GlorotUniform(),
+        learn_init=False,
+        **kwargs,
+    ):
+        super().__init__(incoming, **kwargs)
+        label = describe(type(self).__name__, self.name)
+        if not isinstance(num_units, int) or num_units < 1:
+            raise ValueError(f"{label}: num_units must be a positive integer, not {num_units!r}")
+        if not isinstance(num_reads, int) or num_reads < 0:
+            raise ValueError(f"{label}: num_reads must be zero or more, not {num_reads!r}")
+        if memory_shape is not None or num_reads:
+            check_memory_shape(memory_shape, self.name, type(self).__name__)
+        if len(self.input_shape) not in (2, 3) or self.input_shape[-1] is None:
+            raise ValueError(
+                f"{label}: the input must be of shape (batch, time, features), with the number of "
+                f"features known, not {self.input_shape}"
+            )
+        self.memory_shape = memory_shape
+        self.num_inputs = self.input_shape[-1]
+        self.num_units = num_units
+        self.num_reads = num_reads
+        self.learn_init = learn_init
+        self.hid_init = self._add_initial_state(hid_init, "hid_init")
+
+    def _add_initial_state(self, spec, name):
+        return self.add_param(
+            spec, (1, self.num_units), name=name, trainable=self.learn_init, regularizable=False
+        )
+
+    def get_output_shape_for(self, input_shape):
+        return (input_shape[0], self.num_units)
+
+    def outputs_info(self, batch_size):
+        """The state before the first step: a list of tensors (B, units), the output first."""
+        return [pt.alloc(self.hid_init[0], batch_size, self.num_units)]
+
+    def step(self, input, reads, hidden, *states, **kwargs):
+        """One step.
+
+        Parameters
+        ----------
+        input : tensor (B, F)
+        reads : tensor (B, R * M), or None where `num_reads` is 0
+            The read vectors side by side.
+        hidden, *states : tensor (B, units)
+            The state, as `outputs_info` lists it.
+
+        Returns
+        -------
+        list of tensors (B, units), the new state
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define step()")
+
+    def fuse(self):
+        """What the steps share and can be computed once, outside of the loop: a list of tensors."""
+        return []
+
+    def project(self, input, fused):
+        """The part of a step that needs the input only; works on (B, F) and on whole sequences."""
+        return input
+
+    def advance(self, projected, reads, states, fused, **kwargs):
+        """One step from the projected input; `states` and what it returns are as in `step`."""
+        return self.step(projected, reads, *states, **kwargs)
+
+
+class GatedController(Controller):
+    """What the built-in controllers share: gates that are sums of products, run together.
+
+    A gate sums ``input W_in + b_in``, ``reads W_reads + b_reads`` and, if recurrent, ``hidden W_hid + b_hid``.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.gates = []
+
+    def _add_gate(self, gate, W_in, b_in, W_reads, b_reads, W_hid=None, b_hid=None):
+        """Add the parameters of a gate; those of the read vectors only where there are any."""
+        self.gates.append(gate)
+        sources = [("in", self.num_inputs, W_in, b_in)]
+        if self.num_reads:
+            sources.append(("reads", self.num_reads * self.memory_shape[1], W_reads, b_reads))
+        if W_hid is not None:
+            sources.append(("hid", self.num_units, W_hid, b_hid))
+        for source, size, W, b in sources:
+            weights = self.add_param(W, (size, self.num_units), name=f"W_{source}_to_{gate}")
+            setattr(self, f"W_{source}_to_{gate}", weights)
+            if b is not None:
+                b = self.add_param(
+                    b, (self.num_units,), name=f"b_{source}_to_{gate}", regularizable=False
+                )
+            setattr(self, f"b_{source}_to_{gate}", b)
+
+    def _side_by_side(self, kind, source):
+        values = [getattr(self, f"{kind}_{source}_to_{gate}", None) for gate in self.gates]
+        values = [pt.zeros(self.num_units) if value is None else value for value in values]
+        return pt.concatenate(values, axis=-1) if len(values) > 1 else values[0]
+
+    def step(self, input, reads, hidden, *states, **kwargs):
+        fused = self.fuse()
+        return self.advance(self.project(input, fused), reads, [hidden, *states], fused)
+
+    def fuse(self):
+        weights = [self._side_by_side("W", "in"), self._side_by_side("b", "in")]
+        if self.num_reads:
+            weights += [self._side_by_side("W", "reads"), self._side_by_side("b", "reads")]
+        if hasattr(self, f"W_hid_to_{self.gates[0]}"):
+            weights += [self._side_by_side("W", "hid"), self._side_by_side("b", "hid")]
+        return weights
+
+    def project(self, input, fused):
+        bias = fused[1] + fused[3] if self.num_reads else fused[1]
+        return pt.dot(input, fused[0]) + bias
+
+    def _add_reads(self, projected, reads, fused):
+        """The gates' sums over input and read vectors, (B, gates * H)."""
+        return projected + pt.dot(reads, fused[2]) if self.num_reads else projected
+
+    @staticmethod
+    def _from_hidden(hidden, fused):
+        """The gates' sums over the hidden state, (B, gates * H)."""
+        return pt.dot(hidden, fused[-2]) + fused[-1]
+
+    def _split(self, sums):
+        """The gates' sums one by one, each (B, H), in the order in which the gates were added."""
+        units = self.num_units
+        return [sums[:, k * units : (k + 1) * units] for k in range(len(self.gates))]
+
+
+class DenseController(GatedController):
+    r"""A feed-forward controller.
+
+    .. math:: h_t = f(x_t W_{in} + b_{in} + r_t W_{reads} + b_{reads})
+
+    Parameters
+    ----------
+    incoming, memory_shape, num_units, num_reads, hid_init, learn_init, name
+        As in :class:`Controller`.
+    W_in_to_hid : initializer, array, shared variable, expression or callable (F, H)
+    W_reads_to_hid : the same, (R * M, H)
+    b_in_to_hid, b_reads_to_hid : the same, (H,), or None
+    nonlinearity : callable
+    """
+
+    def __init__(
+        self,
+        incoming,
+        memory_shape=None,
+        num_units=None,
+        num_reads=0,
+        W_in_to_hid=GlorotUniform(),
+        b_in_to_hid=Constant(0.0),
+        W_reads_to_hid=GlorotUniform(),
+        b_reads_to_hid=Constant(0.0),
+        nonlinearity=rectify,
+        hid_init=GlorotUniform(),
+        learn_init=False,
+        **kwargs,
+    ):
+        super().__init__(
+            incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
+        )
+        self.nonlinearity = nonlinearity
+        self._add_gate("hid", W_in_to_hid, b_in_to_hid, W_reads_to_hid, b_reads_to_hid)
+
+    def advance(self, projected, reads, states, fused, **kwargs):
+        return [self.nonlinearity(self._add_reads(projected, reads, fused))]
+
+
+class RecurrentController(GatedController):
+    r"""A simple recurrent controller.
+
+    .. math:: h_t = f(x_t W_{in} + b_{in} + r_t W_{reads} + b_{reads} + h_{t-1} W_{hid} + b_{hid})
+
+    Parameters
+    ----------
+    incoming, memory_shape, num_units, num_reads, hid_init, learn_init, name
+        As in :class:`Controller`.
+    W_in_to_hid : initializer, array, shared variable, expression or callable (F, H)
+    W_reads_to_hid, W_hid_to_hid : the same, (R * M, H) and (H, H)
+    b_in_to_hid, b_reads_to_hid, b_hid_to_hid : the same, (H,), or None
+    nonlinearity : callable
+    """
+
+    def __init__(
+        self,
+        incoming,
+        memory_shape=None,
+        num_units=None,
+        num_reads=0,
+        W_in_to_hid=GlorotUniform(),
+        b_in_to_hid=Constant(0.0),
+        W_reads_to_hid=GlorotUniform(),
+        b_reads_to_hid=Constant(0.0),
+        W_hid_to_hid=GlorotUniform(),
+        b_hid_to_hid=Constant(0.0),
+        nonlinearity=rectify,
+        hid_init=GlorotUniform(),
+        learn_init=False,
+        **kwargs,
+    ):
+        super().__init__(
+            incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
+        )
+        self.nonlinearity = nonlinearity
+        self._add_gate(
+            "hid",
+            W_in_to_hid,
+            b_in_to_hid,
+            W_reads_to_hid,
+            b_reads_to_hid,
+            W_hid_to_hid,
+            b_hid_to_hid,
+        )
+
+    def advance(self, projected, reads, states, fused, **kwargs):
+        sums = self._add_reads(projected, reads, fused) + self._from_hidden(states[0], fused)
+        return [self.nonlinearity(sums)]
+
+
+class GRUController(GatedController):
+    r"""A controller of gated recurrent units.
+
+    With :math:`a^g = x_t W_{in}^g + b_{in}^g + r_t W_{reads}^g + b_{reads}^g` for each gate g,
+
+    .. math::
+        u &= \sigma(a^u + h_{t-1} W_{hid}^u + b_{hid}^u) \\
+        s &= \sigma(a^s + h_{t-1} W_{hid}^s + b_{hid}^s) \\
+        c &= f(a^c + s \odot (h_{t-1} W_{hid}^c + b_{hid}^c)) \\
+        h_t &= (1 - u) \odot h_{t-1} + u \odot c
+
+    u is the update gate, s the reset gate. Like `lasagne.layers.GRULayer`, the reset gate acts after the product
+    with the hidden weights.
+
+    Parameters
+    ----------
+    incoming, memory_shape, num_units, num_reads, hid_init, learn_init, name
+        As in :class:`Controller`.
+    W_in_to_update, W_in_to_reset, W_in_to_hid : initializer, array, ... (F, H)
+    W_reads_to_update, W_reads_to_reset, W_reads_to_hid : the same, (R * M, H)
+    W_hid_to_update, W_hid_to_reset, W_hid_to_hid : the same, (H, H)
+    b_in_to_update, ..., b_hid_to_hid : the same, (H,), or None
+    nonlinearity : callable
+        f.
+
+    References
+    ----------
+    Cho et al. 2014, Learning phrase representations using RNN encoder-decoder; Chung et al. 2014.
+    """
+
+    def __init__(
+        self,
+        incoming,
+        memory_shape=None,
+        num_units=None,
+        num_reads=0,
+        W_in_to_update=GlorotUniform(),
+        b_in_to_update=Constant(0.0),
+        W_reads_to_update=GlorotUniform(),
+        b_reads_to_update=Constant(0.0),
+        W_hid_to_update=GlorotUniform(),
+        b_hid_to_update=Constant(0.0),
+        W_in_to_reset=GlorotUniform(),
+        b_in_to_reset=Constant(0.0),
+        W_reads_to_reset=GlorotUniform(),
+        b_reads_to_reset=Constant(0.0),
+        W_hid_to_reset=GlorotUniform(),
+        b_hid_to_reset=Constant(0.0),
+        W_in_to_hid=GlorotUniform(),
+        b_in_to_hid=Constant(0.0),
+        W_reads_to_hid=GlorotUniform(),
+        b_reads_to_hid=Constant(0.0),
+        W_hid_to_hid=GlorotUniform(),
+        b_hid_to_hid=Constant(0.0),
+        nonlinearity=rectify,
+        hid_init=GlorotUniform(),
+        learn_init=False,
+        **kwargs,
+    ):
+        super().__init__(
+            incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
+        )
+        self.nonlinearity = nonlinearity
+        self._add_gate(
+            "update",
+            W_in_to_update,
+            b_in_to_update,
+            W_reads_to_update,
+            b_reads_to_update,
+            W_hid_to_update,
+            b_hid_to_update,
+        )
+        self._add_gate(
+            "reset",
+            W_in_to_reset,
+            b_in_to_reset,
+            W_reads_to_reset,
+            b_reads_to_reset,
+            W_hid_to_reset,
+            b_hid_to_reset,
+        )
+        self._add_gate(
+            "hid",
+            W_in_to_hid,
+            b_in_to_hid,
+            W_reads_to_hid,
+            b_reads_to_hid,
+            W_hid_to_hid,
+            b_hid_to_hid,
+        )
+
+    def advance(self, projected, reads, states, fused, **kwargs):
+        hidden = states[0]
+        outer = self._split(self._add_reads(projected, reads, fused))
+        inner = self._split(self._from_hidden(hidden, fused))
+        update = sigmoid(outer[0] + inner[0])
+        reset = sigmoid(outer[1] + inner[1])
+        candidate = self.nonlinearity(outer[2] + reset * inner[2])
+        return [(1.0 - update) * hidden + update * candidate]
+
+
+class LSTMController(GatedController):
+    r"""A controller of long short-term memory units, without peepholes.
+
+    With :math:`a^g = x_t W_{in}^g + b_{in}^g + r_t W_{reads}^g + b_{reads}^g + h_{t-1} W_{hid}^g + b_{hid}^g`
+    for each gate g,
+
+    .. math::
+        c_t &= \sigma(a^{forget}) \odot c_{t-1} + \sigma(a^{input}) \odot f(a^{cell}) \\
+        h_t &= \sigma(a^{output}) \odot f(c_t)
+
+    The state is (h, c).
+
+    Parameters
+    ----------
+    incoming, memory_shape, num_units, num_reads, hid_init, learn_init, name
+        As in :class:`Controller`.
+    W_in_to_input, ..._forget, ..._output, ..._cell : initializer, array, ... (F, H)
+    W_reads_to_input, ... : the same, (R * M, H)
+    W_hid_to_input, ... : the same, (H, H)
+    b_in_to_input, ..., b_hid_to_cell : the same, (H,), or None
+    nonlinearity : callable
+        f.
+    cell_init : initializer, array, ... (1, H)
+        The cell before the first step.
+
+    References
+    ----------
+    Hochreiter and Schmidhuber 1997; Gers et al. 2000, Learning to forget.
+    """
+
+    def __init__(
+        self,
+        incoming,
+        memory_shape=None,
+        num_units=None,
+        num_reads=0,
+        W_in_to_input=GlorotUniform(),
+        b_in_to_input=Constant(0.0),
+        W_reads_to_input=GlorotUniform(),
+        b_reads_to_input=Constant(0.0),
+        W_hid_to_input=GlorotUniform(),
+        b_hid_to_input=Constant(0.0),
+        W_in_to_forget=GlorotUniform(),
+        b_in_to_forget=Constant(0.0),
+        W_reads_to_forget=GlorotUniform(),
+        b_reads_to_forget=Constant(0.0),
+        W_hid_to_forget=GlorotUniform(),
+        b_hid_to_forget=Constant(0.0),
+        W_in_to_output=GlorotUniform(),
+        b_in_to_output=Constant(0.0),
+        W_reads_to_output=GlorotUniform(),
+        b_reads_to_output=Constant(0.0),
+        W_hid_to_output=GlorotUniform(),
+        b_hid_to_output=Constant(0.0),
+        W_in_to_cell=GlorotUniform(),
+        b_in_to_cell=Constant(0.0),
+        W_reads_to_cell=GlorotUniform(),
+        b_reads_to_cell=Constant(0.0),
+        W_hid_to_cell=GlorotUniform(),
+        b_hid_to_cell=Constant(0.0),
+        nonlinearity=rectify,
+        hid_init=GlorotUniform(),
+        cell_init=Constant(0.0),
+        learn_init=False,
+        **kwargs,
+    ):
+        super().__init__(
+            incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
+        )
+        self.nonlinearity = nonlinearity
+        self.cell_init = self._add_initial_state(cell_init, "cell_init")
+        self._add_gate(
+            "input",
+            W_in_to_input,
+            b_in_to_input,
+            W_reads_to_input,
+            b_reads_to_input,
+            W_hid_to_input,
+            b_hid_to_input,
+        )
+        self._add_gate(
+            "forget",
+            W_in_to_forget,
+            b_in_to_forget,
+            W_reads_to_forget,
+            b_reads_to_forget,
+            W_hid_to_forget,
+            b_hid_to_forget,
+        )
+        self._add_gate(
+            "output",
+            W_in_to_output,
+            b_in_to_output,
+            W_reads_to_output,
+            b_reads_to_output,
+            W_hid_to_output,
+            b_hid_to_output,
+        )
+        self._add_gate(
+            "cell",
+            W_in_to_cell,
+            b_in_to_cell,
+            W_reads_to_cell,
+            b_reads_to_cell,
+            W_hid_to_cell,
+            b_hid_to_cell,
+        )
+
+    def outputs_info(self, batch_size):
+        cell = pt.alloc(self.cell_init[0], batch_size, self.num_units)
+        return [*super().outputs_info(batch_size), cell]
+
+    def advance(self, projected, reads, states, fused, **kwargs):
+        hidden, cell = states
+        sums = self._add_reads(projected, reads, fused) + self._from_hidden(hidden, fused)
+        input_gate, forget_gate, output_gate, candidate = self._split(sums)
+        cell = sigmoid(forget_gate) * cell + sigmoid(input_gate) * self.nonlinearity(candidate)
+        return [sigmoid(output_gate) * self.nonlinearity(cell), cell]
+
+
+class StackController(Controller):
+    """Any Lasagne layers as a controller.
+
+    Parameters
+    ----------
+    incoming : Layer or tuple
+        Gives (B, T, F).
+    build : callable
+        From an input layer of shape (B, F + R * M), the input and the read vectors side by side, to the top layer of
+        the stack, of shape (B, H). Controllers without read vectors may stand in it, so that it has a state:
+        ``lambda l: LSTMController(LSTMController(l, num_units=100), num_units=100)``.
+    memory_shape : tuple (N, M)
+    num_reads : int
+    hid_init : initializer, array, ... (1, H)
+        The output before the first step; unused where the top layer is a controller, which has its own.
+    learn_init : bool
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If `build` gives no layer of shape (B, H) on the given input layer.
+    """
+
+    def __init__(
+        self,
+        incoming,
+        build,
+        memory_shape,
+        num_reads,
+        hid_init=GlorotUniform(),
+        learn_init=False,
+        **kwargs,
+    ):
+        name = kwargs.get("name")
+        label = describe(type(self).__name__, name)
+        check_memory_shape(memory_shape, name, type(self).__name__)
+        input_shape = getattr(incoming, "output_shape", incoming)
+        if len(input_shape) != 3 or input_shape[-1] is None:
+            raise ValueError(
+                f"{label}: the input must be of shape (batch, time, features), with the number of "
+                f"features known, not {input_shape}"
+            )
+        width = input_shape[-1] + num_reads * memory_shape[1]
+        self.stack_input = InputLayer((input_shape[0], width))
+        self.top = build(self.stack_input)
+        if not isinstance(self.top, Layer):
+            raise ValueError(f"{label}: build must return a layer, not {self.top!r}")
+        self.layers = [
+            layer for layer in get_all_layers(self.top) if layer is not self.stack_input
+        ]
+        strangers = [layer for layer in self.layers if isinstance(layer, InputLayer)]
+        if strangers:
+            raise ValueError(
+                f"{label}: the stack must stand on the one input layer that build is given, but "
+                f"there is also {strangers[0]!r} of shape {strangers[0].shape}"
+            )
+        output_shape = self.top.output_shape
+        if len(output_shape) != 2 or output_shape[1] is None:
+            raise ValueError(
+                f"{label}: the top layer must be of shape (batch, units), not {output_shape}"
+            )
+        self.cells = [layer for layer in self.layers if isinstance(layer, Controller)]
+        for cell in self.cells:
+            if cell.num_reads:
+                raise ValueError(
+                    f"{label}: {describe(type(cell).__name__, cell.name)} asks for "
+                    f"{cell.num_reads} read vectors; in a stack they are part of the input, so "
+                    f"leave num_reads and memory_shape out"
+                )
+        if self.top in self.cells:
+            hid_init = self.top.hid_init
+            # The state of the top layer comes first, as its output is the controller's
+            self.cells.insert(0, self.cells.pop(self.cells.index(self.top)))
+        super().__init__(
+            incoming, memory_shape, output_shape[1], num_reads, hid_init, learn_init, **kwargs
+        )
+
+    def get_params(self, unwrap_shared=True, **tags):
+        """The initial state, then the parameters of the stack's layers from input to top."""
+        params = super().get_params(unwrap_shared=unwrap_shared, **tags)
+        if self.top in self.cells:
+            params = []
+        for layer in self.layers:
+            params += layer.get_params(unwrap_shared=unwrap_shared, **tags)
+        return unique(params)
+
+    def outputs_info(self, batch_size):
+        states = [] if self.top in self.cells else super().outputs_info(batch_size)
+        for cell in self.cells:
+            states += cell.outputs_info(batch_size)
+        return states
+
+    def step(self, input, reads, *states, **kwargs):
+        remaining = list(states if self.top in self.cells else states[1:])
+        previous = {}
+        for cell in self.cells:
+            count = len(cell.outputs_info(1))
+            previous[cell], remaining = remaining[:count], remaining[count:]
+        x = input if reads is None else pt.concatenate([input, reads], axis=1)
+        outputs, new = {self.stack_input: x}, {}
+        for layer in self.layers:
+            if isinstance(layer, MergeLayer):
+                below = [outputs[incoming] for incoming in layer.input_layers]
+            elif layer.input_layer is not None:
+                below = outputs[layer.input_layer]
+            if layer in previous:
+                new[layer] = layer.step(below, None, *previous[layer], **kwargs)
+                outputs[layer] = new[layer][0]
+            else:
+                outputs[layer] = layer.get_output_for(below, **kwargs)
+        states = [] if self.top in self.cells else [outputs[self.top]]
+        return [*states, *(state for cell in self.cells for state in new[cell])]

@@ -1,0 +1,35 @@
+"""Similarities between a head's key and the rows of the memory."""
+
+import pytensor.tensor as pt
+
+
+def cosine_similarity(x, y, eps=1e-6):
+    r"""Cosine similarity of keys with every row of a memory.
+
+    .. math:: K(x, y_i) = \frac{x \cdot y_i}{\sqrt{|x|^2 |y_i|^2 + \epsilon}}
+
+    `eps` keeps the similarity, and its gradient, finite for a zero key and a zero row.
+
+    Parameters
+    ----------
+    x : tensor (B, M) or (B, K, M)
+        One key, or K keys, for each batch item.
+    y : tensor (B, N, M)
+        The memory: N rows of width M.
+    eps : float
+        What is added under the root.
+
+    Returns
+    -------
+    tensor (B, N) or (B, K, N)
+
+    References
+    ----------
+    Graves et al. 2014, Neural Turing Machines, equation 6.
+    """
+    if x.ndim == y.ndim - 1:
+        return cosine_similarity(x[:, None, :], y, eps)[:, 0, :]
+    dots = pt.matmul(x, y.transpose(0, 2, 1))
+    x_squared = (x * x).sum(axis=-1)[:, :, None]
+    y_squared = (y * y).sum(axis=-1)[:, None, :]
+    return dots / pt.sqrt(x_squared * y_squared + eps)
