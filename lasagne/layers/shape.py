@@ -277,8 +277,8 @@ class PadLayer(Layer):
         self.width = width
         self.val = val
         self.batch_ndim = batch_ndim
-        for item in [width] if _is_int(width) else width:
-            pair = (item, item) if _is_int(item) else tuple(item)
+        for item in width if isinstance(width, Iterable) else [width]:
+            pair = item if isinstance(item, tuple | list) else (item, item)
             if len(pair) != 2 or not all(_is_int(each) and each >= 0 for each in pair):
                 raise ValueError(
                     f"{self!r}: width {width!r} must be of integers >= 0 or of pairs of these"
@@ -303,7 +303,7 @@ class PadLayer(Layer):
         )
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
-        input = pt.as_tensor_variable(input)
+        input = with_known_sizes(pt.as_tensor_variable(input), self.input_shape)
         for axis, (start, end) in enumerate(self._widths(input.type.ndim)):
             if start or end:
                 before, after = self._block(input, axis, start), self._block(input, axis, end)
