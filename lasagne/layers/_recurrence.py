@@ -4,15 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytensor.tensor as pt
-from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import grad_clip
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import clone_replace
-from pytensor.graph.traversal import ancestors, truncated_graph_inputs
-from pytensor.scan import scan
-from pytensor.tensor.random.type import RandomType
 
 from .. import utils
+from ._scan import scan_states
+from ._tensors import sizes, sizes_to_reshape
 from .base import Layer, MergeLayer
 
 
@@ -167,10 +164,11 @@ class RecurrenceLayer(MergeLayer):
         """
         project, step = self._cell(**kwargs)
         sequence = _swap_batch_and_time(inputs[0])
-        time, batch, *features = _dims(sequence)
+        _, batch, *features = sizes(sequence)
         if self.precompute_input:
-            projected = project(sequence.reshape((time * batch, *features)))
-            sequence = projected.reshape((time, batch, *_dims(projected)[1:]))
+            projected = project(sequence.reshape((-1, *features)))
+            leading = sizes_to_reshape(sequence, 2)
+            sequence = projected.reshape((*leading, *sizes(projected)[1:]))
 
         def next_states(current: Any, *rest: Any) -> list:
             mask, states = (rest[0], rest[1:]) if self.mask_incoming_index >= 0 else (None, rest)
@@ -189,7 +187,9 @@ class RecurrenceLayer(MergeLayer):
             n_steps = self.input_shapes[0][1]
             history = utils.unroll_scan(next_states, sequences, states, [], n_steps, self.backwards)
         else:
-            history = _scan(next_states, sequences, states, self.gradient_steps, self.backwards)
+            history = scan_states(
+                next_states, sequences, states, self.gradient_steps, self.backwards
+            )
 
         hidden = history[-1]
         if self.only_return_final:
@@ -207,7 +207,7 @@ class RecurrenceLayer(MergeLayer):
             )
         rows = value.type.shape[0]
         if rows == 1:
-            return pt.broadcast_to(value, (batch, *_dims(value)[1:]))
+            return pt.broadcast_to(value, (batch, *sizes(value)[1:]))
         if rows is None and index < 0:
             return value[pt.switch(pt.eq(value.shape[0], 1), 0, pt.arange(batch))]
         return value
@@ -228,68 +228,8 @@ class RecurrenceLayer(MergeLayer):
         return grad_clip(value, -self.grad_clipping, self.grad_clipping)
 
 
-def _scan(
-    step: Callable,
-    sequences: list,
-    states: list,
-    gradient_steps: int,
-    backwards: bool,
-) -> list:
-    """Apply `step` to every item of the sequences in a loop, and return the states of all steps.
-
-    What does not change from step to step is computed once, outside of the loop. Random number
-    generators that `step` draws from are states of the loop as well, so that each step draws anew.
-    """
-    slices = [sequence[0].type() for sequence in sequences]
-    previous = [state.type() for state in states]
-    results = step(*slices, *previous)
-    generators = [each for each in ancestors(results) if _is_updated_generator(each)]
-    results.extend(generator.default_update for generator in generators)
-    varying = [*slices, *previous, *generators]
-    constant = [
-        each
-        for each in truncated_graph_inputs(results, varying)
-        if each.owner is not None and each not in varying and _is_float(each)
-    ]
-
-    def traced_step(*args: Any) -> list:
-        return clone_replace(results, dict(zip([*varying, *constant], args, strict=True)))
-
-    outputs = scan(
-        traced_step,
-        sequences=sequences,
-        outputs_info=[*states, *generators],
-        non_sequences=constant,
-        truncate_gradient=gradient_steps,
-        go_backwards=backwards,
-        return_list=True,
-        return_updates=False,
-    )
-    for generator, last in zip(generators, outputs[len(states) :], strict=True):
-        generator.default_update = last
-    return outputs[: len(states)]
-
-
-def _is_updated_generator(variable: Any) -> bool:
-    return (
-        isinstance(variable, SharedVariable)
-        and isinstance(variable.type, RandomType)
-        and variable.default_update is not None
-    )
-
-
-def _is_float(variable: Any) -> bool:
-    return isinstance(variable.type, pt.TensorType) and variable.type.dtype.startswith("float")
-
-
 def _swap_batch_and_time(tensor: Any) -> Any:
     return tensor.dimshuffle(1, 0, *range(2, tensor.type.ndim))
-
-
-def _dims(tensor: Any) -> tuple:
-    """Return the shape of a tensor: integers where it is known, expressions elsewhere."""
-    known = tensor.type.shape
-    return tuple(tensor.shape[i] if dim is None else dim for i, dim in enumerate(known))
 
 
 def dims_agree(first: Sequence, second: Sequence) -> bool:
