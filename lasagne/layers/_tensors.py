@@ -32,7 +32,7 @@ def with_known_sizes(input: Any, shape: Sequence[int | None]) -> Any:
     """
     if len(shape) != input.type.ndim:
         return input
-    added = [
+    added: list[Any] = [
         known if static is None and axis > 0 else None
         for axis, (static, known) in enumerate(zip(input.type.shape, shape, strict=True))
     ]

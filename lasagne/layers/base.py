@@ -134,7 +134,7 @@ class Layer:
 
     def add_param(
         self, spec: Any, shape: Iterable[int], name: str | None = None, **tags: bool
-    ) -> Variable:
+    ) -> Any:
         """Register a parameter of this layer.
 
         Parameters

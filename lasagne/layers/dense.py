@@ -183,7 +183,8 @@ class NINLayer(Layer):
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
         input = pt.as_tensor_variable(input)
-        channels_last = pt.matmul(pt.moveaxis(input, 1, -1), self.W)
+        channels_last: Any = pt.moveaxis(input, 1, -1)
+        channels_last = pt.matmul(channels_last, self.W)
         if self.b is not None:
             channels_last = channels_last + pt.moveaxis(self.b, 0, -1)
         return self.nonlinearity(pt.moveaxis(channels_last, -1, 1))

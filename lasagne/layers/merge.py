@@ -179,7 +179,7 @@ class ConcatLayer(MergeLayer):
         shapes = autocrop_array_shapes(input_shapes, self._cropping_for(ndim))
         total = None
         if all(len(shape) == ndim for shape in shapes):
-            lengths = [shape[axis] for shape in shapes]
+            lengths: list[Any] = [shape[axis] for shape in shapes]
             total = None if None in lengths else sum(lengths)
             shapes = [(*shape[:axis], total, *shape[axis + 1 :]) for shape in shapes]
         return _common_shape(

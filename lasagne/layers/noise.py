@@ -71,11 +71,11 @@ class DropoutLayer(Layer):
         if deterministic or (not isinstance(self.p, Variable) and self.p == 0):
             return input
         input = pt.as_tensor_variable(input)
-        retain = 1 - (self.p if isinstance(self.p, Variable) else float(self.p))
+        p: Any = self.p if isinstance(self.p, Variable) else float(self.p)
         shape = [1 if axis in self.shared_axes else n for axis, n in enumerate(sizes(input))]
-        mask = pt.cast(self._srng.binomial(shape, p=retain), input.dtype)
+        mask = pt.cast(self._srng.binomial(shape, p=1 - p), input.dtype)
         if self.rescale:
-            mask = mask / like(retain, input)
+            mask = mask / like(1 - p, input)
         return input * mask
 
 

@@ -154,7 +154,8 @@ class BatchNormLayer(Layer):
         a part of the batch's, since PyTensor may overwrite the value of a variable that it updates
         before an output that uses the same running average is computed.
         """
-        if not isinstance(average, SharedVariable):
+        updatable = isinstance(average, SharedVariable)
+        if not updatable:
             return 0
         running = average.clone()
         new = (1 - self.alpha) * average + self.alpha * of_batch

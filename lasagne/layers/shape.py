@@ -59,7 +59,7 @@ class FlattenLayer(Layer):
                 f"{self!r} cannot flatten an input of shape {input_shape} to {self.outdim} "
                 "dimensions"
             )
-        joined = input_shape[self.outdim - 1 :]
+        joined: Any = input_shape[self.outdim - 1 :]
         return (*input_shape[: self.outdim - 1], None if None in joined else prod(joined))
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
@@ -125,9 +125,10 @@ class ReshapeLayer(Layer):
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         ndim = len(input_shape)
-        output_shape: list[int | None] = []
+        output_shape: list[Any] = []
         # Sizes that are to have the same product. An unknown size that is copied leaves both sides.
-        before, after = list(input_shape), []
+        before: list[Any] = list(input_shape)
+        after: list[Any] = []
         for item in self.shape:
             size = None if isinstance(item, Variable) else item
             if isinstance(item, list):

@@ -155,8 +155,9 @@ def standardize(layer: Any, offset: Any, scale: Any, shared_axes: Any = "auto") 
             raise ValueError(f"standardize() cannot divide by a zero in scale={scale}")
     shifted = BiasLayer(layer, -offset, shared_axes)
     scaled = ScaleLayer(shifted, 1 / scale, shared_axes)
-    for each, param in ((shifted, shifted.b), (scaled, scaled.scales)):
-        each.params[param].remove("trainable")
+    for each in (shifted, scaled):
+        for tags in each.params.values():
+            tags.remove("trainable")
     return scaled
 
 
