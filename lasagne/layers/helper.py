@@ -217,7 +217,8 @@ def get_all_param_values(layer: Any, **tags: bool) -> list[np.ndarray]:
     >>> with np.load("model.npz") as f:  # doctest: +SKIP
     ...     set_all_param_values(l_out, [f[name] for name in f.files])
     """
-    return [param.get_value() for param in get_all_params(layer, **tags)]
+    # a function compiled by JAX leaves JAX arrays in the shared variables that it updates
+    return [np.array(param.get_value(borrow=True)) for param in get_all_params(layer, **tags)]
 
 
 def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> None:

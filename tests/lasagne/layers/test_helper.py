@@ -329,6 +329,14 @@ class TestParams:
         assert l2.W.get_value().any()
         assert len(get_all_param_values(l3, regularizable=True)) == 2
 
+    def test_values_that_jax_has_updated(self):
+        layer = DenseLayer((None, 2), 2)
+        pytensor.function([], updates=[(layer.W, layer.W + 1)], mode="JAX")()
+        values = get_all_param_values(layer)
+        assert [type(value) for value in values] == [np.ndarray, np.ndarray]
+        values[0][:] = 0
+        assert layer.W.get_value().all()
+
     def test_set_all_param_values(self, network, rng):
         l3 = network[2]
         values = [
