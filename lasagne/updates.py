@@ -26,7 +26,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from . import utils
 
 
-def get_or_compute_grads(loss_or_grads: Any, params: Sequence[Any]) -> Sequence:
+def get_or_compute_grads(loss_or_grads: Any, params: Sequence[Any]) -> Any:
     """Return the gradients, computed from the loss unless they are given.
 
     Parameters
@@ -80,7 +80,7 @@ def sgd(loss_or_grads: Any, params: Sequence[Any], learning_rate: Any) -> Ordere
         The updates.
     """
     params = list(params)
-    updates = OrderedDict()
+    updates: OrderedDict = OrderedDict()
     for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
         updates[param] = param - learning_rate * grad
     return _keep_dtypes(updates)
@@ -236,7 +236,7 @@ def adagrad(
        and stochastic optimization. Journal of Machine Learning Research 12.
     """
     params = list(params)
-    updates = OrderedDict()
+    updates: OrderedDict = OrderedDict()
     for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
         accumulated = _zeros_like(param)
         updates[accumulated] = total = accumulated + grad**2
@@ -282,7 +282,7 @@ def rmsprop(
        Coursera, http://www.youtube.com/watch?v=O3sxAc4hxZU (formula at 5:20)
     """
     params = list(params)
-    updates = OrderedDict()
+    updates: OrderedDict = OrderedDict()
     for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
         mean_square = _zeros_like(param)
         updates[mean_square] = new = rho * mean_square + (1 - rho) * grad**2
@@ -330,7 +330,7 @@ def adadelta(
        https://arxiv.org/abs/1212.5701
     """
     params = list(params)
-    updates = OrderedDict()
+    updates: OrderedDict = OrderedDict()
     for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
         mean_square = _zeros_like(param)
         mean_square_step = _zeros_like(param)
@@ -384,7 +384,7 @@ def adam(
     params = list(params)
     grads = get_or_compute_grads(loss_or_grads, params)
     steps, t = _step_counter()
-    updates = OrderedDict()
+    updates: OrderedDict = OrderedDict()
     rate = learning_rate * pt.sqrt(1 - beta2**t) / (1 - beta1**t)
     for param, grad in zip(params, grads, strict=True):
         mean, mean_square = _moments(updates, param, grad, beta1, beta2)
@@ -435,7 +435,7 @@ def adamax(
     params = list(params)
     grads = get_or_compute_grads(loss_or_grads, params)
     steps, t = _step_counter()
-    updates = OrderedDict()
+    updates: OrderedDict = OrderedDict()
     rate = learning_rate / (1 - beta1**t)
     for param, grad in zip(params, grads, strict=True):
         mean, norm = _zeros_like(param), _zeros_like(param)
@@ -490,7 +490,7 @@ def amsgrad(
     params = list(params)
     grads = get_or_compute_grads(loss_or_grads, params)
     steps, t = _step_counter()
-    updates = OrderedDict()
+    updates: OrderedDict = OrderedDict()
     rate = learning_rate * pt.sqrt(1 - beta2**t) / (1 - beta1**t)
     for param, grad in zip(params, grads, strict=True):
         mean, mean_square = _moments(updates, param, grad, beta1, beta2)

@@ -9,6 +9,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.gradient import GradClip
 from pytensor.graph.basic import Variable
 
 
@@ -128,9 +129,8 @@ def one_hot(x: Any, m: int | None = None) -> Variable:
     x = as_theano_expression(x)
     if x.type.ndim != 1:
         raise ValueError(f"one_hot needs a vector of class indices, got {x.type.ndim} dimensions")
-    if m is None:
-        m = pt.cast(pt.max(x) + 1, "int64")
-    return pt.cast(pt.eq(x[:, None], pt.arange(m)), pytensor.config.floatX)
+    classes = pt.cast(pt.max(x) + 1, "int64") if m is None else m
+    return pt.cast(pt.eq(x[:, None], pt.arange(classes)), pytensor.config.floatX)
 
 
 def unique(l: Iterable) -> list:  # noqa: E741
@@ -232,11 +232,9 @@ def compute_norms(array: Any, norm_axes: Sequence[int] | None = None) -> Any:
             f"Unsupported type {type(array)}. "
             "Only PyTensor expressions and numpy arrays are supported"
         )
-    axes = default_norm_axes(array.ndim) if norm_axes is None else tuple(norm_axes)
-    if not axes:
-        return abs(array)
-    xp = np if isinstance(array, np.ndarray) else pt
-    return xp.sqrt(xp.sum(array**2, axis=axes))
+    xp, ndim = (np, array.ndim) if isinstance(array, np.ndarray) else (pt, array.type.ndim)
+    axes = default_norm_axes(ndim) if norm_axes is None else tuple(norm_axes)
+    return xp.sqrt(xp.sum(xp.square(array), axis=axes)) if axes else xp.abs(array)
 
 
 def default_norm_axes(ndim: int) -> tuple[int, ...]:
@@ -264,6 +262,38 @@ def default_norm_axes(ndim: int) -> tuple[int, ...]:
     if 3 <= ndim <= 5:
         return tuple(range(1, ndim))
     raise ValueError(f"Unsupported tensor dimensionality {ndim}. Must specify `norm_axes`")
+
+
+class _GradClip(GradClip):
+    """PyTensor's clipping of gradients, where clippings with other bounds are not equal.
+
+    Its own all are, and its loops share equal parts: they could take the bounds of another layer.
+    """
+
+    __props__ = ("clip_lower_bound", "clip_upper_bound")  # type: ignore[assignment]
+
+
+def clip_gradient(x: Any, bound: float) -> Any:
+    """Return a tensor as it is, with its gradient clipped elementwise.
+
+    Parameters
+    ----------
+    x : tensor
+        Of any shape.
+    bound : float
+        The gradient with respect to `x` is clipped to ``[-bound, bound]``.
+
+    Returns
+    -------
+    tensor
+        The value of `x`.
+
+    Raises
+    ------
+    ValueError
+        If `bound` is negative.
+    """
+    return _GradClip(-bound, bound)(x)
 
 
 def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Variable:
@@ -343,7 +373,7 @@ def unroll_scan(
     non_sequences: Any,
     n_steps: int,
     go_backwards: bool = False,
-) -> list[Variable]:
+) -> list:
     """Apply a step function repeatedly, as :func:`pytensor.scan` does, without a loop in the graph.
 
     Parameters

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytensor.tensor as pt
-from pytensor.gradient import grad_clip
 from pytensor.graph.basic import Variable
 
 from .. import utils
@@ -95,7 +94,7 @@ class RecurrenceLayer(MergeLayer):
                     f"for this input, got {mask_shape}"
                 )
 
-    def _add_initial_states(self, state_shape: tuple[int | None, ...]) -> None:
+    def _add_initial_states(self, state_shape: tuple) -> None:
         """Set an attribute for each part of the state: a parameter, or the layer that feeds it.
 
         Parameters
@@ -225,7 +224,7 @@ class RecurrenceLayer(MergeLayer):
         """Return `value`, with its gradient clipped elementwise at `grad_clipping`."""
         if not self.grad_clipping:
             return value
-        return grad_clip(value, -self.grad_clipping, self.grad_clipping)
+        return utils.clip_gradient(value, self.grad_clipping)
 
 
 def _swap_batch_and_time(tensor: Any) -> Any:

@@ -172,11 +172,13 @@ class CustomRecurrentLayer(RecurrenceLayer):
             )
         return inputs[0]
 
-    def get_params(self, **tags: Any) -> list:
+    def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list:
         """Return the parameters: those of this layer, `input_to_hidden` and `hidden_to_hidden`.
 
         Parameters
         ----------
+        unwrap_shared : bool
+            Whether a parameter that is an expression is replaced by the shared variables in it.
         **tags : bool
             The tags that a parameter must, or must not, have; see :meth:`Layer.get_params`.
 
@@ -186,9 +188,9 @@ class CustomRecurrentLayer(RecurrenceLayer):
             The parameters.
         """
         return [
-            *super().get_params(**tags),
-            *get_all_params(self.input_to_hidden, **tags),
-            *get_all_params(self.hidden_to_hidden, **tags),
+            *super().get_params(unwrap_shared, **tags),
+            *get_all_params(self.input_to_hidden, unwrap_shared, **tags),
+            *get_all_params(self.hidden_to_hidden, unwrap_shared, **tags),
         ]
 
     def _cell(self, **kwargs: Any) -> tuple[Callable, Callable]:

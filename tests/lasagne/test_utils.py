@@ -138,6 +138,21 @@ def test_compute_norms_fails():
             compute_norms(np.ones((1,) * ndim))
 
 
+def test_clip_gradient():
+    x = pt.vector(dtype="float32")
+    losses = [(5 * x).sum(), *((5 * utils.clip_gradient(x, bound)).sum() for bound in (1, 3.5, 9))]
+    grads = [pytensor.grad(loss, x) for loss in losses]
+    assert all(grad.dtype == "float32" for grad in grads)
+    function = pytensor.function([x], [*losses, *grads])
+    results = function(np.array([1, -2], dtype="float32"))
+    assert results[:4] == [-5] * 4
+    assert [list(grad) for grad in results[4:]] == [[5, 5], [1, 1], [3.5, 3.5], [5, 5]]
+    assert utils.clip_gradient(x, 1).owner.op == utils.clip_gradient(x, 1).owner.op
+    assert utils.clip_gradient(x, 1).owner.op != utils.clip_gradient(x, 2).owner.op
+    with pytest.raises(ValueError, match="clip_upper_bound"):
+        utils.clip_gradient(x, -1)
+
+
 def test_create_param_from_an_array():
     for array in (np.array([[1, 2, 3], [4, 5, 6]]), np.ones((2, 3), dtype="float32")):
         result = create_param(array, (2, 3), name="W")

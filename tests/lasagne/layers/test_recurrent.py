@@ -365,14 +365,6 @@ class TestParameters:
         layer = GRULayer(l_in, 4, name="net")
         assert [p.name for p in layer.get_params()] == [*names, "net.hid_init"]
 
-    @pytest.mark.parametrize("cls", LAYERS)
-    def test_gradients_reach_all_of_them(self, cls):
-        layer = make(cls)
-        output = get_output(layer, data(B, T, F))
-        params = get_all_params(layer, trainable=True)
-        for grad in pytensor.function([], pytensor.grad(output.mean(), params))():
-            assert (grad != 0).any()
-
     def test_gate(self):
         gate = Gate()
         assert gate.nonlinearity is sigmoid
@@ -426,21 +418,22 @@ class TestGradient:
 
     @pytest.mark.parametrize("unroll", [False, True])
     def test_grad_clipping(self, unroll):
+        # Two bounds, of layers that are equal otherwise.
         assert self.make_chain(grad_clipping=3.0, unroll_scan=unroll) == [3, 3, 2, 1]
+        assert self.make_chain(grad_clipping=1.5, unroll_scan=unroll) == [1.5, 1.5, 1.5, 1]
 
     @pytest.mark.parametrize("cls", [LSTMLayer, GRULayer])
     def test_grad_clipping_of_gates(self, cls):
-        clipping = 0.05
         grads = []
         for options in ({}, {"unroll_scan": True}, {"grad_clipping": 0, "unroll_scan": True}):
-            layer = make(cls, only_return_final=True, **{"grad_clipping": clipping, **options})
-            grads += pytensor.grad(
-                (get_output(layer, data(B, T, F))).sum(), [layer.get_params()[2]]
-            )
+            options = {"grad_clipping": 0.05, "only_return_final": True, **options}
+            layer = make(cls, InputLayer((B, 2, F)), **options)
+            bias = layer.get_params()[2]
+            grads.append(pytensor.grad(get_output(layer, data(B, 2, F)).sum(), bias))
         looped, unrolled, unclipped = pytensor.function([], grads)()
         assert np.allclose(looped, unrolled)
         assert not np.allclose(looped, unclipped)
-        assert (np.abs(looped) <= clipping * B * T).all()
+        assert (np.abs(looped) <= 0.05 * B * 2).all()
 
     @pytest.mark.parametrize("cls", LAYERS)
     def test_loop_and_unrolled_agree(self, cls):
@@ -453,6 +446,7 @@ class TestGradient:
         half = len(results) // 2
         for one, other in zip(results[:half], results[half:], strict=True):
             assert np.allclose(one, other)
+            assert (one != 0).any()
 
 
 class TestErrors:
@@ -557,7 +551,7 @@ class TestCustomRecurrentLayer:
 
     @pytest.mark.parametrize("unroll", [False, True])
     def test_dropout_between_the_hidden_states(self, unroll):
-        steps = 50
+        steps = 20
         l_in = InputLayer((2, steps, 1), pt.constant(floatX(np.zeros((2, steps, 1)))))
         one = Constant(1.0)
         l_in_hid = DenseLayer(InputLayer((None, 1)), 3, W=one)
