@@ -7,9 +7,10 @@ which is much larger than the step and takes most of the time to build and to co
 """
 
 import pytensor
+import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.gradient import DisconnectedType, pullback
+from pytensor.gradient import DisconnectedType, disconnected_grad, pullback
 from pytensor.graph.basic import Apply, Constant, equal_computations
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
@@ -47,7 +48,7 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False):
     slices = [sequence[0].type() for sequence in sequences]
     previous = [state.type() for state in states]
     results = [
-        state.type.filter_variable(result)
+        state.type.filter_variable(result.astype(state.type.dtype))
         for result, state in zip(step(*slices, *previous), states, strict=True)
     ]
     updated = _find_updated(results)
@@ -57,25 +58,57 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False):
     constants = _find_constants(results, [*varying, *updated])
     parameters = [variable.type() for variable in constants]
     replacements = dict(zip([*updated, *constants], [*carried, *parameters], strict=True))
-    op = Loop(
-        FunctionGraph(
-            [*varying, *carried, *parameters],
-            clone_replace(results, replacements, rebuild_strict=False),
-            clone=True,
-        ),
-        num_sequences=len(sequences),
-        num_states=len(states),
-        num_carried=len(carried),
-        backwards=backwards,
+    fgraph = FunctionGraph(
+        [*varying, *carried, *parameters],
+        clone_replace(results, replacements, rebuild_strict=False),
+        clone=True,
     )
+    op = Loop(fgraph, len(sequences), len(states), len(carried), backwards)
     inputs = [*sequences, *states, *updated, *constants]
     if gradient_steps == -1:
         outputs = op(*inputs, return_list=True)
     else:
-        outputs = op.expand(inputs, gradient_steps)
+        outputs = _truncate(op, inputs, gradient_steps)
     for variable, last in zip(updated, outputs[len(states) :], strict=True):
         variable.default_update = last
     return outputs[: len(states)]
+
+
+def _truncate(op, inputs, gradient_steps):
+    """The outputs of a loop, whose gradient is that of the last steps alone.
+
+    All steps but the last `gradient_steps` run in a loop of their own, which no gradient enters.
+    """
+    sequences, states, carried, constants = op.split_inputs(inputs)
+    length = sequences[0].shape[0]
+    steps = pt.maximum(length - gradient_steps, 0)
+    if op.backwards:
+        early, late = slice(length - steps, None), slice(None, length - steps)
+    else:
+        early, late = slice(None, steps), slice(steps, None)
+    first = op(
+        *(disconnected_grad(sequence[early]) for sequence in sequences),
+        *(disconnected_grad(state) for state in states),
+        *carried,
+        *(disconnected_grad(constant) for constant in constants),
+        return_list=True,
+    )
+    # With no early steps the state before the last steps is the initial one, and it has a gradient
+    joined = [
+        pt.concatenate([state[None], disconnected_grad(trace)])
+        for state, trace in zip(states, first, strict=False)
+    ]
+    last = op(
+        *(sequence[late] for sequence in sequences),
+        *(trace[-1] for trace in joined),
+        *first[op.num_states :],
+        *constants,
+        return_list=True,
+    )
+    traces = [
+        pt.concatenate([trace[1:], rest]) for trace, rest in zip(joined, last, strict=False)
+    ]
+    return [*traces, *last[op.num_states :]]
 
 
 def _find_constants(results, varying):
@@ -188,7 +221,7 @@ class Loop(Op):
         outputs = [TensorType(v.type.dtype, shape=(time, *v.type.shape))() for v in states]
         return Apply(self, [*sequences, *rest], [*outputs, *(v.type() for v in carried)])
 
-    def expand(self, inputs, gradient_steps=-1):
+    def expand(self, inputs):
         """The same as a `pytensor.scan`: the list of outputs."""
         sequences, states, carried, constants = self.split_inputs(inputs)
 
@@ -197,13 +230,11 @@ class Loop(Op):
                 self.fgraph.outputs, dict(zip(self.fgraph.inputs, args, strict=True)), rebuild_strict=False
             )
 
-        # A static length that the loop does not keep would make PyTensor's scan refuse the state
         traces = pytensor.scan(
             step,
             sequences=sequences,
             outputs_info=[*states, *carried],
             non_sequences=constants,
-            truncate_gradient=gradient_steps,
             go_backwards=self.backwards,
             return_list=True,
             return_updates=False,

@@ -3,6 +3,7 @@
 Notation: B batch, F input features, R read heads, M slot width, H controller units.
 """
 
+import pytensor
 import pytensor.tensor as pt
 from lasagne.init import Constant, GlorotUniform
 from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers
@@ -142,12 +143,10 @@ class GatedController(Controller):
 
     def _side_by_side(self, kind, source):
         values = [getattr(self, f"{kind}_{source}_to_{gate}", None) for gate in self.gates]
-        values = [pt.zeros(self.num_units) if value is None else value for value in values]
-        return pt.concatenate(values, axis=-1) if len(values) > 1 else values[0]
-
-    def step(self, input, reads, hidden, *states, **kwargs):
-        fused = self.fuse()
-        return self.advance(self.project(input, fused), reads, [hidden, *states], fused)
+        dtype = pytensor.config.floatX
+        values = [pt.zeros(self.num_units, dtype) if value is None else value for value in values]
+        # An array of another precision that was given as a parameter must not spread it
+        return pt.concatenate([value.astype(dtype) for value in values], axis=-1)
 
     def fuse(self):
         weights = [self._side_by_side("W", "in"), self._side_by_side("b", "in")]

@@ -5,6 +5,7 @@ Notation: B batch, N slots, M slot width, K heads (W of them write, R read), H c
 """
 
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 from lasagne.init import Constant, GlorotUniform
 from lasagne.layers import DenseLayer, Layer
@@ -256,11 +257,16 @@ class FusedDense:
 
     def fuse(self):
         """The layers' weights (H, units) and biases (units,), side by side."""
+        dtype = pytensor.config.floatX
         biases = [
-            pt.zeros(layer.num_units) if layer.b is None else layer.b for layer in self.layers
+            pt.zeros(layer.num_units, dtype) if layer.b is None else layer.b
+            for layer in self.layers
         ]
-        weights = [layer.W for layer in self.layers]
-        return pt.concatenate(weights, axis=1), pt.concatenate(biases, axis=0)
+        # An array of another precision that was given as a parameter must not spread it
+        return (
+            pt.concatenate([layer.W.astype(dtype) for layer in self.layers], axis=1),
+            pt.concatenate([bias.astype(dtype) for bias in biases], axis=0),
+        )
 
     def get_outputs(self, activations, layers):
         """What layers of one width give, (B, K, units), from all layers' activations (B, all units).

@@ -29,7 +29,7 @@ from pytensor.link.c.type import generic
 from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
-from pytensor.scalar import ScalarType
+from pytensor.scalar import ScalarType, Softplus
 from pytensor.scan.op import Scan
 from pytensor.tensor.basic import ARange
 from pytensor.tensor.shape import Reshape
@@ -113,6 +113,12 @@ def _funcify_check(op, **kwargs):
         return x
 
     return check
+
+
+@jax_funcify.register(Softplus)
+def _funcify_softplus(op, **kwargs):
+    """PyTensor's conversion chooses between branches of which one overflows, and JAX's gradient of that is NaN."""
+    return jax.nn.softplus
 
 
 @jax_funcify.register(DisconnectedGrad)

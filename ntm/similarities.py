@@ -32,4 +32,10 @@ def cosine_similarity(x, y, eps=1e-6):
     dots = pt.matmul(x, y.transpose(0, 2, 1))
     x_squared = (x * x).sum(axis=-1)[:, :, None]
     y_squared = (y * y).sum(axis=-1)[:, None, :]
-    return dots / pt.sqrt(x_squared * y_squared + eps)
+    # Vectors longer than one are scaled to one first: the product of two squared norms would overflow float32
+    # where each norm is 1e10. The scaled squared norm is min(squared norm, 1).
+    x_scale = 1.0 / pt.sqrt(pt.maximum(x_squared, 1.0))
+    y_scale = 1.0 / pt.sqrt(pt.maximum(y_squared, 1.0))
+    scale = x_scale * y_scale
+    norms = pt.minimum(x_squared, 1.0) * pt.minimum(y_squared, 1.0)
+    return dots * scale / pt.sqrt(norms + eps * scale * scale)

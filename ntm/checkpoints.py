@@ -1,0 +1,117 @@
+"""Parameters in files: saved, loaded, and converted from ntm-lasagne's layouts."""
+
+import os
+
+import numpy as np
+from lasagne.layers import get_all_layers, get_all_params, set_all_param_values
+
+from ntm.layers import NTMLayer
+
+
+def save_parameters(path, layer_or_layers):
+    """Write all parameters of a network to an ``.npz`` file; the file is complete or not there.
+
+    Parameters
+    ----------
+    path : str or path
+    layer_or_layers : Layer or list of Layer
+        The network's output.
+    """
+    arrays = {
+        f"{k:03d} {param.name or ''}".strip(): param.get_value()
+        for k, param in enumerate(get_all_params(layer_or_layers))
+    }
+    temporary = f"{os.fspath(path)}.part{os.getpid()}"
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def load_parameters(path, layer_or_layers):
+    """Set all parameters of a network from a file of :func:`save_parameters`.
+
+    Parameters
+    ----------
+    path : str or path
+    layer_or_layers : Layer or list of Layer
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not such a file, or the parameters' number, names or shapes are not the network's.
+    """
+    params = get_all_params(layer_or_layers)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a file of parameters, or is damaged: {error}") from error
+    if len(arrays) != len(params):
+        raise ValueError(f"{path} holds {len(arrays)} parameters, but the network has {len(params)}")
+    for param, (key, array) in zip(params, arrays.items(), strict=True):
+        name = key.partition(" ")[2]
+        shape = param.get_value(borrow=True).shape
+        if name != (param.name or "") or array.shape != shape:
+            raise ValueError(
+                f"{path} holds {name!r} of shape {array.shape} where the network has "
+                f"{param.name!r} of shape {shape}"
+            )
+    for param, array in zip(params, arrays.values(), strict=True):
+        param.set_value(array.astype(param.dtype))
+
+
+def set_later_layout_values(layer_or_layers, values):
+    """Set all parameters from a list in the layout of ntm-lasagne's later files.
+
+    There each head's weights and biases have a leading axis of one, and its `weights_init` follows gamma instead of
+    preceding the key.
+
+    Parameters
+    ----------
+    layer_or_layers : Layer or list of Layer
+        The network's output.
+    values : list of arrays
+
+    Raises
+    ------
+    ValueError
+        If the number of values or the shape of one does not fit the network.
+    """
+    params = get_all_params(layer_or_layers)
+    heads = [
+        head
+        for layer in get_all_layers(layer_or_layers)
+        if isinstance(layer, NTMLayer)
+        for head in layer.heads
+    ]
+    file_order = list(params)
+    for head in heads:
+        own = [param for param in params if param in head.get_params()]
+        later = [param for param in own if param is not head.weights_init]
+        last_of_gamma = max(later.index(p) for p in head.gamma.get_params())
+        later.insert(last_of_gamma + 1, head.weights_init)
+        start = file_order.index(own[0])
+        file_order[start : start + len(own)] = later
+    if len(values) != len(params):
+        raise ValueError(f"got {len(values)} values, but the network has {len(params)} parameters")
+    dense = {param for head in heads for layer in head.layers for param in layer.get_params()}
+    by_param = {}
+    for param, value in zip(file_order, values, strict=True):
+        value = np.asarray(value)
+        shape = param.get_value(borrow=True).shape
+        if param in dense and value.shape == (1, *shape):
+            value = value[0]
+        if value.shape != shape:
+            raise ValueError(f"{param.name}: expected shape {shape}, got {value.shape}")
+        by_param[param] = value
+    set_all_param_values(layer_or_layers, [by_param[param] for param in params])
