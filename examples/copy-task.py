@@ -1,22 +1,22 @@
 """Train a Neural Turing Machine to copy sequences of bits, from scratch.
 
-    python examples/copy-task.py
-    python examples/copy-task.py --controller lstm --seed 3 --output lstm.png --save lstm.npz
-    python examples/copy-task.py --load lstm.npz --controller lstm --max-iter 0
+python examples/copy-task.py
+python examples/copy-task.py --controller lstm --seed 3 --output lstm.png --save lstm.npz
+python examples/copy-task.py --load lstm.npz --controller lstm --max-iter 0
 """
 
 import argparse
 from collections import deque
 
-import lasagne
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from tqdm import tqdm
+
+import lasagne
 from lasagne.init import Constant
 from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
 from lasagne.nonlinearities import rectify, sigmoid, softplus, tanh
-from tqdm import tqdm
-
 from ntm.backends import BACKENDS, get_mode
 from ntm.checkpoints import load_parameters, save_parameters
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
@@ -200,6 +200,7 @@ figure = plot_sequence(
     predicted,
     write_weights,
     read_weights,
+    mask=batch.mask[0],
     title=f"NTM, copy task, {options.max_length} vectors of {options.size} bits",
     figure=figure,
 )

@@ -78,11 +78,11 @@ class Uniform(Initializer):
         if std is not None:
             half_width = np.sqrt(3) * std
             self.range = (mean - half_width, mean + half_width)
-        elif np.ndim(range) == 0:
-            self.range = (-range, range)
-        else:
+        elif isinstance(range, tuple | list | np.ndarray) and np.ndim(range):
             low, high = range
             self.range = (low, high)
+        else:
+            self.range = (-range, range)  # type: ignore[operator]
 
     def sample(self, shape: Sequence[int]) -> np.ndarray:
         return floatX(get_rng().uniform(low=self.range[0], high=self.range[1], size=shape))
@@ -129,7 +129,7 @@ class Glorot(Initializer):
             channels, rows, columns, filters = shape
             fan_sum, receptive_field = channels + filters, rows * columns
         else:
-            fan_sum, receptive_field = shape[0] + shape[1], np.prod(shape[2:])
+            fan_sum, receptive_field = shape[0] + shape[1], int(np.prod(shape[2:]))
         std = self.gain * np.sqrt(2.0 / (fan_sum * receptive_field))
         return self.initializer(std=std).sample(shape)
 
@@ -198,11 +198,11 @@ class He(Initializer):
     def sample(self, shape: Sequence[int]) -> np.ndarray:
         _check_shape(self, shape)
         if self.c01b:
-            fan_in = np.prod(shape[:3])
+            fan_in = int(np.prod(shape[:3]))
         elif len(shape) == 2:
             fan_in = shape[0]
         else:
-            fan_in = np.prod(shape[1:])
+            fan_in = int(np.prod(shape[1:]))
         return self.initializer(std=self.gain * np.sqrt(1.0 / fan_in)).sample(shape)
 
 

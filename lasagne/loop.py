@@ -1,10 +1,13 @@
 """A loop over time whose gradient is left to the back end.
 
-:func:`loop` is what the recurrent layers run on. Its node, :class:`Loop`, holds one step. Where PyTensor compiles to C or
-Numba it is expanded into a `pytensor.scan`, and its gradient into the gradient of that scan, before anything else
-is rewritten. A back end that differentiates by itself may keep both nodes and is spared the graph of the gradient,
-which is much larger than the step and takes most of the time to build and to compile.
+:func:`loop` is what the recurrent layers run on. Its node, :class:`Loop`, holds one step. Where
+PyTensor compiles to C or Numba it is expanded into a `pytensor.scan`, and its gradient into the
+gradient of that scan, before anything else is rewritten. A back end that differentiates by itself
+may keep both nodes and is spared the graph of the gradient, which is much larger than the step and
+takes most of the time to build and to compile.
 """
+
+from typing import Any
 
 import pytensor
 import pytensor.tensor as pt
@@ -17,7 +20,10 @@ from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.graph.traversal import ancestors, graph_inputs, truncated_graph_inputs
+from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.type import TensorType
+
+from .layers._tensors import update_by_default
 
 
 def loop(step, sequences, states, gradient_steps=-1, backwards=False):
@@ -51,27 +57,81 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False):
         state.type.filter_variable(result.astype(state.type.dtype))
         for result, state in zip(step(*slices, *previous), states, strict=True)
     ]
-    updated = _find_updated(results)
+    outside = dict(zip([*slices, *previous], [*(s[0] for s in sequences), *states], strict=True))
+    drawn = _draw_beforehand(results, outside, sequences[0].shape[0])
+    numbers = [draw.type() for draw in drawn]
+    updated = _find_updated(results, drawn)
     results += [variable.type.filter_variable(variable.default_update) for variable in updated]
-    carried = [variable.type() for variable in updated]
-    varying = [*slices, *previous]
-    constants = _find_constants(results, [*varying, *updated])
+    # Another variable may hold the same value, as in the update of a running average
+    by_container = {id(variable.container): variable.type() for variable in updated}
+    carried = list(by_container.values())
+    aliases = {
+        variable: by_container[id(variable.container)]
+        for variable in ancestors(results)
+        if isinstance(variable, SharedVariable) and id(variable.container) in by_container
+    }
+    results = clone_replace(
+        results, {**dict(zip(drawn, numbers, strict=True)), **aliases}, rebuild_strict=False
+    )
+
+    varying = [*slices, *numbers, *previous, *carried]
+    constants = _find_constants(results, varying)
     parameters = [variable.type() for variable in constants]
-    replacements = dict(zip([*updated, *constants], [*carried, *parameters], strict=True))
     fgraph = FunctionGraph(
-        [*varying, *carried, *parameters],
-        clone_replace(results, replacements, rebuild_strict=False),
+        [*varying, *parameters],
+        clone_replace(results, dict(zip(constants, parameters, strict=True)), rebuild_strict=False),
         clone=True,
     )
-    op = Loop(fgraph, len(sequences), len(states), len(carried), backwards)
-    inputs = [*sequences, *states, *updated, *constants]
+    op = Loop(fgraph, len(sequences) + len(drawn), len(states), len(carried), backwards)
+    inputs = [*sequences, *drawn.values(), *states, *updated, *constants]
     if gradient_steps == -1:
-        outputs = op(*inputs, return_list=True)
+        outputs = op.call(inputs)
     else:
         outputs = _truncate(op, inputs, gradient_steps)
     for variable, last in zip(updated, outputs[len(states) :], strict=True):
-        variable.default_update = last
+        update_by_default(variable, last)
     return outputs[: len(states)]
+
+
+def _draw_beforehand(results, outside, time):
+    """Draw the random numbers of all steps outside of the loop, where that can be done.
+
+    PyTensor has no gradient of a loop that draws, because it does not keep the states of the generator. Numbers whose
+    distribution follows from the items or the states stay in the loop.
+
+    Parameters
+    ----------
+    results : list of variables
+        The results of a step.
+    outside : dict
+        The variables of a step, and variables of the same shapes outside of the loop.
+    time : scalar
+        The number of steps.
+
+    Returns
+    -------
+    dict from the draws of a step to tensors (T, ...) of such draws
+    """
+    drawn = {}
+    for generator in _find_updated(results):
+        node = generator.default_update.owner
+        if (
+            node is None
+            or not isinstance(node.op, RandomVariable)
+            or node.op.ndim_supp
+            or node.inputs[0] is not generator
+            or not isinstance(node.inputs[1].type, TensorType)
+            or outside.keys() & set(ancestors(node.inputs[2:]))
+        ):
+            continue
+        _, size, *parameters = node.inputs
+        draw = node.outputs[1]
+        size = clone_replace(size, outside, rebuild_strict=False)
+        shape = [time, *(size[k] if n is None else n for k, n in enumerate(draw.type.shape))]
+        update, numbers = node.op.make_node(generator, pt.as_tensor(shape), *parameters).outputs
+        update_by_default(generator, update)
+        drawn[draw] = numbers
+    return drawn
 
 
 def _truncate(op, inputs, gradient_steps):
@@ -86,28 +146,28 @@ def _truncate(op, inputs, gradient_steps):
         early, late = slice(length - steps, None), slice(None, length - steps)
     else:
         early, late = slice(None, steps), slice(steps, None)
-    first = op(
-        *(disconnected_grad(sequence[early]) for sequence in sequences),
-        *(disconnected_grad(state) for state in states),
-        *carried,
-        *(disconnected_grad(constant) for constant in constants),
-        return_list=True,
+    first = op.call(
+        [
+            *(disconnected_grad(sequence[early]) for sequence in sequences),
+            *(disconnected_grad(state) for state in states),
+            *carried,
+            *(disconnected_grad(constant) for constant in constants),
+        ]
     )
     # With no early steps the state before the last steps is the initial one, and it has a gradient
     joined = [
         pt.concatenate([state[None], disconnected_grad(trace)])
         for state, trace in zip(states, first, strict=False)
     ]
-    last = op(
-        *(sequence[late] for sequence in sequences),
-        *(trace[-1] for trace in joined),
-        *first[op.num_states :],
-        *constants,
-        return_list=True,
+    last = op.call(
+        [
+            *(sequence[late] for sequence in sequences),
+            *(trace[-1] for trace in joined),
+            *first[op.num_states :],
+            *constants,
+        ]
     )
-    traces = [
-        pt.concatenate([trace[1:], rest]) for trace, rest in zip(joined, last, strict=False)
-    ]
+    traces = [pt.concatenate([trace[1:], rest]) for trace, rest in zip(joined, last, strict=False)]
     return [*traces, *last[op.num_states :]]
 
 
@@ -135,22 +195,24 @@ def _find_constants(results, varying):
     ]
 
 
-def _find_updated(results):
-    """Shared variables with a default update that take part in the results or in such an update."""
-    found = []
+def _find_updated(results, drawn=()):
+    """Shared variables with a default update that the results, or such an update, depend on.
+
+    The generators of what is `drawn` beforehand are left out.
+    """
+    found: list[SharedVariable] = []
     outputs = list(results)
-    while True:
+    while outputs:
         new = [
             variable
-            for variable in ancestors(outputs)
+            for variable in ancestors(outputs, blockers=drawn)
             if isinstance(variable, SharedVariable)
             and variable.default_update is not None
-            and variable not in found
+            and not any(variable.container is known.container for known in found)
         ]
-        if not new:
-            return found
         found += new
         outputs = [variable.default_update for variable in new]
+    return found
 
 
 def _is_float(variable):
@@ -217,9 +279,16 @@ class Loop(Op):
         ]
         lengths = {sequence.type.shape[0] for sequence in sequences} - {None}
         time = lengths.pop() if len(lengths) == 1 else None
-        states, carried = self.fgraph.outputs[: self.num_states], self.fgraph.outputs[self.num_states :]
+        states, carried = (
+            self.fgraph.outputs[: self.num_states],
+            self.fgraph.outputs[self.num_states :],
+        )
         outputs = [TensorType(v.type.dtype, shape=(time, *v.type.shape))() for v in states]
         return Apply(self, [*sequences, *rest], [*outputs, *(v.type() for v in carried)])
+
+    def call(self, inputs):
+        """The list of the outputs for a list of inputs."""
+        return list(self.make_node(*inputs).outputs)
 
     def expand(self, inputs):
         """The same as a `pytensor.scan`: the list of outputs."""
@@ -227,7 +296,9 @@ class Loop(Op):
 
         def step(*args):
             return clone_replace(
-                self.fgraph.outputs, dict(zip(self.fgraph.inputs, args, strict=True)), rebuild_strict=False
+                self.fgraph.outputs,
+                dict(zip(self.fgraph.inputs, args, strict=True)),
+                rebuild_strict=False,
             )
 
         traces = pytensor.scan(
@@ -255,13 +326,13 @@ class Loop(Op):
             k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
         ]
         gradient = LoopGradient(self, connected)
-        grads = iter(
-            gradient(*inputs, *(output_grads[k] for k in connected), return_list=True)
-        )
+        grads = iter(gradient.make_node(*inputs, *(output_grads[k] for k in connected)).outputs)
         return [next(grads) if _is_float(v) else DisconnectedType()() for v in inputs]
 
     def perform(self, node, inputs, output_storage):
-        raise NotImplementedError("a Loop must be expanded before it is run: use a mode that rewrites")
+        raise NotImplementedError(
+            "a Loop must be expanded before it is run: use a mode that rewrites"
+        )
 
 
 class LoopGradient(Op):
@@ -339,7 +410,7 @@ def _pull_back(outputs_of, inputs, wrt, output_grads):
     """Gradients with respect to inputs, by PyTensor's own differentiation of ``outputs_of(inputs)``."""
     # New variables keep the gradient from going on into what computes the inputs
     copies = [variable.type() for variable in inputs]
-    grads = pullback(
+    grads: Any = pullback(
         outputs_of(copies),
         [copies[k] for k in wrt],
         output_grads,

@@ -43,7 +43,9 @@ def get_mode(backend="jax"):
                 "Ubuntu: apt install g++), or set PYTENSOR_FLAGS=cxx=/path/to/compiler"
             )
         if shutil.which(pytensor.config.cxx) is None:
-            raise ImportError(f"the c back end: no compiler at {pytensor.config.cxx!r} (config.cxx)")
+            raise ImportError(
+                f"the c back end: no compiler at {pytensor.config.cxx!r} (config.cxx)"
+            )
         return pytensor.compile.mode.get_mode("CVM")
     raise ValueError(f"unknown back end {backend!r}: expected one of {BACKENDS}")
 

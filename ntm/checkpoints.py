@@ -3,8 +3,8 @@
 import os
 
 import numpy as np
-from lasagne.layers import get_all_layers, get_all_params, set_all_param_values
 
+from lasagne.layers import get_all_layers, get_all_params, set_all_param_values
 from ntm.layers import NTMLayer
 
 
@@ -57,7 +57,9 @@ def load_parameters(path, layer_or_layers):
     except Exception as error:
         raise ValueError(f"{path} is not a file of parameters, or is damaged: {error}") from error
     if len(arrays) != len(params):
-        raise ValueError(f"{path} holds {len(arrays)} parameters, but the network has {len(params)}")
+        raise ValueError(
+            f"{path} holds {len(arrays)} parameters, but the network has {len(params)}"
+        )
     for param, (key, array) in zip(params, arrays.items(), strict=True):
         name = key.partition(" ")[2]
         shape = param.get_value(borrow=True).shape

@@ -3,13 +3,15 @@
 Notation: B batch, F input features, R read heads, M slot width, H controller units.
 """
 
+from typing import Any
+
 import pytensor
 import pytensor.tensor as pt
+
 from lasagne.init import Constant, GlorotUniform
 from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers
 from lasagne.nonlinearities import rectify, sigmoid
 from lasagne.utils import unique
-
 from ntm.memory import check_memory_shape, describe
 
 
@@ -142,11 +144,17 @@ class GatedController(Controller):
             setattr(self, f"b_{source}_to_{gate}", b)
 
     def _side_by_side(self, kind, source):
-        values = [getattr(self, f"{kind}_{source}_to_{gate}", None) for gate in self.gates]
+        values: list[Any] = [
+            getattr(self, f"{kind}_{source}_to_{gate}", None) for gate in self.gates
+        ]
         dtype = pytensor.config.floatX
         values = [pt.zeros(self.num_units, dtype) if value is None else value for value in values]
         # An array of another precision that was given as a parameter must not spread it
         return pt.concatenate([value.astype(dtype) for value in values], axis=-1)
+
+    def step(self, input, reads, hidden, *states, **kwargs):
+        fused = self.fuse()
+        return self.advance(self.project(input, fused), reads, [hidden, *states], fused)
 
     def fuse(self):
         weights = [self._side_by_side("W", "in"), self._side_by_side("b", "in")]
@@ -535,9 +543,7 @@ class StackController(Controller):
         self.top = build(self.stack_input)
         if not isinstance(self.top, Layer):
             raise ValueError(f"{label}: build must return a layer, not {self.top!r}")
-        self.layers = [
-            layer for layer in get_all_layers(self.top) if layer is not self.stack_input
-        ]
+        self.layers = [layer for layer in get_all_layers(self.top) if layer is not self.stack_input]
         strangers = [layer for layer in self.layers if isinstance(layer, InputLayer)]
         if strangers:
             raise ValueError(
@@ -587,16 +593,17 @@ class StackController(Controller):
             count = len(cell.outputs_info(1))
             previous[cell], remaining = remaining[:count], remaining[count:]
         x = input if reads is None else pt.concatenate([input, reads], axis=1)
-        outputs, new = {self.stack_input: x}, {}
+        outputs: dict[Layer | None, Any] = {self.stack_input: x}
+        after = {}
         for layer in self.layers:
             if isinstance(layer, MergeLayer):
                 below = [outputs[incoming] for incoming in layer.input_layers]
-            elif layer.input_layer is not None:
+            else:
                 below = outputs[layer.input_layer]
-            if layer in previous:
-                new[layer] = layer.step(below, None, *previous[layer], **kwargs)
-                outputs[layer] = new[layer][0]
+            if isinstance(layer, Controller):
+                after[layer] = layer.step(below, None, *previous[layer], **kwargs)
+                outputs[layer] = after[layer][0]
             else:
                 outputs[layer] = layer.get_output_for(below, **kwargs)
-        states = [] if self.top in self.cells else [outputs[self.top]]
-        return [*states, *(state for cell in self.cells for state in new[cell])]
+        own = [] if self.top in self.cells else [outputs[self.top]]
+        return [*own, *(state for cell in self.cells for state in after[cell])]

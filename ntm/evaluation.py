@@ -37,5 +37,7 @@ def wrong_bits_per_sequence(predictions, targets, mask):
     Parameters and shape of the result as in :func:`bits_per_sequence`. A prediction that is not a number is wrong.
     """
     predictions = np.asarray(predictions)
-    right = np.where(np.isnan(predictions), False, (predictions > 0.5) == (np.asarray(targets) > 0.5))
+    right = np.where(
+        np.isnan(predictions), False, (predictions > 0.5) == (np.asarray(targets) > 0.5)
+    )
     return _masked(~right, mask)

@@ -4,14 +4,16 @@ A :class:`Head` holds the layers, a :class:`HeadCollection` runs several heads t
 Notation: B batch, N slots, M slot width, K heads (W of them write, R read), H controller units.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+
 from lasagne.init import Constant, GlorotUniform
 from lasagne.layers import DenseLayer, Layer
 from lasagne.nonlinearities import rectify, softmax
 from lasagne.utils import unique
-
 from ntm import addressing
 from ntm.init import OneHot
 from ntm.memory import check_memory_shape, describe
@@ -275,7 +277,7 @@ class FusedDense:
         """
         columns = [self.columns[layer] for layer in layers]
         nonlinearities = {layer.nonlinearity for layer in layers}
-        adjacent = all(a.stop == b.start for a, b in zip(columns, columns[1:], strict=False))
+        adjacent = all(a.stop == b.start for a, b in pairwise(columns))
         if len(nonlinearities) == 1 and adjacent:
             width = layers[0].num_units
             block = activations[:, columns[0].start : columns[-1].stop].reshape((-1, width))
@@ -356,7 +358,9 @@ class HeadCollection:
             return vectors
         return pt.stack(
             [
-                vectors[:, k] if layer is None else vectors[:, k] * fused.get_output(activations, layer)
+                vectors[:, k]
+                if layer is None
+                else vectors[:, k] * fused.get_output(activations, layer)
                 for k, layer in enumerate(signs)
             ],
             axis=1,

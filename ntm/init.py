@@ -1,6 +1,7 @@
 """Initial values of the memory networks."""
 
 import numpy as np
+
 from lasagne.init import Initializer
 from lasagne.utils import floatX
 

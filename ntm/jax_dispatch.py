@@ -7,17 +7,12 @@ memories. What they add:
   shape that PyTensor computes step by step is no longer known where JAX needs it. Arithmetic on shapes
   whose operands are all known is therefore evaluated while tracing.
 - **Loops that JAX differentiates** (`lasagne.loop`), without the graph of the gradient in PyTensor.
-- **A leaner scan**, for the loops that stay a `pytensor.scan`: a gradient's buffers are read and written as
-  sequences of the loop rather than by gathers and scatters on whole buffers, and constants are not carried.
 - **Gradients that are changed on purpose** (clipped, scaled, cut) stay so when JAX differentiates.
 """
-
-from itertools import chain
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from lasagne.loop import Loop, LoopGradient
 from pytensor.compile.mode import optdb
 from pytensor.gradient import DisconnectedGrad, GradClip, GradScale, ZeroGrad
 from pytensor.graph.basic import Apply
@@ -30,10 +25,11 @@ from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import ScalarType, Softplus
-from pytensor.scan.op import Scan
-from pytensor.tensor.basic import ARange
+from pytensor.tensor.basic import ARange, Split
 from pytensor.tensor.shape import Reshape
 from pytensor.tensor.type import TensorType
+
+from lasagne.loop import Loop, LoopGradient
 
 
 def is_concrete(*values):
@@ -42,12 +38,11 @@ def is_concrete(*values):
 
 
 def _could_be_shape(variable):
-    """Whether a variable's type is one that shapes and lengths have: few integers or a truth value."""
-    if isinstance(variable.type, ScalarType):
-        return variable.type.dtype.startswith(("int", "uint", "bool"))
-    if isinstance(variable.type, TensorType):
-        return variable.type.ndim <= 1 and variable.type.dtype.startswith(("int", "uint", "bool"))
-    return False
+    """Whether a variable holds integers or truth values, as shapes, lengths and positions do."""
+    dtype = getattr(variable.type, "dtype", "")
+    return isinstance(variable.type, ScalarType | TensorType) and dtype.startswith(
+        ("int", "uint", "bool")
+    )
 
 
 def _funcify_node(op, node=None, **kwargs):
@@ -98,9 +93,21 @@ def _funcify_reshape(op, **kwargs):
 @jax_funcify.register(ARange)
 def _funcify_arange(op, **kwargs):
     def arange(start, stop, step):
-        return jnp.arange(*(np.asarray(bound).item() for bound in (start, stop, step)), dtype=op.dtype)
+        first, end, by = (np.asarray(bound).item() for bound in (start, stop, step))
+        return jnp.arange(first, end, by, op.dtype)
 
     return arange
+
+
+@jax_funcify.register(Split)
+def _funcify_split(op, **kwargs):
+    def split(x, *axis_and_sizes):
+        # The axis is an input in PyTensor 3.0 and belongs to the op in later versions
+        *axis, sizes = axis_and_sizes
+        axis = int(axis[0]) if axis else op.axis
+        return jnp.split(x, np.cumsum(np.asarray(sizes))[:-1].tolist(), axis=axis)
+
+    return split
 
 
 @jax_funcify.register(CheckAndRaise)
@@ -129,9 +136,7 @@ def _funcify_no_gradient(op, **kwargs):
 
 @jax_funcify.register(GradClip)
 def _funcify_grad_clip(op, **kwargs):
-    return _with_gradient(
-        lambda grad: jnp.clip(grad, op.clip_lower_bound, op.clip_upper_bound)
-    )
+    return _with_gradient(lambda grad: jnp.clip(grad, op.clip_lower_bound, op.clip_upper_bound))
 
 
 @jax_funcify.register(GradScale)
@@ -195,7 +200,9 @@ def _differentiate(run, inputs, wrt, connected):
         outputs = run(*arguments)
         return [outputs[k] for k in connected], outputs
 
-    _, pull_back, outputs = jax.vjp(outputs_of, *(jnp.asarray(inputs[k]) for k in wrt), has_aux=True)
+    _, pull_back, outputs = jax.vjp(
+        outputs_of, *(jnp.asarray(inputs[k]) for k in wrt), has_aux=True
+    )
     return outputs, pull_back
 
 
@@ -283,128 +290,3 @@ def pair_loops(fgraph):
 
 # Only a mode that asks for it has it, after all other rewrites
 optdb.register("pair_loops", pair_loops, position=1000)
-
-
-@jax_funcify.register(Scan)
-def _funcify_scan(op, node, **kwargs):
-    """Convert a `Scan` to `jax.lax.scan`.
-
-    PyTensor's outer inputs are buffers that hold initial states and have room for what the loop computes.
-    Only the initial states are read from them; JAX stacks the results itself. A gradient's buffer (MIT-MOT)
-    that each step reads at t and t + 1 and writes at t + 1 becomes a carried value and a sequence.
-    """
-    info = op.info
-    if info.as_while:
-        raise NotImplementedError("a scan that stops on a condition has no conversion to JAX")
-    step = jax_funcify(op.fgraph, **kwargs)
-    chained = [
-        set(taps_in) == {0, 1} and tuple(taps_out) == (1,)
-        for taps_in, taps_out in zip(
-            info.normalized_mit_mot_in_slices, info.normalized_mit_mot_out_slices, strict=True
-        )
-    ]
-
-    def split(chained_buffers):
-        """Separate the buffers that are carried as a value from the others."""
-        pairs = list(zip(chained_buffers, chained, strict=True))
-        return [b for b, simple in pairs if simple], [b for b, simple in pairs if not simple]
-
-    def merge(simple_buffers, other_buffers):
-        simple_buffers, other_buffers = iter(simple_buffers), iter(other_buffers)
-        return [next(simple_buffers if simple else other_buffers) for simple in chained]
-
-    def scan(*outer_inputs):
-        outer_inputs = list(outer_inputs)
-        n_steps = int(outer_inputs[0])
-        non_seqs = op.outer_non_seqs(outer_inputs)
-        simple_buffers, other_buffers = split(op.outer_mitmot(outer_inputs))
-        mit_sot = [
-            buffer[: -min(taps)]
-            for buffer, taps in zip(
-                op.outer_mitsot(outer_inputs), info.mit_sot_in_slices, strict=True
-            )
-        ]
-        sit_sot = [buffer[0] for buffer in op.outer_sitsot(outer_inputs)]
-        carry = (
-            np.int32(0),
-            [buffer[0] for buffer in simple_buffers],
-            other_buffers,
-            mit_sot,
-            sit_sot,
-            op.outer_untraced_sit_sot(outer_inputs),
-        )
-        xs = (
-            [seq[:n_steps] for seq in op.outer_seqs(outer_inputs)],
-            [buffer[1 : n_steps + 1] for buffer in simple_buffers],
-        )
-
-        def one_step(carry, x):
-            t, simple_now, others, mit_sot, sit_sot, untraced = carry
-            seqs, simple_next = x
-            # A chained buffer's taps stand in the order in which the step takes them
-            mit_mot_in = []
-            simple_pairs = iter(zip(simple_now, simple_next, strict=True))
-            other_iter = iter(others)
-            for simple, taps in zip(chained, info.normalized_mit_mot_in_slices, strict=True):
-                if simple:
-                    pair = next(simple_pairs)
-                    mit_mot_in += [pair[tap] for tap in taps]
-                else:
-                    buffer = next(other_iter)
-                    mit_mot_in += [buffer[t + tap] for tap in taps]
-            mit_sot_in = chain.from_iterable(
-                [buffer[tap] for tap in taps]
-                for buffer, taps in zip(mit_sot, info.mit_sot_in_slices, strict=True)
-            )
-            outs = list(step(*seqs, *mit_mot_in, *mit_sot_in, *sit_sot, *untraced, *non_seqs))
-
-            simple_outs, other_outs = split(op.inner_mitmot_outs_grouped(outs))
-            simple_outs = [values[0] for values in simple_outs]
-            _, other_taps = split(info.normalized_mit_mot_out_slices)
-            new_others = []
-            for buffer, values, taps in zip(others, other_outs, other_taps, strict=True):
-                for value, tap in zip(values, taps, strict=True):
-                    buffer = jax.lax.dynamic_update_index_in_dim(buffer, value, t + tap, 0)
-                new_others.append(buffer)
-            mit_sot_outs = op.inner_mitsot_outs(outs)
-            new_mit_sot = [
-                jnp.concatenate([buffer[1:], value[None]])
-                for buffer, value in zip(mit_sot, mit_sot_outs, strict=True)
-            ]
-            sit_sot_outs = op.inner_sitsot_outs(outs)
-            carry = (
-                t + 1,
-                simple_outs,
-                new_others,
-                new_mit_sot,
-                sit_sot_outs,
-                op.inner_untraced_sit_sot_outs(outs),
-            )
-            traced = [*mit_sot_outs, *sit_sot_outs, *op.inner_nitsot_outs(outs)]
-            return carry, (simple_outs, traced)
-
-        carry = jax.tree.map(jnp.asarray, carry)
-        carry, (simple_traces, traces) = jax.lax.scan(one_step, carry, xs, length=n_steps)
-
-        _, _, others, _, _, untraced = carry
-        simple_results = [
-            jnp.concatenate([buffer[:1], trace, buffer[n_steps + 1 :]])
-            for buffer, trace in zip(simple_buffers, simple_traces, strict=True)
-        ]
-        initial = [*mit_sot, *(state[None] for state in sit_sot)]
-        buffers = [*op.outer_mitsot(outer_inputs), *op.outer_sitsot(outer_inputs)]
-        n_recurrent = len(initial)
-        lengths = [
-            *(buffer.shape[0] for buffer in buffers),
-            *(int(length) for length in op.outer_nitsot(outer_inputs)),
-        ]
-        results = []
-        for k, (trace, length) in enumerate(zip(traces, lengths, strict=True)):
-            missing = length - trace.shape[0]
-            if missing > 0 and k < n_recurrent:
-                trace = jnp.concatenate([initial[k][-missing:], trace])
-            results.append(trace[trace.shape[0] - length :])
-        results = [*merge(simple_results, others), *results, *untraced]
-        return results if len(results) > 1 else results[0]
-
-    return scan

@@ -19,8 +19,8 @@ class FlexibleJAXLinker(JAXLinker):
     are of another kind; they start from the state that the shared generators have when it is compiled.
     """
 
-    required_rewrites = (*JAXLinker.required_rewrites, "pair_loops")
-    incompatible_rewrites = (*JAXLinker.incompatible_rewrites, "expand_loops")
+    required_rewrites = (*JAXLinker.required_rewrites, "pair_loops")  # type: ignore[assignment]
+    incompatible_rewrites = (*JAXLinker.incompatible_rewrites, "expand_loops")  # type: ignore[assignment]
 
     def fgraph_convert(self, fgraph, *args, **kwargs):
         with warnings.catch_warnings():

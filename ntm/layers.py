@@ -6,13 +6,19 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, K head
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+
 from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers, get_output
 from lasagne.loop import loop
-from lasagne.utils import unique, unroll_scan
-from pytensor.gradient import grad_clip
-
+from lasagne.utils import clip_gradient, unique, unroll_scan
 from ntm.controllers import Controller, StackController
-from ntm.heads import Head, HeadCollection, ReadHead, ReadHeadCollection, WriteHead, WriteHeadCollection
+from ntm.heads import (
+    Head,
+    HeadCollection,
+    ReadHead,
+    ReadHeadCollection,
+    WriteHead,
+    WriteHeadCollection,
+)
 from ntm.memory import Memory, describe
 from ntm.state import NTMState
 
@@ -129,9 +135,7 @@ class NTMLayer(MergeLayer):
                 a is None or b is None or a == b for a, b in zip(mask, shape[:2], strict=True)
             )
             if not fits:
-                self._fail(
-                    f"the mask must be of shape (batch, time) = {shape[:2]}, not {mask}"
-                )
+                self._fail(f"the mask must be of shape (batch, time) = {shape[:2]}, not {mask}")
 
     def _assemble(self, controller, heads):
         """The controller and the heads, built where a function and classes stand for them."""
@@ -327,8 +331,10 @@ class NTMLayer(MergeLayer):
         NTMState after step t; its `hidden` (B, H) is the layer's output
         """
         fused = self._fuse()
+        projected = self.controller.project(x, fused[0])
+        memory, weights, controller = _join(state)
         memory, weights, controller = self._step(
-            self.controller.project(x, fused[0]), *_join(state), mask, fused, kwargs
+            projected, memory, weights, controller, mask, fused, kwargs
         )
         return self._split_heads(memory, weights, controller)
 
@@ -400,7 +406,7 @@ class NTMLayer(MergeLayer):
     def _clip(self, state):
         if not self.grad_clipping:
             return state
-        return grad_clip(state, -self.grad_clipping, self.grad_clipping)
+        return clip_gradient(state, self.grad_clipping)
 
     def _output(self, traces):
         if self.only_return_final:
@@ -408,7 +414,13 @@ class NTMLayer(MergeLayer):
         return self._batch_first(traces.hidden)
 
     def _details(self, traces):
-        parts = [traces.memory, traces.hidden, traces.cell, traces.write_weights, traces.read_weights]
+        parts = [
+            traces.memory,
+            traces.hidden,
+            traces.cell,
+            traces.write_weights,
+            traces.read_weights,
+        ]
         return [self._batch_first(part) for part in parts]
 
     def _batch_first(self, trace):

@@ -5,12 +5,11 @@ from collections import OrderedDict
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+
 from lasagne.updates import get_or_compute_grads
 
 
-def graves_rmsprop(
-    loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=0.9, epsilon=1e-4
-):
+def graves_rmsprop(loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=0.9, epsilon=1e-4):
     r"""RMSProp in Graves' form, with a momentum, as ntm-lasagne computes it.
 
     .. math::
@@ -47,9 +46,7 @@ def graves_rmsprop(
     return _graves(loss_or_grads, params, learning_rate, chi, alpha, epsilon, sign=1.0)
 
 
-def centered_rmsprop(
-    loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=0.9, epsilon=1e-4
-):
+def centered_rmsprop(loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=0.9, epsilon=1e-4):
     r"""RMSProp by the gradient's standard deviation, with a momentum, as in Graves' paper.
 
     As :func:`graves_rmsprop`, with :math:`\sqrt{n - g'^2 + \epsilon}`. Parameters and returned value are the same.

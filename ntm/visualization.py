@@ -5,12 +5,25 @@ Notation: T steps, F input and O output features, N slots, W write and R read he
 
 import os
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 
-def plot_sequence(inputs, targets, predictions, write_weights=None, read_weights=None, title=None, figure=None):
+def plot_sequence(
+    inputs,
+    targets,
+    predictions,
+    write_weights=None,
+    read_weights=None,
+    mask=None,
+    title=None,
+    figure=None,
+):
     """Draw one sequence over time: input, target, prediction, and where each head wrote and read.
+
+    Of the memory, the range of slots is shown that the heads use.
 
     Parameters
     ----------
@@ -19,6 +32,8 @@ def plot_sequence(inputs, targets, predictions, write_weights=None, read_weights
         In [0, 1].
     write_weights : array (T, W, N), optional
     read_weights : array (T, R, N), optional
+    mask : array (T,), optional
+        Where it is zero, the prediction does not count and is left grey.
     title : str, optional
     figure : matplotlib.figure.Figure, optional
         An empty figure to draw on, for example one of pyplot's that is to be shown.
@@ -32,49 +47,76 @@ def plot_sequence(inputs, targets, predictions, write_weights=None, read_weights
     ValueError
         If the arrays differ in their number of steps, or have another number of axes.
     """
-    panels = [("input", inputs), ("target", targets), ("prediction", predictions)]
-    for kind, weights in (("write weights", write_weights), ("read weights", read_weights)):
-        if weights is None:
-            continue
-        weights = np.asarray(weights)
-        if weights.ndim != 3:
-            raise ValueError(f"{kind} must have 3 axes (time, heads, slots), not {weights.ndim}")
-        heads = weights.shape[1]
-        panels += [
-            (kind if heads == 1 else f"{kind}, head {k + 1}", weights[:, k]) for k in range(heads)
-        ]
-    panels = [(name, np.asarray(values, dtype=float)) for name, values in panels]
-    steps = len(panels[0][1])
-    for name, values in panels:
+    predictions = np.array(predictions, dtype=float)
+    if mask is not None:
+        predictions[np.asarray(mask) == 0] = np.nan
+    features = [("input", inputs), ("target", targets), ("prediction", predictions)]
+    features = [(name, np.asarray(values, dtype=float)) for name, values in features]
+    weights = _list_heads("write", write_weights) + _list_heads("read", read_weights)
+    steps = len(features[0][1])
+    for name, values in features + weights:
         if values.ndim != 2 or len(values) != steps:
             raise ValueError(f"{name} must be of shape ({steps}, ...), not {values.shape}")
 
-    # A panel of features needs little height, one of memory slots more
-    heights = [max(1.0, min(4.0, values.shape[1] / 12)) for _, values in panels]
+    heights = [0.3 + 0.09 * values.shape[1] for _, values in features] + [1.9] * len(weights)
     figure = Figure() if figure is None else figure
-    figure.set_size_inches(9.0, 1.2 + 1.15 * sum(heights))
+    figure.set_size_inches(9.0, 0.9 + 1.15 * sum(heights))
     figure.set_layout_engine("constrained")
-    axes = np.atleast_1d(figure.subplots(len(panels), 1, sharex=True, height_ratios=heights))
-    for axis, (name, values) in zip(axes, panels, strict=True):
-        weights = "weights" in name
-        image = axis.imshow(
-            values.T,
-            aspect="auto",
-            interpolation="nearest",
-            origin="lower" if weights else "upper",
-            cmap="magma" if weights else "gray_r",
-            vmin=0.0,
-            vmax=1.0,
-        )
-        axis.set_title(name, loc="left", fontsize=10)
-        axis.set_ylabel("slot" if weights else "channel", fontsize=9)
-        axis.tick_params(labelsize=8)
-        figure.colorbar(image, ax=axis, pad=0.01, fraction=0.02, ticks=[0, 1])
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    for axis, (name, values) in zip(axes, features, strict=False):
+        _draw(figure, axis, name, values.T, "channel", "gray_r", range(values.shape[1]))
+    slots = _find_used_slots([values for _, values in weights])
+    for axis, (name, values) in zip(axes[len(features) :], weights, strict=True):
+        _draw(figure, axis, name, values.T[slots.start : slots.stop], "slot", "magma", slots)
+        axis.invert_yaxis()
     axes[-1].set_xlabel("time step", fontsize=9)
-    axes[-1].xaxis.get_major_locator().set_params(integer=True)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _list_heads(kind, weights):
+    """A pair of a name and the weights (T, N) for each head."""
+    if weights is None:
+        return []
+    weights = np.asarray(weights, dtype=float)
+    if weights.ndim != 3:
+        raise ValueError(
+            f"{kind} weights must be of shape (time, heads, slots), not {weights.shape}"
+        )
+    heads = weights.shape[1]
+    names = [f"{kind} weights" + (f", head {k + 1}" if heads > 1 else "") for k in range(heads)]
+    return [(name, weights[:, k]) for k, name in enumerate(names)]
+
+
+def _find_used_slots(weights, threshold=0.05):
+    """The range of slots that any head gives weight to, all of them if no slot stands out."""
+    if not weights:
+        return range(0)
+    highest = np.max([values.max(axis=0) for values in weights], axis=0)
+    used = np.flatnonzero(highest > threshold)
+    if len(used) == 0:
+        return range(len(highest))
+    return range(max(used[0] - 2, 0), min(used[-1] + 3, len(highest)))
+
+
+def _draw(figure, axis, name, values, unit, colors, rows):
+    """Draw values (rows, T) in [0, 1], with the numbers that `rows` stand for on the axis."""
+    image = axis.imshow(
+        values,
+        aspect="auto",
+        interpolation="nearest",
+        cmap=matplotlib.colormaps[colors].with_extremes(bad="0.85"),
+        vmin=0.0,
+        vmax=1.0,
+        extent=(-0.5, values.shape[1] - 0.5, rows[-1] + 0.5, rows[0] - 0.5),
+    )
+    axis.set_title(name, loc="left", fontsize=10)
+    axis.set_ylabel(unit, fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    figure.colorbar(image, ax=axis, pad=0.01, fraction=0.02, ticks=[0, 1])
 
 
 def save_figure(figure, path, dpi=120):

@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from .. import utils
-from ._scan import scan_states
+from ..loop import loop
 from ._tensors import sizes, sizes_to_reshape
 from .base import Layer, MergeLayer
 
@@ -186,9 +186,7 @@ class RecurrenceLayer(MergeLayer):
             n_steps = self.input_shapes[0][1]
             history = utils.unroll_scan(next_states, sequences, states, [], n_steps, self.backwards)
         else:
-            history = scan_states(
-                next_states, sequences, states, self.gradient_steps, self.backwards
-            )
+            history = loop(next_states, sequences, states, self.gradient_steps, self.backwards)
 
         hidden = history[-1]
         if self.only_return_final:

@@ -1,4 +1,3 @@
-# ruff: noqa: B008 - the initializers that are default arguments have no state
 """Layers that multiply the units, or the channels, of their input with a matrix."""
 
 from math import prod

@@ -1,7 +1,5 @@
 """Vectors that are looked up by an index."""
 
-# ruff: noqa: B008 - the initializers that are default arguments have no state
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Layers that normalize their input by its own statistics."""
 
-# ruff: noqa: B008 - the initializers that are default arguments have no state
-
 from typing import Any
 
 import pytensor.tensor as pt

@@ -93,7 +93,7 @@ class CustomRecurrentLayer(RecurrenceLayer):
         input_to_hidden: Any,
         hidden_to_hidden: Any,
         nonlinearity: Callable | None = nonlinearities.rectify,
-        hid_init: Any = init.Constant(0.0),  # noqa: B008
+        hid_init: Any = init.Constant(0.0),
         backwards: bool = False,
         learn_init: bool = False,
         gradient_steps: int = -1,
@@ -242,11 +242,11 @@ class RecurrentLayer(CustomRecurrentLayer):
         self,
         incoming: Any,
         num_units: int,
-        W_in_to_hid: Any = init.Uniform(),  # noqa: B008
-        W_hid_to_hid: Any = init.Uniform(),  # noqa: B008
-        b: Any = init.Constant(0.0),  # noqa: B008
+        W_in_to_hid: Any = init.Uniform(),
+        W_hid_to_hid: Any = init.Uniform(),
+        b: Any = init.Constant(0.0),
         nonlinearity: Callable | None = nonlinearities.rectify,
-        hid_init: Any = init.Constant(0.0),  # noqa: B008
+        hid_init: Any = init.Constant(0.0),
         backwards: bool = False,
         learn_init: bool = False,
         gradient_steps: int = -1,
@@ -326,10 +326,10 @@ class Gate:
 
     def __init__(
         self,
-        W_in: Any = init.Normal(0.1),  # noqa: B008
-        W_hid: Any = init.Normal(0.1),  # noqa: B008
-        W_cell: Any = init.Normal(0.1),  # noqa: B008
-        b: Any = init.Constant(0.0),  # noqa: B008
+        W_in: Any = init.Normal(0.1),
+        W_hid: Any = init.Normal(0.1),
+        W_cell: Any = init.Normal(0.1),
+        b: Any = init.Constant(0.0),
         nonlinearity: Callable | None = nonlinearities.sigmoid,
     ):
         self.W_in = W_in
@@ -397,13 +397,13 @@ class LSTMLayer(RecurrenceLayer):
         self,
         incoming: Any,
         num_units: int,
-        ingate: Gate = Gate(),  # noqa: B008
-        forgetgate: Gate = Gate(),  # noqa: B008
-        cell: Gate = Gate(W_cell=None, nonlinearity=nonlinearities.tanh),  # noqa: B008
-        outgate: Gate = Gate(),  # noqa: B008
+        ingate: Gate = Gate(),
+        forgetgate: Gate = Gate(),
+        cell: Gate = Gate(W_cell=None, nonlinearity=nonlinearities.tanh),
+        outgate: Gate = Gate(),
         nonlinearity: Callable | None = nonlinearities.tanh,
-        cell_init: Any = init.Constant(0.0),  # noqa: B008
-        hid_init: Any = init.Constant(0.0),  # noqa: B008
+        cell_init: Any = init.Constant(0.0),
+        hid_init: Any = init.Constant(0.0),
         backwards: bool = False,
         learn_init: bool = False,
         peepholes: bool = True,
@@ -538,10 +538,10 @@ class GRULayer(RecurrenceLayer):
         self,
         incoming: Any,
         num_units: int,
-        resetgate: Gate = Gate(W_cell=None),  # noqa: B008
-        updategate: Gate = Gate(W_cell=None),  # noqa: B008
-        hidden_update: Gate = Gate(W_cell=None, nonlinearity=nonlinearities.tanh),  # noqa: B008
-        hid_init: Any = init.Constant(0.0),  # noqa: B008
+        resetgate: Gate = Gate(W_cell=None),
+        updategate: Gate = Gate(W_cell=None),
+        hidden_update: Gate = Gate(W_cell=None, nonlinearity=nonlinearities.tanh),
+        hid_init: Any = init.Constant(0.0),
         backwards: bool = False,
         learn_init: bool = False,
         gradient_steps: int = -1,

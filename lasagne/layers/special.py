@@ -1,7 +1,5 @@
 """Layers of elementwise functions, with and without parameters, and of arbitrary expressions."""
 
-# ruff: noqa: B008 - the initializers that are default arguments have no state
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,0 +1,104 @@
+"""Small networks for the tests, and how they are compiled."""
+
+import numpy as np
+import pytensor
+
+from lasagne.layers import InputLayer, get_all_layers, get_all_params
+from lasagne.nonlinearities import sigmoid, softplus, tanh
+from ntm.backends import get_mode
+from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
+from ntm.heads import ReadHead, WriteHead
+from ntm.layers import NTMLayer
+from ntm.memory import Memory
+from ntm.nonlinearities import one_plus_softplus
+
+B, T, F, H = 3, 4, 2, 5
+MEMORY_SHAPE = (6, 3)
+CONTROLLERS = [DenseController, RecurrentController, GRUController, LSTMController]
+# Without kinks, for finite differences
+SMOOTH = {
+    "nonlinearity_key": tanh,
+    "nonlinearity_beta": softplus,
+    "nonlinearity_gate": sigmoid,
+    "nonlinearity_gamma": one_plus_softplus,
+}
+SMOOTH_WRITE = {**SMOOTH, "nonlinearity_erase": sigmoid, "nonlinearity_add": tanh}
+
+
+def make_heads(controller, writes, reads, memory_shape=MEMORY_SHAPE):
+    """Heads from a list of options for each."""
+    heads = [
+        WriteHead(controller, memory_shape=memory_shape, name=f"write{k}", **options)
+        for k, options in enumerate(writes)
+    ]
+    return heads + [
+        ReadHead(controller, memory_shape=memory_shape, name=f"read{k}", **options)
+        for k, options in enumerate(reads)
+    ]
+
+
+def make_ntm(
+    controller=DenseController,
+    writes=({},),
+    reads=({},),
+    incoming=None,
+    memory_shape=MEMORY_SHAPE,
+    controller_options=(),
+    seed=0,
+    **options,
+):
+    """An NTMLayer of random parameters, biases and initial values."""
+    incoming = InputLayer((None, None, F)) if incoming is None else incoming
+    memory = Memory(memory_shape, name="memory")
+    controller = controller(
+        incoming,
+        memory_shape=memory_shape,
+        num_units=H,
+        num_reads=len(reads),
+        name="controller",
+        **dict(controller_options),
+    )
+    heads = make_heads(controller, writes, reads, memory_shape)
+    layer = NTMLayer(incoming, memory=memory, controller=controller, heads=heads, **options)
+    randomize(layer, seed)
+    return layer
+
+
+def randomize(layer, seed=0, scale=0.6):
+    """Give every parameter of a network random values; initial weights sum to less than one."""
+    rng = np.random.default_rng(seed)
+    weights_init = [
+        head.weights_init
+        for ntm_layer in get_all_layers(layer)
+        if isinstance(ntm_layer, NTMLayer)
+        for head in ntm_layer.heads
+    ]
+    for param in get_all_params(layer):
+        shape = param.get_value(borrow=True).shape
+        values = rng.normal(size=shape) * scale
+        if param in weights_init:
+            values = rng.dirichlet(np.ones(shape[1] + 1))[None, :-1]
+        param.set_value(values.astype(param.dtype))
+
+
+def data(*shape, seed=1):
+    """Random numbers of mean zero."""
+    return np.random.default_rng(seed).normal(size=shape).astype(pytensor.config.floatX)
+
+
+def to_jax(inputs, outputs, **options):
+    """A function compiled to JAX that returns NumPy arrays."""
+    compiled = pytensor.function(inputs, outputs, mode=get_mode("jax"), **options)
+
+    def function(*args):
+        results = compiled(*args)
+        if isinstance(results, list | tuple):
+            return [np.asarray(result) for result in results]
+        return np.asarray(results)
+
+    return function
+
+
+def to_python(inputs, outputs, **options):
+    """A function that PyTensor runs in Python, node by node."""
+    return pytensor.function(inputs, outputs, mode="FAST_COMPILE", **options)
