@@ -1,8 +1,9 @@
 """Settings that every test shares."""
 
-import pytensor
+import os
 
 # Most expressions in the tests are evaluated once: the Python linker starts at once, where Numba and C
-# would compile each of them for seconds. Tests of a back end name their mode.
-pytensor.config.mode = "FAST_COMPILE"
-pytensor.config.cxx = ""
+# would compile each of them for seconds. Tests of a back end name their mode. PyTensor has to know when it is
+# imported that there is no C: told later, its loops fuse sums for C and compute them wrongly in Python.
+flags = ["mode=FAST_COMPILE", "cxx=", os.environ.get("PYTENSOR_FLAGS", "")]
+os.environ["PYTENSOR_FLAGS"] = ",".join(flag for flag in flags if flag)
