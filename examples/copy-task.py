@@ -16,7 +16,7 @@ from tqdm import tqdm
 import lasagne
 from lasagne.init import Constant
 from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
-from lasagne.nonlinearities import rectify, sigmoid, softplus, tanh
+from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
 from ntm.backends import BACKENDS, get_mode
 from ntm.checkpoints import load_parameters, save_parameters
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
@@ -117,15 +117,17 @@ heads = [
 ]
 l_ntm = NTMLayer(l_input, memory=memory, controller=controller, heads=heads, name="ntm")
 l_output = DenseLayer(
-    l_ntm, num_units=task.num_features, nonlinearity=sigmoid, num_leading_axes=2, name="dense"
+    l_ntm, num_units=task.num_features, nonlinearity=linear, num_leading_axes=2, name="dense"
 )
 if options.load:
     load_parameters(options.load, l_output)
 
 # ---- Training minimises the cross-entropy of a whole sequence's answer, in nats
 
-prediction = pt.clip(get_output(l_output), 1e-6, 1.0 - 1e-6)
-errors = lasagne.objectives.binary_crossentropy(prediction, target_var) * mask_var[:, :, None]
+# From logits, a prediction that is surely wrong still has a gradient; a clipped probability has none
+logits = get_output(l_output)
+prediction = pt.sigmoid(logits)
+errors = (pt.softplus(logits) - target_var * logits) * mask_var[:, :, None]
 loss = errors.sum() / input_var.shape[0]
 
 params = get_all_params(l_output, trainable=True)

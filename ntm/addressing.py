@@ -10,6 +10,11 @@ from ntm.similarities import cosine_similarity
 
 SHIFT_MODES = ("zero-padded", "circular")
 
+# Key strength and sharpening beyond this change nothing that float32 can tell, but make a softmax of numbers so
+# large that their rounding error (64 at 1e9) is no longer small: compiled code that computes them twice, once with
+# a fused multiplication and once without, then divides zero by zero
+MAX_SHARPNESS = 1e6
+
 
 def content_weights(key, beta, memory, similarity=cosine_similarity):
     """Weights by likeness of the slots to a key (equation 5).
@@ -18,7 +23,7 @@ def content_weights(key, beta, memory, similarity=cosine_similarity):
     ----------
     key : tensor (B, K, M)
     beta : tensor (B, K)
-        Key strength, not negative.
+        Key strength, not negative; taken as at most `MAX_SHARPNESS`.
     memory : tensor (B, N, M)
     similarity : callable
         ``similarity(key, memory)`` gives ``(B, K, N)``.
@@ -27,7 +32,8 @@ def content_weights(key, beta, memory, similarity=cosine_similarity):
     -------
     tensor (B, K, N), positive, summing to one over the slots
     """
-    return pt.special.softmax(beta[:, :, None] * similarity(key, memory), axis=-1)
+    beta = pt.minimum(beta, MAX_SHARPNESS)[:, :, None]
+    return pt.special.softmax(beta * similarity(key, memory), axis=-1)
 
 
 def interpolate(content, previous, gate):
@@ -108,14 +114,15 @@ def sharpen(weights, gamma, eps=1e-6):
     weights : tensor (B, K, N)
         Not negative.
     gamma : tensor (B, K)
-        At least one.
+        At least one; taken as at most `MAX_SHARPNESS`.
     eps : float
 
     Returns
     -------
     tensor (B, K, N), summing to one over the slots
     """
-    return pt.special.softmax(gamma[:, :, None] * pt.log(weights + eps), axis=-1)
+    gamma = pt.minimum(gamma, MAX_SHARPNESS)[:, :, None]
+    return pt.special.softmax(gamma * pt.log(weights + eps), axis=-1)
 
 
 def read(memory, weights):
