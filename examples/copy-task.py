@@ -100,9 +100,9 @@ addressing = {
     "nonlinearity_beta": softplus,
     "nonlinearity_gate": sigmoid,
     "nonlinearity_gamma": one_plus_softplus,
-    # A head that starts by moving, and sharply, finds the algorithm; one that starts by standing still
-    # learns to blur, and does not generalise
-    "b_hid_to_shift": np.array([0.0, -1.0, 0.0]),
+    # Heads that start by moving forward, and sharply, find the algorithm. Where the two start in different
+    # directions training can get stuck; where they start by standing still it learns to blur
+    "b_hid_to_shift": np.array([-1.0, -1.0, 0.0]),
     "b_hid_to_gamma": Constant(1.0),
 }
 heads = [

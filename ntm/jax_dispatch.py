@@ -103,8 +103,8 @@ def _funcify_arange(op, **kwargs):
 def _funcify_split(op, **kwargs):
     def split(x, *axis_and_sizes):
         # The axis is an input in PyTensor 3.0 and belongs to the op in later versions
-        *axis, sizes = axis_and_sizes
-        axis = int(axis[0]) if axis else op.axis
+        axis = op.axis if len(axis_and_sizes) == 1 else int(axis_and_sizes[0])
+        sizes = axis_and_sizes[-1]
         return jnp.split(x, np.cumsum(np.asarray(sizes))[:-1].tolist(), axis=axis)
 
     return split

@@ -8,6 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 
 from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers, get_output
+from lasagne.layers.recurrent import RecurrenceLayer
 from lasagne.loop import loop
 from lasagne.utils import clip_gradient, unique, unroll_scan
 from ntm.controllers import Controller, StackController
@@ -309,7 +310,9 @@ class NTMLayer(MergeLayer):
         """
         state = self.get_initial_state(batch_size)
         values = pytensor.function([], state.flatten(), mode="FAST_COMPILE")()
-        return NTMState.unflatten([pytensor.shared(np.array(value)) for value in values])
+        return NTMState.unflatten(
+            [pytensor.shared(np.array(value), shape=value.shape) for value in values]
+        )
 
     # ---- the loop
 
@@ -382,7 +385,14 @@ class NTMLayer(MergeLayer):
             sequences = [self.controller.project(sequences[0], fused[0])]
         if mask is not None:
             sequences.append(mask.dimshuffle(1, 0))
-        memory, weights, controller = _join(state or self.get_initial_state(batch_size))
+        initial = self.get_initial_state(batch_size)
+        if state is not None:
+            # The loop needs the shapes that it keeps, and a state from elsewhere may not have them
+            shapes = [(None, *part.type.shape[1:]) for part in initial.flatten()]
+            initial = NTMState.unflatten(
+                [pt.specify_shape(*each) for each in zip(state.flatten(), shapes, strict=True)]
+            )
+        memory, weights, controller = _join(initial)
 
         def step(x_t, *args):
             mask_t, args = (args[0], args[1:]) if mask is not None else (None, args)
@@ -485,3 +495,74 @@ def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):
     if isinstance(layer_or_layers, Layer):
         return outputs[layer_or_layers], new_states
     return [outputs[layer] for layer in layer_or_layers], new_states
+
+
+class StepFunction:
+    """A network with NTMs in it, compiled to take one time step at a time and to remember the rest.
+
+    Parameters
+    ----------
+    layer : Layer
+        The output, (B, T, O), of a network with one input layer, (B, T, F).
+    batch_size : int
+        Sequences that run side by side.
+    mode : pytensor mode, optional
+        For example from `ntm.backends.get_mode`.
+    **kwargs
+        Handed to the layers; ``deterministic=True`` unless given.
+
+    Attributes
+    ----------
+    states : dict from NTMLayer to NTMState
+        Shared variables that hold the states after the last step.
+
+    Raises
+    ------
+    ValueError
+        If the network has another number of inputs, no NTMLayer, or a layer that cannot go on from a step before:
+        a recurrent layer of another kind, a mask, or an NTM that runs backwards or returns its last output only.
+
+    Examples
+    --------
+    >>> step = StepFunction(l_out, mode=get_mode("jax"))
+    >>> y = step(x)  # (B, F) to (B, O)
+    >>> step.reset()
+    """
+
+    def __init__(self, layer, batch_size=1, mode=None, **kwargs):
+        layers = get_all_layers(layer)
+        inputs = [each for each in layers if isinstance(each, InputLayer)]
+        if len(inputs) != 1:
+            raise ValueError(f"StepFunction: the network must have one input, not {len(inputs)}")
+        ntm_layers = [each for each in layers if isinstance(each, NTMLayer)]
+        if not ntm_layers:
+            raise ValueError(f"StepFunction: there is no NTMLayer below {layer!r}")
+        for each in layers:
+            options = [
+                name
+                for name in ("backwards", "only_return_final", "has_mask")
+                if isinstance(each, NTMLayer) and getattr(each, name)
+            ]
+            if isinstance(each, RecurrenceLayer) or options:
+                label = describe(type(each).__name__, each.name)
+                reason = f" ({', '.join(options)})" if options else ""
+                raise ValueError(f"StepFunction: {label} cannot run step by step{reason}")
+        self.states = {each: each.make_shared_state(batch_size) for each in ntm_layers}
+        x = pt.matrix()
+        output, new_states = get_output_and_states(
+            layer, x[:, None, :], self.states, **{"deterministic": True, **kwargs}
+        )
+        updates, resets = [], []
+        for each, state in self.states.items():
+            updates += state.updates_to(new_states[each])
+            resets += state.updates_to(each.get_initial_state(batch_size))
+        self._step = pytensor.function([x], output[:, 0], updates=updates, mode=mode)
+        self._reset = pytensor.function([], updates=resets, mode=mode)
+
+    def __call__(self, x):
+        """The output (B, O) for the next time step's input x (B, F)."""
+        return np.asarray(self._step(np.asarray(x, dtype=pytensor.config.floatX)))
+
+    def reset(self):
+        """Go back to the state before the first step."""
+        self._reset()
