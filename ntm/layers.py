@@ -288,12 +288,14 @@ class NTMLayer(MergeLayer):
         batch_size : int or scalar expression
         """
         weights = self.all_heads.get_initial_weights(batch_size)
-        return NTMState(
+        state = NTMState(
             pt.alloc(self.memory.memory_init, batch_size, *self.memory.memory_shape),
             tuple(self.controller.outputs_info(batch_size)),
             weights[:, : self.num_writes],
             weights[:, self.num_writes :],
         )
+        # An array of another precision that was given as a parameter must not spread it
+        return state.map(lambda part: part.astype(pytensor.config.floatX))
 
     def make_state_variables(self):
         """An `NTMState` of new symbolic variables, to be inputs of a compiled function."""
