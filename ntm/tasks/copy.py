@@ -15,9 +15,11 @@ class CopyTask:
         marker    .   .   .   1   .   .   .   .     channel size
         target    .   .   .   .   a   b   c   .     channels 0 ... size - 1
         marker    .   .   .   .   .   .   .   1     channel size
-        mask      .   .   .   .   1   1   1   1
+        mask      .   .   .   .   1   1   1   .
 
-    This is ntm-lasagne's encoding: inputs and targets both have `size` + 1 channels.
+    This is ntm-lasagne's encoding: inputs and targets both have `size` + 1 channels. The marker at the end of the target
+    does not count, as in the paper, whose targets have none: to tell when the answer ends, a network may learn
+    to count its steps back along the memory, and then it does not learn to copy.
 
     Iterating gives batches without end, each sequence of a length of its own.
 
@@ -111,5 +113,5 @@ class CopyTask:
             inputs[k, :n, :-1] = self.rng.integers(0, 2, (n, self.size))
             inputs[k, n, -1] = 1.0
             targets[k, n + 1 : 2 * n + 2] = inputs[k, : n + 1]
-            mask[k, n + 1 : 2 * n + 2] = 1.0
+            mask[k, n + 1 : 2 * n + 1] = 1.0
         return Batch(inputs, targets, mask)
