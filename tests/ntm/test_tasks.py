@@ -72,7 +72,7 @@ def test_generator_as_seed():
 def test_all_lengths_and_both_bits_come_up():
     task = CopyTask(size=8, min_length=2, max_length=5, batch_size=400, seed=0)
     batch = next(task)
-    lengths = batch.mask.sum(axis=1) - 1
+    lengths = batch.mask.sum(axis=1)
     assert set(lengths) == {2, 3, 4, 5}
     bits = np.concatenate([x[: int(n), :-1] for x, n in zip(batch.inputs, lengths, strict=True)])
     assert abs(bits.mean() - 0.5) < 0.02
@@ -87,7 +87,7 @@ def test_example():
     np.testing.assert_array_equal(batch.targets[0, :, :2], [o, o, o, o, a, b, c, o])
     np.testing.assert_array_equal(batch.inputs[0, 3:4], end)
     np.testing.assert_array_equal(batch.targets[0, 7:], end)
-    np.testing.assert_array_equal(batch.mask[0], [0, 0, 0, 0, 1, 1, 1, 1])
+    np.testing.assert_array_equal(batch.mask[0], [0, 0, 0, 0, 1, 1, 1, 0])
 
 
 def test_defaults():
