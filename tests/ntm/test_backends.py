@@ -1,0 +1,88 @@
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+
+from ntm.backends import BACKENDS, get_mode
+
+from . import reference
+from .networks import B, F, T, data, make_ntm
+
+
+def test_jax_takes_shapes_unknown_when_compiled():
+    x = pt.matrix("x")
+    total = pt.concatenate([x, pt.zeros((x.shape[0], 2))], axis=1).reshape((x.shape[0], -1))
+    function = pytensor.function([x], total, mode=get_mode("jax"))
+    for shape in [(1, 2), (3, 4)]:
+        assert np.asarray(function(np.ones(shape))).shape == (shape[0], shape[1] + 2)
+
+
+def test_jax_is_the_default():
+    assert type(get_mode().linker) is type(get_mode("jax").linker)
+    assert BACKENDS[0] == "jax"
+
+
+def test_numba_runs_a_layer():
+    layer = make_ntm()
+    x = pt.tensor3("x")
+    mode = get_mode("numba")
+    function = pytensor.function([x], layer.get_output_for(x), mode=mode)
+    expected = reference.run(layer, data(B, T, F))[0].hidden
+    np.testing.assert_allclose(function(data(B, T, F)), expected, atol=1e-10)
+
+
+C_SCRIPT = """
+import numpy as np, pytensor, pytensor.tensor as pt
+from ntm.backends import get_mode
+x = pt.matrix("x")
+totals = pytensor.scan(lambda row: (row**2).sum(), sequences=[x], return_updates=False)
+print(pytensor.function([x], totals, mode=get_mode("c"))(np.arange(6.0).reshape(2, 3)).tolist())
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+def test_c_runs():
+    """In a process of its own: PyTensor was imported here without a compiler."""
+    result = subprocess.run(
+        [sys.executable, "-c", C_SCRIPT],
+        env={**os.environ, "PYTENSOR_FLAGS": "cxx=g++"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == "[5.0, 50.0]"
+
+
+@pytest.mark.parametrize("name", ["foo", "JAX", None])
+def test_unknown_back_end(name):
+    with pytest.raises(ValueError, match="unknown back end") as error:
+        get_mode(name)
+    assert repr(name) in str(error.value)
+    assert "('jax', 'numba', 'c')" in str(error.value)
+
+
+@pytest.mark.parametrize("backend", ["jax", "numba"])
+def test_missing_package(backend, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=f"the {backend} back end .*pip install {backend}"):
+        get_mode(backend)
+
+
+def test_missing_compiler():
+    assert not pytensor.config.cxx
+    with pytest.raises(ImportError, match=r"C\+\+ compiler.*install g\+\+"):
+        get_mode("c")
+
+
+def test_compiler_that_is_not_there():
+    with (
+        pytensor.config.change_flags(cxx="/no/such/g++"),
+        pytest.raises(ImportError, match=r"no compiler at '/no/such/g\+\+'"),
+    ):
+        get_mode("c")

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+
+from lasagne.layers import (
+    DenseLayer,
+    InputLayer,
+    get_all_param_values,
+    get_all_params,
+    set_all_param_values,
+)
+from ntm.checkpoints import load_parameters, save_parameters, set_later_layout_values
+from ntm.controllers import LSTMController
+
+from .networks import H, make_ntm
+
+
+def make_network(seed=0, units=2, **options):
+    return DenseLayer(make_ntm(seed=seed, **options), units, num_leading_axes=2, name="dense")
+
+
+def values_equal(one, other):
+    pairs = zip(get_all_param_values(one), get_all_param_values(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_round_trip(tmp_path):
+    network, other = make_network(seed=0), make_network(seed=1)
+    assert not values_equal(network, other)
+    save_parameters(tmp_path / "net.npz", network)
+    load_parameters(str(tmp_path / "net.npz"), other)
+    assert values_equal(network, other)
+    assert [file.name for file in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_more_than_a_thousand_bytes_of_names(tmp_path):
+    """Parameters without names, and many of them, keep their order."""
+    network = make_network(controller=LSTMController, writes=[{}] * 3, reads=[{}] * 3)
+    for param in get_all_params(network):
+        param.name = None
+    expected = get_all_param_values(network)
+    assert len(expected) > 99
+    save_parameters(tmp_path / "net.npz", network)
+    set_all_param_values(network, [np.zeros_like(value) for value in expected])
+    load_parameters(tmp_path / "net.npz", network)
+    for value, wanted in zip(get_all_param_values(network), expected, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
+def test_file_is_readable_by_numpy(tmp_path):
+    network = make_network()
+    save_parameters(tmp_path / "net.npz", network)
+    with np.load(tmp_path / "net.npz") as file:
+        names = [name.partition(" ")[2] for name in file.files]
+    assert names == [param.name for param in get_all_params(network)]
+
+
+def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    network = make_network()
+    path = tmp_path / "net.npz"
+    save_parameters(path, network)
+    before = path.read_bytes()
+
+    def fail(file, **arrays):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_parameters(path, network)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz"):
+        load_parameters(tmp_path / "none.npz", make_network())
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b"text", lambda b: b[: len(b) // 2]])
+def test_damaged_file(tmp_path, damage):
+    network = make_network()
+    path = tmp_path / "net.npz"
+    save_parameters(path, network)
+    path.write_bytes(damage(path.read_bytes()))
+    before = get_all_param_values(network)
+    with pytest.raises(ValueError, match=r"net.npz is not a file of parameters, or is damaged"):
+        load_parameters(path, network)
+    for value, wanted in zip(get_all_param_values(network), before, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
+def test_parameters_of_another_network(tmp_path):
+    path = tmp_path / "net.npz"
+    save_parameters(path, make_network())
+    with pytest.raises(ValueError, match=r"holds 31 parameters, but the network has 33"):
+        load_parameters(path, make_network(controller=LSTMController, reads=[]))
+    wider = make_network(units=3)
+    before = get_all_param_values(wider)
+    with pytest.raises(ValueError, match=r"'dense.W' of shape \(5, 2\) .* \(5, 3\)"):
+        load_parameters(path, wider)
+    for value, wanted in zip(get_all_param_values(wider), before, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+    renamed = make_network()
+    renamed.W.name = "other.W"
+    with pytest.raises(ValueError, match=r"'dense.W' .* 'other.W'"):
+        load_parameters(path, renamed)
+
+
+# ---- ntm-lasagne's later layout
+
+
+def later_layout(network):
+    """The same values as ntm-lasagne's later files have them."""
+    values, held = [], None
+    for param in get_all_params(network):
+        value = param.get_value()
+        if param.name.endswith("weights_init"):
+            held = value
+            continue
+        in_head = param.name.startswith(("write", "read"))
+        values.append(value[None] if in_head else value)
+        if param.name.endswith("gamma.b"):
+            values.append(held)
+    return values
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"controller": LSTMController, "writes": [{}, {}], "reads": [{}, {"num_shifts": 2}]},
+        {"writes": []},
+    ],
+)
+def test_later_layout(options):
+    network, other = make_network(seed=0, **options), make_network(seed=1, **options)
+    set_later_layout_values(other, later_layout(network))
+    assert values_equal(network, other)
+
+
+def test_later_layout_of_another_network():
+    network = make_network()
+    values = later_layout(network)
+    with pytest.raises(ValueError, match="got 30 values, but the network has 31 parameters"):
+        set_later_layout_values(network, values[:-1])
+    values[-1] = np.zeros(3)
+    with pytest.raises(ValueError, match=r"dense.b: expected shape \(2,\), got \(3,\)"):
+        set_later_layout_values(network, values)
+
+
+def test_later_layout_without_memory():
+    network = DenseLayer(InputLayer((None, H)), 2)
+    set_later_layout_values(network, [np.ones((H, 2)), np.ones(2)])
+    np.testing.assert_array_equal(network.W.get_value(), np.ones((H, 2)))
