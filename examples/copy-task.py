@@ -17,6 +17,7 @@ import lasagne
 from lasagne.init import Constant
 from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
 from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
+from lasagne.utils import floatX
 from ntm.backends import BACKENDS, get_mode
 from ntm.checkpoints import load_parameters, save_parameters
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
@@ -102,7 +103,7 @@ addressing = {
     "nonlinearity_gamma": one_plus_softplus,
     # Heads that start by moving forward, and sharply, find the algorithm. Where the two start in different
     # directions training can get stuck; where they start by standing still it learns to blur
-    "b_hid_to_shift": np.array([-1.0, -1.0, 0.0]),
+    "b_hid_to_shift": floatX(np.array([-1.0, -1.0, 0.0])),
     "b_hid_to_gamma": Constant(1.0),
 }
 heads = [
