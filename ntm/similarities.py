@@ -38,4 +38,6 @@ def cosine_similarity(x, y, eps=1e-6):
     y_scale = 1.0 / pt.sqrt(pt.maximum(y_squared, 1.0))
     scale = x_scale * y_scale
     norms = pt.minimum(x_squared, 1.0) * pt.minimum(y_squared, 1.0)
-    return dots * scale / pt.sqrt(norms + eps * scale * scale)
+    # Where one vector is zero and the other longer than 1e9, the gradient divides by this to the power 1.5
+    added = pt.maximum(eps * scale * scale, 1e-24)
+    return dots * scale / pt.sqrt(norms + added)
