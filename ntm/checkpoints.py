@@ -50,8 +50,9 @@ def load_parameters(path, layer_or_layers):
     """
     params = get_all_params(layer_or_layers)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        # Opened here, as NumPy leaves a damaged file open
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {key: content[key] for key in content.files}
     except FileNotFoundError:
         raise
     except Exception as error:
