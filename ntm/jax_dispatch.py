@@ -22,11 +22,13 @@ from pytensor.graph.rewriting.basic import graph_rewriter
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.c.type import generic
 from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
+from pytensor.link.jax.dispatch.subtensor import jax_funcify_IncSubtensor
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import ScalarType, Softplus
 from pytensor.tensor.basic import ARange, Split
 from pytensor.tensor.shape import Reshape
+from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
 
 from lasagne.loop import Loop, LoopGradient
@@ -120,6 +122,25 @@ def _funcify_check(op, **kwargs):
         return x
 
     return check
+
+
+@jax_funcify.register(IncSubtensor)
+def _funcify_inc_subtensor(op, node=None, **kwargs):
+    """XLA's simplifier aborts the process on a scatter into the whole of an array, as second derivatives have it."""
+    convert = jax_funcify_IncSubtensor(op, node=node, **kwargs)
+
+    def inc_subtensor(x, y, *positions):
+        indices = indices_from_subtensor(positions, op.idx_list)
+        whole = is_concrete(*positions) and all(
+            isinstance(index, slice) and index.indices(length) == (0, length, 1)
+            for index, length in zip(indices, x.shape, strict=False)
+        )
+        if not whole:
+            return convert(x, y, *positions)
+        y = jnp.broadcast_to(y, x.shape).astype(x.dtype)
+        return y if op.set_instead_of_inc else x + y
+
+    return inc_subtensor
 
 
 @jax_funcify.register(Softplus)
