@@ -1,3 +1,23 @@
 """Neural networks with a memory, as Lasagne layers."""
 
+from ntm.backends import get_mode
+from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
+from ntm.heads import ReadHead, WriteHead
+from ntm.layers import NTMLayer, StepFunction, get_output_and_states
+from ntm.memory import Memory
+
 __version__ = "0.4.0"
+
+__all__ = [
+    "DenseController",
+    "GRUController",
+    "LSTMController",
+    "Memory",
+    "NTMLayer",
+    "ReadHead",
+    "RecurrentController",
+    "StepFunction",
+    "WriteHead",
+    "get_mode",
+    "get_output_and_states",
+]

@@ -17,9 +17,9 @@ class CopyTask:
         marker    .   .   .   .   .   .   .   1     channel size
         mask      .   .   .   .   1   1   1   .
 
-    This is ntm-lasagne's encoding: inputs and targets both have `size` + 1 channels. The marker at the end of the target
-    does not count, as in the paper, whose targets have none: to tell when the answer ends, a network may learn
-    to count its steps back along the memory, and then it does not learn to copy.
+    This is ntm-lasagne's encoding: inputs and targets both have `size` + 1 channels. The marker at the
+    end of the target does not count, as in the paper, whose targets have none: to tell when the answer
+    ends, a network may learn to count its steps back along the memory instead of learning to copy.
 
     Iterating gives batches without end, each sequence of a length of its own.
 
