@@ -7,6 +7,7 @@ python examples/copy-task.py --load lstm.npz --controller lstm --max-iter 0
 
 import argparse
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 import pytensor
@@ -65,6 +66,11 @@ parser.add_argument("--show", action="store_true", help="open the picture in a w
 parser.add_argument("--load", metavar="FILE", help="start from these parameters")
 parser.add_argument("--save", metavar="FILE", help="write the parameters, an .npz file")
 options = parser.parse_args()
+for path in (options.output, options.save):
+    if path and not Path(path).absolute().parent.is_dir():
+        parser.error(f"there is no folder {Path(path).parent} to write {path} to")
+if Path(options.output).suffix not in (".png", ".pdf", ".svg"):
+    parser.error(f"--output must end in .png, .pdf or .svg, not {options.output!r}")
 
 pytensor.config.floatX = "float32"
 mode = get_mode(options.backend)
@@ -150,7 +156,7 @@ def measure(function, batch, batch_size=100):
     return np.concatenate(parts).mean()
 
 
-# ---- The loop: until 500 new sequences take less than 0.05 bits each, on average
+# ---- The loop: until 500 new sequences take less than 0.01 bits each, on average
 
 num_steps = task.num_steps(options.max_length)
 recent = deque(maxlen=200)
@@ -162,20 +168,22 @@ try:
         # Padding every batch to one length costs less than compiling for each length
         recent.append(float(train(*task.sample(num_steps=num_steps))) / np.log(2))
         if not np.isfinite(recent[-1]):
-            raise SystemExit(f"the loss is {recent[-1]} at step {iteration + 1}")
+            print(f"\nStopped: the loss is {recent[-1]} at step {iteration + 1}.")
+            break
         if iteration % 20 == 0:
             progress.set_description(f"{np.mean(recent):.3g} bits/seq", refresh=False)
-        if iteration >= check_at and len(recent) == 200 and np.mean(recent) < 0.05:
+        if iteration >= check_at and len(recent) == 200 and np.mean(recent) < 0.02:
             bits = measure(bits_per_sequence, task.sample(500, num_steps=num_steps))
             check_at = iteration + 200
-            if bits < 0.05:
+            if bits < 0.01:
                 solved = True
                 break
 except KeyboardInterrupt:
     print("\nInterrupted.")
 progress.close()
 if solved:
-    print(f"Solved after {progress.n * options.batch_size} sequences: {bits:.4f} bits a sequence.")
+    sequences = (iteration + 1) * options.batch_size
+    print(f"Solved after {sequences} sequences: {bits:.4f} bits a sequence.")
 
 # ---- The result: how far it generalises, and what it does inside
 

@@ -133,7 +133,7 @@ def one_hot(x: Any, m: int | None = None) -> Variable:
     return pt.cast(pt.eq(x[:, None], pt.arange(classes)), pytensor.config.floatX)
 
 
-def unique(l: Iterable) -> list:  # noqa: E741
+def unique(l: Iterable) -> list:
     """Remove the duplicates from an iterable, keeping the order of first occurrences.
 
     Parameters

@@ -100,6 +100,8 @@ def set_later_layout_values(layer_or_layers, values):
     file_order = list(params)
     for head in heads:
         own = [param for param in params if param in head.get_params()]
+        if head.weights_init not in own:  # an expression, which no file holds
+            continue
         later = [param for param in own if param is not head.weights_init]
         last_of_gamma = max(later.index(p) for p in head.gamma.get_params())
         later.insert(last_of_gamma + 1, head.weights_init)

@@ -11,8 +11,8 @@ import pytensor.tensor as pt
 from lasagne.init import Constant, GlorotUniform
 from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers
 from lasagne.nonlinearities import rectify, sigmoid
-from lasagne.utils import unique
-from ntm.memory import check_memory_shape, describe
+from lasagne.utils import inspect_kwargs, unique
+from ntm.memory import check_memory_shape, check_options, describe, is_integer
 
 
 class Controller(Layer):
@@ -54,11 +54,12 @@ class Controller(Layer):
         learn_init=False,
         **kwargs,
     ):
+        check_options(type(self), kwargs)
         super().__init__(incoming, **kwargs)
         label = describe(type(self).__name__, self.name)
-        if not isinstance(num_units, int) or num_units < 1:
+        if not is_integer(num_units) or num_units < 1:
             raise ValueError(f"{label}: num_units must be a positive integer, not {num_units!r}")
-        if not isinstance(num_reads, int) or num_reads < 0:
+        if not is_integer(num_reads) or num_reads < 0:
             raise ValueError(f"{label}: num_reads must be zero or more, not {num_reads!r}")
         if memory_shape is not None or num_reads:
             check_memory_shape(memory_shape, self.name, type(self).__name__)
@@ -81,6 +82,11 @@ class Controller(Layer):
 
     def get_output_shape_for(self, input_shape):
         return (input_shape[0], self.num_units)
+
+    @property
+    def cell_index(self):
+        """Which of its states an NTM shows as `state`: the second, an LSTM's cell, or the only one."""
+        return min(1, len(self.outputs_info(1)) - 1)
 
     def outputs_info(self, batch_size):
         """The state before the first step: a list of tensors (B, units), the output first."""
@@ -532,6 +538,8 @@ class StackController(Controller):
         name = kwargs.get("name")
         label = describe(type(self).__name__, name)
         check_memory_shape(memory_shape, name, type(self).__name__)
+        if not is_integer(num_reads) or num_reads < 0:
+            raise ValueError(f"{label}: num_reads must be zero or more, not {num_reads!r}")
         input_shape = getattr(incoming, "output_shape", incoming)
         if len(input_shape) != 3 or input_shape[-1] is None:
             raise ValueError(
@@ -579,6 +587,19 @@ class StackController(Controller):
         for layer in self.layers:
             params += layer.get_params(unwrap_shared=unwrap_shared, **tags)
         return unique(params)
+
+    @property
+    def cell_index(self):
+        """That of the top layer, whose states come first; without one, the output."""
+        return self.top.cell_index if isinstance(self.top, Controller) else 0
+
+    def get_stack_kwargs(self):
+        """Keywords that the layers of the stack take in `get_output`."""
+        return [
+            name
+            for layer in self.layers
+            for name in (*layer.get_output_kwargs, *inspect_kwargs(layer.get_output_for))
+        ]
 
     def outputs_info(self, batch_size):
         states = [] if self.top in self.cells else super().outputs_info(batch_size)

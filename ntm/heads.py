@@ -16,7 +16,7 @@ from lasagne.nonlinearities import rectify, softmax
 from lasagne.utils import unique
 from ntm import addressing
 from ntm.init import OneHot
-from ntm.memory import check_memory_shape, describe
+from ntm.memory import check_memory_shape, check_options, describe, is_integer
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid, one_plus_rectify
 
 
@@ -88,11 +88,12 @@ class Head(Layer):
         shift_mode="zero-padded",
         **kwargs,
     ):
+        check_options(type(self), kwargs)
         super().__init__(controller, **kwargs)
         label = describe(type(self).__name__, self.name)
         check_memory_shape(memory_shape, self.name, type(self).__name__)
         num_slots, width = memory_shape
-        if num_shifts != int(num_shifts) or num_shifts < 1:
+        if not is_integer(num_shifts) or num_shifts < 1:
             raise ValueError(f"{label}: num_shifts must be a positive integer, not {num_shifts!r}")
         if num_shifts > num_slots:
             raise ValueError(
@@ -276,12 +277,13 @@ class FusedDense:
         Layers that stand side by side and have one nonlinearity are activated together.
         """
         columns = [self.columns[layer] for layer in layers]
-        nonlinearities = {layer.nonlinearity for layer in layers}
+        nonlinearity = layers[0].nonlinearity
+        alike = all(layer.nonlinearity is nonlinearity for layer in layers)
         adjacent = all(a.stop == b.start for a, b in pairwise(columns))
-        if len(nonlinearities) == 1 and adjacent:
+        if alike and adjacent:
             width = layers[0].num_units
             block = activations[:, columns[0].start : columns[-1].stop].reshape((-1, width))
-            return nonlinearities.pop()(block).reshape((-1, len(layers), width))
+            return nonlinearity(block).reshape((-1, len(layers), width))
         return pt.stack([self.get_output(activations, layer) for layer in layers], axis=1)
 
     def get_output(self, activations, layer):

@@ -20,7 +20,7 @@ from ntm.heads import (
     WriteHead,
     WriteHeadCollection,
 )
-from ntm.memory import Memory, describe
+from ntm.memory import Memory, check_options, describe, is_integer
 from ntm.state import NTMState
 
 
@@ -95,12 +95,19 @@ class NTMLayer(MergeLayer):
         precompute_input=True,
         **kwargs,
     ):
+        check_options(type(self), kwargs)
         super().__init__([incoming] if mask_input is None else [incoming, mask_input], **kwargs)
         self._label = describe(type(self).__name__, self.name)
         self._check_inputs()
         self.memory = memory if isinstance(memory, Memory) else Memory(memory, name="memory")
         self.controller, self.heads = self._assemble(controller, heads)
         self._check_parts()
+        if isinstance(self.controller, StackController):
+            # Keywords that layers of the stack take are this layer's, too
+            self.get_output_kwargs = [
+                *self.get_output_kwargs,
+                *self.controller.get_stack_kwargs(),
+            ]
         self.has_mask = mask_input is not None
         self.only_return_final = only_return_final
         self.backwards = backwards
@@ -171,7 +178,11 @@ class NTMLayer(MergeLayer):
             sum(issubclass(kind, ReadHead) for kind in kinds),
             name="controller",
         )
-        return stack, [head(stack, memory_shape=memory_shape) for head in heads]
+        return stack, [
+            # A shape that a partial has of its own is kept, to be checked with the others
+            head(stack, **{"memory_shape": memory_shape, **getattr(head, "keywords", {})})
+            for head in heads
+        ]
 
     def _check_parts(self):
         features = self.input_shapes[0][2]
@@ -211,7 +222,8 @@ class NTMLayer(MergeLayer):
                     )
 
     def _check_options(self):
-        if self.gradient_steps != -1 and self.gradient_steps < 1:
+        steps = self.gradient_steps
+        if not is_integer(steps) or (steps != -1 and steps < 1):
             self._fail(f"gradient_steps must be -1 or positive, not {self.gradient_steps}")
         if self.grad_clipping < 0:
             self._fail(f"grad_clipping must not be negative, not {self.grad_clipping}")
@@ -389,11 +401,7 @@ class NTMLayer(MergeLayer):
             sequences.append(mask.dimshuffle(1, 0))
         initial = self.get_initial_state(batch_size)
         if state is not None:
-            # The loop needs the shapes that it keeps, and a state from elsewhere may not have them
-            shapes = [(None, *part.type.shape[1:]) for part in initial.flatten()]
-            initial = NTMState.unflatten(
-                [pt.specify_shape(*each) for each in zip(state.flatten(), shapes, strict=True)]
-            )
+            initial = self._fit_state(state, initial)
         memory, weights, controller = _join(initial)
 
         def step(x_t, *args):
@@ -415,6 +423,32 @@ class NTMLayer(MergeLayer):
             traces = loop(step, sequences, states, self.gradient_steps, self.backwards)
         return self._split_heads(traces[0], traces[1], traces[2:])
 
+    def _fit_state(self, state, initial):
+        """A given state, with the dtypes and the shapes of the initial one, which the loop relies on."""
+        parts, expected = state.flatten(), initial.flatten()
+        if len(parts) != len(expected):
+            self._fail(
+                f"the controller has {len(initial.controller)} states, but the given state has "
+                f"{len(state.controller)}"
+            )
+        names = [
+            "memory",
+            *["controller"] * len(initial.controller),
+            "write_weights",
+            "read_weights",
+        ]
+        fitted = []
+        for name, part, wanted in zip(names, map(pt.as_tensor, parts), expected, strict=True):
+            shape = (None, *wanted.type.shape[1:])
+            given = part.type.shape
+            if len(given) != len(shape) or any(
+                a is not None and b is not None and a != b
+                for a, b in zip(given, shape, strict=True)
+            ):
+                self._fail(f"state.{name} must be of shape {shape}, not {given}")
+            fitted.append(pt.specify_shape(part.astype(wanted.type.dtype), shape))
+        return NTMState.unflatten(fitted)
+
     def _clip(self, state):
         if not self.grad_clipping:
             return state
@@ -429,7 +463,7 @@ class NTMLayer(MergeLayer):
         parts = [
             traces.memory,
             traces.hidden,
-            traces.cell,
+            traces.controller[self.controller.cell_index],
             traces.write_weights,
             traces.read_weights,
         ]

@@ -1,5 +1,11 @@
 """The memory of a Neural Turing Machine."""
 
+import difflib
+import inspect
+import numbers
+
+import numpy as np
+
 from lasagne.init import Constant
 from lasagne.layers import InputLayer
 
@@ -24,6 +30,7 @@ class Memory(InputLayer):
     """
 
     def __init__(self, memory_shape, memory_init=Constant(1e-6), learn_init=True, **kwargs):
+        check_options(type(self), kwargs)
         check_memory_shape(memory_shape, kwargs.get("name"), type(self).__name__)
         super().__init__(tuple(memory_shape), **kwargs)
         self.memory_shape = tuple(memory_shape)
@@ -48,6 +55,23 @@ def check_memory_shape(memory_shape, name, kind):
             f"{describe(kind, name)}: memory_shape must be two positive integers "
             f"(slots, slot width), not {memory_shape!r}"
         )
+
+
+def is_integer(value):
+    """Whether a value is an integer, of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+
+
+def check_options(layer_type, options):
+    """Raise a `TypeError` that names the layer if there is an option besides those it lists and `name`."""
+    unknown = [option for option in options if option != "name"]
+    if not unknown:
+        return
+    known = [name for name in inspect.signature(layer_type).parameters if name != "kwargs"]
+    close = difflib.get_close_matches(unknown[0], known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}, name"
+    label = describe(layer_type.__name__, options.get("name"))
+    raise TypeError(f"{label}: unknown option {unknown[0]!r}; {hint}")
 
 
 def describe(kind, name):

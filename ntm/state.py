@@ -28,11 +28,6 @@ class NTMState(NamedTuple):
         """The controller's output, (B, H)."""
         return self.controller[0]
 
-    @property
-    def cell(self):
-        """The LSTM's cell (B, H); for controllers without a second state, the output."""
-        return self.controller[min(1, len(self.controller) - 1)]
-
     def flatten(self):
         """The parts in one list: memory, the controller's, write weights, read weights."""
         return [self.memory, *self.controller, self.write_weights, self.read_weights]

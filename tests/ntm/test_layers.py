@@ -734,3 +734,71 @@ def test_number_of_inputs():
         build_with().get_output_for([x, mask])
     with pytest.raises(ValueError, match="2 inputs are needed, not 1"):
         build_with(mask_input=(None, None)).get_output_for(x)
+
+
+def test_state_trace_of_a_stack_is_the_output_unless_its_top_has_a_cell():
+    x = pt.tensor3()
+    for build, width in (
+        (lambda l: RecurrentController(RecurrentController(l, num_units=5), num_units=7), 7),
+        (lambda l: DenseLayer(LSTMController(l, num_units=5), 7), 7),
+    ):
+        l_ntm = NTMLayer(InputLayer((2, 4, 3), x), (6, 4), build, [WriteHead, ReadHead])
+        details = get_output(l_ntm, get_details=True)
+        hidden, state = pytensor.function([x], details[1:3])(np.ones((2, 4, 3)))
+        assert state.shape == (2, 4, width)
+        np.testing.assert_array_equal(hidden, state)
+    l_ntm = NTMLayer(
+        InputLayer((2, 4, 3), x),
+        (6, 4),
+        lambda l: LSTMController(RecurrentController(l, num_units=5), num_units=7),
+        [WriteHead, ReadHead],
+    )
+    details = get_output(l_ntm, get_details=True)
+    hidden, state = pytensor.function([x], details[1:3])(np.ones((2, 4, 3)))
+    assert state.shape == (2, 4, 7)
+    assert not np.allclose(hidden, state)
+
+
+def test_unknown_options_name_the_layer_and_what_was_meant():
+    l_in = InputLayer((2, 4, 3))
+    with pytest.raises(TypeError, match=r"NTMLayer 'n': unknown option 'backward'.*'backwards'"):
+        NTMLayer(l_in, (6, 4), lambda l: l, [ReadHead], backward=True, name="n")
+    with pytest.raises(TypeError, match=r"LSTMController: unknown option 'num_unit'.*'num_units'"):
+        LSTMController(l_in, (6, 4), 5, 1, num_unit=5)
+    with pytest.raises(TypeError, match="Memory: unknown option 'shape'"):
+        Memory((6, 4), shape=1)
+
+
+def test_a_memory_shape_in_a_partial_is_checked():
+    heads = [WriteHead, partial(ReadHead, memory_shape=(9, 9), name="read")]
+    with pytest.raises(ValueError, match=r"ReadHead 'read' .*\(9, 9\).*\(6, 4\)"):
+        NTMLayer(InputLayer((2, 4, 3)), (6, 4), lambda l: DenseLayer(l, 5), heads)
+
+
+def test_a_given_state_must_fit():
+    def build(controller):
+        return NTMLayer(
+            InputLayer((2, 4, 3)), (6, 4), controller, [WriteHead, ReadHead], name="ntm"
+        )
+
+    dense = build(lambda l: DenseLayer(l, 5))
+    lstm = build(lambda l: LSTMController(l, num_units=5))
+    x = pt.tensor3()
+    with pytest.raises(ValueError, match=r"'ntm': the controller has 1 states, .* has 2"):
+        dense.get_output_for(x, state=lstm.get_initial_state(2))
+    state = dense.get_initial_state(2)._replace(memory=pt.zeros((2, 7, 4)))
+    with pytest.raises(
+        ValueError, match=r"state.memory must be of shape .*6, 4\), not \(2, 7, 4\)"
+    ):
+        dense.get_output_for(x, state=state)
+
+
+def test_keywords_of_layers_in_the_stack_are_known():
+    l_ntm = NTMLayer(
+        InputLayer((2, 4, 3)),
+        (6, 4),
+        lambda l: batch_norm(DenseLayer(l, 5)),
+        [WriteHead, ReadHead],
+    )
+    # A keyword that no layer takes warns, and a warning is an error here
+    get_output(l_ntm, pt.tensor3(), batch_norm_use_averages=True)

@@ -53,8 +53,7 @@ def test_parts_and_their_order():
     state = NTMState(1, (2, 3), 4, 5)
     assert state.flatten() == [1, 2, 3, 4, 5]
     assert NTMState.unflatten([1, 2, 3, 4, 5]) == state
-    assert (state.hidden, state.cell) == (2, 3)
-    assert NTMState(1, (2,), 4, 5).cell == 2
+    assert state.hidden == 2
     assert state.map(lambda part: -part) == NTMState(-1, (-2, -3), -4, -5)
     assert state.updates_to(state.map(str)) == list(zip([1, 2, 3, 4, 5], "12345", strict=True))
 
