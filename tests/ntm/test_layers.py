@@ -104,7 +104,9 @@ def assert_equals_reference(layer, mask=None, steps=T):
     expected = traces.hidden
     if layer.only_return_final:
         expected = expected[:, 0 if layer.backwards else -1]
-    expected = [expected, traces.memory, traces.hidden, traces.cell]
+    top = getattr(layer.controller, "top", layer.controller)
+    state = traces.controller[1] if isinstance(top, LSTMController) else traces.hidden
+    expected = [expected, traces.memory, traces.hidden, state]
     expected += [traces.write_weights, traces.read_weights, *final.flatten()]
     assert len(values) == len(expected)
     for value, wanted in zip(values, expected, strict=True):
