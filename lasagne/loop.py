@@ -181,7 +181,7 @@ def _find_constants(results, varying):
         variable
         for variable in truncated_graph_inputs(results, varying)
         if variable not in varying
-        and _is_float(variable)
+        and is_float(variable)
         and not all(isinstance(root, Constant) for root in graph_inputs([variable]))
     ]
     roots = truncated_graph_inputs(results, [*varying, *invariant])
@@ -215,7 +215,8 @@ def _find_updated(results, drawn=()):
     return found
 
 
-def _is_float(variable):
+def is_float(variable):
+    """Whether a variable is a tensor of floating point numbers."""
     return isinstance(variable.type, TensorType) and variable.type.dtype.startswith("float")
 
 
@@ -317,7 +318,7 @@ class Loop(Op):
 
     def connection_pattern(self, node):
         return [
-            [_is_float(variable) and _is_float(output) for output in node.outputs]
+            [is_float(variable) and is_float(output) for output in node.outputs]
             for variable in node.inputs
         ]
 
@@ -327,7 +328,7 @@ class Loop(Op):
         ]
         gradient = LoopGradient(self, connected)
         grads = iter(gradient.make_node(*inputs, *(output_grads[k] for k in connected)).outputs)
-        return [next(grads) if _is_float(v) else DisconnectedType()() for v in inputs]
+        return [next(grads) if is_float(v) else DisconnectedType()() for v in inputs]
 
     def perform(self, node, inputs, output_storage):
         raise NotImplementedError(
@@ -355,7 +356,7 @@ class LoopGradient(Op):
     def __init__(self, loop, connected):
         self.loop = loop
         self.connected = tuple(connected)
-        self.wrt = [k for k, variable in enumerate(loop.fgraph.inputs) if _is_float(variable)]
+        self.wrt = [k for k, variable in enumerate(loop.fgraph.inputs) if is_float(variable)]
 
     def __eq__(self, other):
         return (
@@ -393,14 +394,14 @@ class LoopGradient(Op):
         connected = [
             k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
         ]
-        wrt = [k for k, variable in enumerate(inputs) if _is_float(variable)]
+        wrt = [k for k, variable in enumerate(inputs) if is_float(variable)]
 
         def outputs_of(copies):
             outputs = self.expand(copies)
             return [outputs[k] for k in connected]
 
         grads = iter(_pull_back(outputs_of, inputs, wrt, [output_grads[k] for k in connected]))
-        return [next(grads) if _is_float(v) else DisconnectedType()() for v in inputs]
+        return [next(grads) if is_float(v) else DisconnectedType()() for v in inputs]
 
     def perform(self, node, inputs, output_storage):
         raise NotImplementedError("a LoopGradient must be expanded before it is run")

@@ -5,7 +5,8 @@ import warnings
 import jax
 from pytensor.link.jax.linker import JAXLinker
 
-import ntm.jax_dispatch  # noqa: F401  (registers the conversions)
+import ntm.jax_dispatch
+import ntm.jax_loop  # noqa: F401  (both register conversions)
 
 # PyTensor's integers have 64 bits, and a graph may hold float64 whatever floatX says. JAX would cut both
 # to 32 bits. What is float32 in the graph stays float32.

@@ -1,0 +1,392 @@
+"""How JAX runs and differentiates a `lasagne.loop.Loop`.
+
+The gradient keeps the states before each step and nothing else: where it goes back through a step the step is computed
+again, which costs less than to write what it computed and to read it back. The gradient of weights is not summed up
+step by step either: one product of all steps gives it, after the loop.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from pytensor.compile.mode import optdb
+from pytensor.gradient import DisconnectedGrad, disconnected_grad
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.graph.rewriting.basic import graph_rewriter
+from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.link.c.type import generic
+from pytensor.link.jax.dispatch.basic import jax_funcify
+from pytensor.scalar import Add
+from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.math import Dot
+
+from lasagne.loop import Loop, LoopGradient, is_float
+
+# ---- Products with weights
+
+
+class Product(NamedTuple):
+    """A product in a step with weights that are the same at every step, and with a bias that is added to it.
+
+    `weights` and `bias` tell which of the step's inputs they are; there may be no bias (``None``).
+    """
+
+    weights: int
+    bias: int | None
+
+    def get_gradients(self, left, output_grad):
+        """From all steps' left sides (T, B, inputs) and outputs' gradients (T, B, units): a dict by input."""
+        left, output_grad = (v.reshape(-1, v.shape[-1]) for v in (left, output_grad))
+        grads = {self.weights: left.T @ output_grad}
+        if self.bias is not None:
+            grads[self.bias] = output_grad.sum(axis=0, keepdims=True)
+        return grads
+
+
+def tap_products(fgraph, shared):
+    """Open a step's products with weights to the gradient, and close the weights to it.
+
+    To the output of each product a further input is added, the tap: at zero it changes nothing, and its gradient is
+    that of the product. The product's left side becomes a further output of the step.
+
+    Parameters
+    ----------
+    fgraph : FunctionGraph
+        A step. It is changed: for each product it gets an input and an output, at the end.
+    shared : collection of int
+        Inputs that are the same at every step.
+
+    Returns
+    -------
+    list of Product
+    """
+    position = {fgraph.inputs[k]: k for k in shared}
+    products = []
+    for node in fgraph.toposort():
+        if not isinstance(node.op, Dot):
+            continue
+        left, weights = node.inputs
+        if left.ndim != 2 or weights not in position or left in position:
+            continue
+        output = node.outputs[0]
+        product = node.op(left, disconnected_grad(weights))
+        bias = _get_bias(fgraph, output, position)
+        if bias is not None:
+            output = fgraph.clients[output][0][0].outputs[0]
+            product = product + disconnected_grad(bias)
+        tap = output.type()
+        fgraph.add_input(tap)
+        fgraph.replace(output, output.type.filter_variable(product + tap), import_missing=True)
+        fgraph.add_output(left)
+        products.append(Product(position[weights], position.get(bias)))
+    return products
+
+
+def _get_bias(fgraph, product, position):
+    """The row of shared numbers that is added to a product and to nothing else, or ``None``."""
+    clients = [client for client, _ in fgraph.clients[product]]
+    if len(clients) != 1 or not isinstance(clients[0].op, Elemwise):
+        return None
+    if not isinstance(clients[0].op.scalar_op, Add) or len(clients[0].inputs) != 2:
+        return None
+    others = [v for v in clients[0].inputs if v is not product]
+    if not others or others[0] not in position or others[0].type.broadcastable != (True, False):
+        return None
+    return others[0]
+
+
+def _takes_gradient(fgraph, variable):
+    """Whether the gradient goes into a variable of a step whose products are tapped."""
+    return any(not isinstance(client.op, DisconnectedGrad) for client, _ in fgraph.clients[variable])
+
+
+# ---- The loop as JAX functions
+
+
+def _convert(fgraph, kwargs):
+    """A JAX function from the inputs of a step to the list of its outputs; `fgraph` is changed."""
+    query = RewriteDatabaseQuery(include=["minimum_compile", "jax"], exclude=["expand_loops"])
+    optdb.query(query)(fgraph)
+    return jax_funcify(fgraph, **{k: v for k, v in kwargs.items() if k != "storage_map"})
+
+
+def _split_inputs(op, inputs):
+    """The sequences in the order of the steps, what goes from step to step, and what the steps share."""
+    sequences, states, carried, constants = op.split_inputs(inputs)
+    if op.backwards:
+        sequences = [sequence[::-1] for sequence in sequences]
+    return sequences, [*states, *carried], constants
+
+
+class ForwardLoop:
+    """A loop as a function of JAX arrays.
+
+    Parameters
+    ----------
+    op : Loop
+    kwargs : dict
+        What PyTensor hands to its conversions.
+    """
+
+    def __init__(self, op, kwargs):
+        self._op = op
+        self._step = _convert(op.fgraph.clone(), kwargs)
+
+    def run(self, inputs):
+        """The outputs of the loop."""
+        sequences, carry, constants = _split_inputs(self._op, inputs)
+        count = self._op.num_states
+
+        def one_step(carry, slices):
+            carry = list(self._step(*slices, *carry, *constants))
+            return carry, carry[:count]
+
+        carry, traces = jax.lax.scan(one_step, carry, sequences)
+        return [*traces, *carry[count:]]
+
+    def run_and_keep(self, inputs):
+        """The outputs of the loop, and what its gradient needs: the states before each step and after the last."""
+        sequences, carry, constants = _split_inputs(self._op, inputs)
+
+        def one_step(carry, slices):
+            return list(self._step(*slices, *carry, *constants)), carry
+
+        last, before = jax.lax.scan(one_step, carry, sequences)
+        after = _shift_back(before, last)
+        count = self._op.num_states
+        return [*after[:count], *last[count:]], (before, last)
+
+
+class BackwardLoop:
+    """The gradient of a loop as a function of JAX arrays.
+
+    Parameters
+    ----------
+    op : Loop
+    wrt : list of int
+        The inputs of the loop that the gradient is taken with respect to.
+    connected : list of int
+        The outputs of the loop that there are gradients for.
+    kwargs : dict
+        What PyTensor hands to its conversions.
+    """
+
+    def __init__(self, op, wrt, connected, kwargs):
+        self._op = op
+        self._wrt = wrt
+        self._connected = connected
+        self._num_outputs = op.num_states + op.num_carried
+        self._first_carry = op.num_sequences
+        self._first_constant = self._first_carry + self._num_outputs
+        fgraph = op.fgraph.clone()
+        variables = fgraph.inputs[:]
+        self._products = tap_products(fgraph, [k for k in wrt if k >= self._first_constant])
+        # What the gradient of a step is taken with respect to: inputs of the step, by number
+        self._slices = [k for k in wrt if k < self._first_carry]
+        self._carry = [
+            k for k in range(self._first_carry, self._first_constant) if is_float(variables[k])
+        ]
+        self._constants = [
+            k for k in wrt if k >= self._first_constant and _takes_gradient(fgraph, variables[k])
+        ]
+        self._step = _convert(fgraph, kwargs)
+
+    def __call__(self, inputs, kept, output_grads):
+        """The gradients with respect to the inputs `wrt`, a list.
+
+        Parameters
+        ----------
+        inputs : list
+            Of the loop.
+        kept : from `ForwardLoop.run_and_keep`
+        output_grads : list
+            For the outputs `connected`.
+        """
+        before, last = kept
+        sequences, _, constants = _split_inputs(self._op, inputs)
+        trace_grads = {}
+        carry_grads = {k: jnp.zeros_like(last[k - self._first_carry]) for k in self._carry}
+        for k, grad in zip(self._connected, output_grads, strict=True):
+            part = trace_grads if k < self._op.num_states else carry_grads
+            part[self._first_carry + k] = grad
+
+        def step_back(sums, items):
+            carry_grads, constant_grads = sums
+            slices, carry, trace_grads = items
+            carry_grads = {k: v + trace_grads.get(k, 0) for k, v in carry_grads.items()}
+            values = [*slices, *carry, *constants]
+            carry_grads, slice_grads, more, lefts, tap_grads = self._pull_back(values, carry_grads)
+            constant_grads = {k: v + more[k] for k, v in constant_grads.items()}
+            return (carry_grads, constant_grads), (slice_grads, lefts, tap_grads)
+
+        constant_grads = {k: jnp.zeros_like(inputs[k]) for k in self._constants}
+        (carry_grads, constant_grads), (slice_grads, lefts, tap_grads) = jax.lax.scan(
+            step_back, (carry_grads, constant_grads), (sequences, before, trace_grads), reverse=True
+        )
+        if self._op.backwards:
+            slice_grads = {k: grad[::-1] for k, grad in slice_grads.items()}
+        grads = {**carry_grads, **constant_grads, **slice_grads}
+        for product, left, grad in zip(self._products, lefts, tap_grads, strict=True):
+            for k, part in product.get_gradients(left, grad).items():
+                grads[k] = grads[k] + part if k in grads else part
+        return [grads[k] if k in grads else jnp.zeros_like(inputs[k]) for k in self._wrt]
+
+    def _pull_back(self, values, carry_grads):
+        """The gradient of one step.
+
+        Parameters
+        ----------
+        values : list
+            The inputs of the step, without the taps.
+        carry_grads : dict
+            The gradients with respect to what goes on to the next step, by input of that step.
+
+        Returns
+        -------
+        carry_grads, slice_grads, constant_grads : dict from input to gradient
+        lefts, tap_grads : list
+            The left side of each product with weights, and the gradient of its output.
+        """
+
+        def run(varying, taps):
+            inputs = [varying.get(k, value) for k, value in enumerate(values)]
+            results = self._step(*inputs, *taps)
+            carry = {k: results[k - self._first_carry] for k in self._carry}
+            return carry, results[self._num_outputs :]
+
+        _, lefts = jax.eval_shape(run, {}, [0.0] * len(self._products))
+        taps = [
+            jnp.zeros((left.shape[0], values[product.weights].shape[1]), left.dtype)
+            for product, left in zip(self._products, lefts, strict=True)
+        ]
+        varying = {k: values[k] for k in (*self._slices, *self._carry, *self._constants)}
+        _, pull_back, lefts = jax.vjp(run, varying, taps, has_aux=True)
+        grads, tap_grads = pull_back(carry_grads)
+        by_kind = (
+            {k: grads[k] for k in numbers}
+            for numbers in (self._carry, self._slices, self._constants)
+        )
+        return *by_kind, lefts, tap_grads
+
+
+def _shift_back(before, last):
+    """States after each step, from those before each step and those after the last."""
+
+    def shift(trace, final):
+        return jnp.concatenate([trace[1:], final[None]]) if len(trace) else trace
+
+    return jax.tree.map(shift, before, last)
+
+
+# ---- Conversions
+
+
+def _unwrap(results):
+    """What a converted node returns: the one output itself, or all of them."""
+    return results[0] if len(results) == 1 else results
+
+
+@jax_funcify.register(Loop)
+def _funcify_loop(op, node=None, **kwargs):
+    forward = ForwardLoop(op, kwargs)
+    return lambda *inputs: _unwrap(forward.run(inputs))
+
+
+@jax_funcify.register(LoopGradient)
+def _funcify_loop_gradient(op, node=None, **kwargs):
+    """The gradient by itself, which runs the loop for it; see `pair_loops`."""
+    forward = ForwardLoop(op.loop, kwargs)
+    backward = BackwardLoop(op.loop, op.wrt, op.connected, kwargs)
+
+    def gradient(*args):
+        inputs, output_grads = op.split_inputs(args)
+        _, kept = forward.run_and_keep(inputs)
+        return _unwrap(backward(inputs, kept, output_grads))
+
+    return gradient
+
+
+class DifferentiatedLoop(Op):
+    """A loop whose last output is what its gradient needs. Made by `pair_loops`, for JAX alone."""
+
+    def __init__(self, loop):
+        self.loop = loop
+
+    def make_node(self, *inputs):
+        outputs = self.loop.make_node(*inputs).outputs
+        return Apply(self, list(inputs), [*(v.type() for v in outputs), generic()])
+
+    def perform(self, node, inputs, output_storage):
+        raise NotImplementedError("only JAX runs a DifferentiatedLoop")
+
+
+class PullBack(Op):
+    """The gradient of a `DifferentiatedLoop`.
+
+    Inputs are those of the loop, what it kept, and the gradients of its outputs `connected`.
+    """
+
+    def __init__(self, loop, wrt, connected):
+        self.loop = loop
+        self.wrt = wrt
+        self.connected = connected
+
+    def make_node(self, *inputs):
+        return Apply(self, list(inputs), [inputs[k].type() for k in self.wrt])
+
+    def perform(self, node, inputs, output_storage):
+        raise NotImplementedError("only JAX runs a PullBack")
+
+
+@jax_funcify.register(DifferentiatedLoop)
+def _funcify_differentiated_loop(op, node=None, **kwargs):
+    forward = ForwardLoop(op.loop, kwargs)
+
+    def differentiated(*inputs):
+        outputs, kept = forward.run_and_keep(inputs)
+        return [*outputs, kept]
+
+    return differentiated
+
+
+@jax_funcify.register(PullBack)
+def _funcify_pull_back(op, node=None, **kwargs):
+    backward = BackwardLoop(op.loop, op.wrt, op.connected, kwargs)
+    count = len(op.loop.fgraph.inputs)
+
+    def pull_back(*args):
+        return _unwrap(backward(args[:count], args[count], args[count + 1 :]))
+
+    return pull_back
+
+
+@graph_rewriter
+def pair_loops(fgraph):
+    """Let a loop and its gradient share one run of the loop, and leave out gradients that nobody asks for."""
+    loops = {
+        (node.op, tuple(node.inputs)): node
+        for node in fgraph.apply_nodes
+        if isinstance(node.op, Loop)
+    }
+    differentiated = {}
+    for node in [n for n in fgraph.toposort() if isinstance(n.op, LoopGradient)]:
+        op = node.op
+        inputs, output_grads = op.split_inputs(node.inputs)
+        key = (op.loop, tuple(inputs))
+        pairs = []
+        if key not in differentiated:
+            outputs = DifferentiatedLoop(op.loop).make_node(*inputs).outputs
+            differentiated[key] = outputs[-1]
+            if key in loops:
+                pairs += zip(loops[key].outputs, outputs, strict=False)
+        asked = [k for k, output in enumerate(node.outputs) if fgraph.clients[output]]
+        gradient = PullBack(op.loop, [op.wrt[k] for k in asked], op.connected).make_node(
+            *inputs, differentiated[key], *output_grads
+        )
+        pairs += [(node.outputs[k], grad) for k, grad in zip(asked, gradient.outputs, strict=True)]
+        fgraph.replace_all(pairs, import_missing=True, reason="pair_loops")
+
+
+# Only a mode that asks for it has it, after all other rewrites
+optdb.register("pair_loops", pair_loops, position=1000)
