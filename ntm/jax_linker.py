@@ -1,6 +1,7 @@
 """The linker that hands PyTensor's graphs to JAX."""
 
 import warnings
+from functools import cache
 
 import jax
 from pytensor.link.jax.linker import JAXLinker
@@ -11,6 +12,30 @@ import ntm.jax_loop  # noqa: F401  (both register conversions)
 # PyTensor's integers have 64 bits, and a graph may hold float64 whatever floatX says. JAX would cut both
 # to 32 bits. What is float32 in the graph stays float32.
 jax.config.update("jax_enable_x64", True)
+
+
+# How XLA compiles for the CPU. A loop's steps are hundreds of small operations: a sum in stages, and sums and
+# elementwise functions handed to a library, take longer than the plain loops that XLA writes itself
+CPU_OPTIONS = {
+    "xla_disable_hlo_passes": "tree_reduction_rewriter",
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+}
+
+
+@cache
+def get_compiler_options():
+    """The options for XLA on this machine's device; those that the installed JAX does not know are left out."""
+    if jax.default_backend() != "cpu":
+        return {}
+    return {name: value for name, value in CPU_OPTIONS.items() if _is_known(name, value)}
+
+
+def _is_known(name, value):
+    try:
+        jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 class FlexibleJAXLinker(JAXLinker):
@@ -27,3 +52,6 @@ class FlexibleJAXLinker(JAXLinker):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"The RandomType SharedVariables")
             return super().fgraph_convert(fgraph, *args, **kwargs)
+
+    def jit_compile(self, fn):
+        return jax.jit(fn, compiler_options=get_compiler_options())

@@ -98,7 +98,9 @@ def _get_bias(fgraph, product, position):
 
 def _takes_gradient(fgraph, variable):
     """Whether the gradient goes into a variable of a step whose products are tapped."""
-    return any(not isinstance(client.op, DisconnectedGrad) for client, _ in fgraph.clients[variable])
+    return any(
+        not isinstance(client.op, DisconnectedGrad) for client, _ in fgraph.clients[variable]
+    )
 
 
 # ---- The loop as JAX functions

@@ -361,7 +361,7 @@ class NTMLayer(MergeLayer):
         return self.controller.fuse(), self.all_heads.address_layers.fuse(), writing
 
     def _step(self, projected, memory, weights, controller, mask, fused, kwargs):
-        """One step from the projected input (B, .), memory, all heads' weights (B, K, N) and controller's state."""
+        """One step from the projected input, memory (B, M, N), all heads' weights (B, K, N) and controller's state."""
         for_controller, for_addressing, for_writing = fused
         before = [memory, weights, *controller]
         reads = None
@@ -382,9 +382,9 @@ class NTMLayer(MergeLayer):
         return after[0], after[1], after[2:]
 
     def _split_heads(self, memory, weights, controller):
-        """An `NTMState` from the weights of all heads, (..., K, N)."""
+        """An `NTMState` from what the loop holds: memory (..., M, N) and the weights of all heads (..., K, N)."""
         return NTMState(
-            memory,
+            memory.swapaxes(-1, -2),
             tuple(controller),
             weights[..., : self.num_writes, :],
             weights[..., self.num_writes :, :],
@@ -477,9 +477,9 @@ class NTMLayer(MergeLayer):
 
 
 def _join(state):
-    """Memory, the weights of all heads (B, K, N) and the controller's state, as the loop holds them."""
+    """Memory (B, M, N), the weights of all heads (B, K, N) and the controller's state, as the loop holds them."""
     weights = pt.concatenate([state.write_weights, state.read_weights], axis=1)
-    return state.memory, weights, list(state.controller)
+    return state.memory.swapaxes(-1, -2), weights, list(state.controller)
 
 
 def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):

@@ -29,15 +29,26 @@ def cosine_similarity(x, y, eps=1e-6):
     """
     if x.ndim == y.ndim - 1:
         return cosine_similarity(x[:, None, :], y, eps)[:, 0, :]
-    dots = pt.matmul(x, y.transpose(0, 2, 1))
-    x_squared = (x * x).sum(axis=-1)[:, :, None]
-    y_squared = (y * y).sum(axis=-1)[:, None, :]
-    # Vectors longer than one are scaled to one first: the product of two squared norms would overflow float32
-    # where each norm is 1e10. The scaled squared norm is min(squared norm, 1).
-    x_scale = 1.0 / pt.sqrt(pt.maximum(x_squared, 1.0))
-    y_scale = 1.0 / pt.sqrt(pt.maximum(y_squared, 1.0))
-    scale = x_scale * y_scale
-    norms = pt.minimum(x_squared, 1.0) * pt.minimum(y_squared, 1.0)
+    return cosine_similarity_to_columns(x, y.transpose(0, 2, 1), eps)
+
+
+def cosine_similarity_to_columns(x, y, eps=1e-6):
+    """:func:`cosine_similarity` with a memory whose slots are its columns.
+
+    Parameters
+    ----------
+    x : tensor (B, K, M)
+    y : tensor (B, M, N)
+    eps : float
+
+    Returns
+    -------
+    tensor (B, K, N)
+    """
+    # The key is scaled to length one: the product of two squared norms would overflow float32 where each norm
+    # is 1e10. A key shorter than 1e-9 is scaled less, since its scale's gradient would overflow
+    x_squared = pt.maximum((x * x).sum(axis=-1, keepdims=True), 1e-18)
+    y_squared = (y * y).sum(axis=1, keepdims=True)
     # Where one vector is zero and the other longer than 1e9, the gradient divides by this to the power 1.5
-    added = pt.maximum(eps * scale * scale, 1e-24)
-    return dots * scale / pt.sqrt(norms + added)
+    added = pt.maximum(eps / x_squared, 1e-24)
+    return pt.matmul(x, y) / pt.sqrt(x_squared) / pt.sqrt(y_squared + added)

@@ -2,10 +2,9 @@
 
 from collections import OrderedDict
 
-import numpy as np
-import pytensor
 import pytensor.tensor as pt
 
+from lasagne.packing import pack
 from lasagne.updates import get_or_compute_grads
 
 
@@ -60,13 +59,13 @@ def centered_rmsprop(loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=
 
 def _graves(loss_or_grads, params, learning_rate, chi, alpha, epsilon, sign):
     updates = OrderedDict()
-    for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
-        square, mean, delta = (
-            pytensor.shared(np.zeros_like(param.get_value(borrow=True))) for _ in range(3)
-        )
+    params = list(params)
+    for part in pack(params, get_or_compute_grads(loss_or_grads, params)):
+        grad = part.tensor
+        square, mean, delta = (part.zeros() for _ in range(3))
         updates[square] = chi * square + (1.0 - chi) * grad**2
         updates[mean] = chi * mean + (1.0 - chi) * grad
         deviation = pt.sqrt(updates[square] + sign * updates[mean] ** 2 + epsilon)
         updates[delta] = alpha * delta - learning_rate * grad / deviation
-        updates[param] = param + updates[delta]
+        updates.update(part.add(updates[delta]))
     return updates

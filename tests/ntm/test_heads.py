@@ -147,14 +147,15 @@ def test_weights_of_a_collection(options):
     heads = make_random_heads([], options)
     h, memory, previous = data(B, H), data(B, N, M), weightings(B, len(heads), N)
     collection = HeadCollection(heads)
-    value = collection.get_weights(*map(pt.as_tensor, (h, previous, memory))).eval()
+    arrays = [pt.as_tensor(array) for array in (h, previous, memory.transpose(0, 2, 1))]
+    value = collection.get_weights(*arrays).eval()
     expected = [
         [reference.address(head, h[b], previous[b, k], memory[b]) for k, head in enumerate(heads)]
         for b in range(B)
     ]
     np.testing.assert_allclose(value, expected, rtol=1e-10)
     fused = collection.address_layers.fuse()
-    again = collection.get_weights(*map(pt.as_tensor, (h, previous, memory)), fused=fused).eval()
+    again = collection.get_weights(*arrays, fused=fused).eval()
     np.testing.assert_array_equal(again, value)
 
 
@@ -171,7 +172,8 @@ def test_initial_weights_and_parameters_of_a_collection():
 def test_read_of_a_collection():
     heads = make_random_heads([], [{}, {}])
     memory, weights = data(B, N, M), weightings(B, 2, N)
-    value = ReadHeadCollection(heads).read(pt.as_tensor(weights), pt.as_tensor(memory)).eval()
+    arrays = [pt.as_tensor(array) for array in (weights, memory.transpose(0, 2, 1))]
+    value = ReadHeadCollection(heads).read(*arrays).eval()
     np.testing.assert_allclose(value, np.matmul(weights, memory).reshape(B, 2 * M), rtol=1e-12)
 
 
@@ -179,8 +181,8 @@ def test_write_of_a_collection():
     signs = {"W_hid_to_sign_add": Constant(0.0), "nonlinearity_sign_add": tanh}
     heads = make_random_heads([{}, signs], [])
     h, memory, weights = data(B, H), data(B, N, M), weightings(B, 2, N)
-    arrays = [pt.as_tensor(array) for array in (h, weights, memory)]
-    value = to_python([], WriteHeadCollection(heads).write(*arrays))()
+    arrays = [pt.as_tensor(array) for array in (h, weights, memory.transpose(0, 2, 1))]
+    value = to_python([], WriteHeadCollection(heads).write(*arrays))().transpose(0, 2, 1)
     expected = [reference.write_memory(heads, h[b], weights[b], memory[b]) for b in range(B)]
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 

@@ -1,0 +1,83 @@
+"""How much memory a training step takes: one rival in a process of its own."""
+
+import ctypes
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+from cases import DEFAULT, Case, Network
+from rivals import JAX, OURS, TORCH, import_rival
+from workers import answer
+
+CASES = [Case(DEFAULT, 16, 42), Case(DEFAULT, 1, 802), Case(Network("dense", 1024, 64, 1), 16, 202)]
+RIVALS = [OURS, JAX, TORCH]
+
+
+def status(field):
+    """A field of the process's status, such as ``VmRSS``, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return 1024 * int(line.split()[1])
+    raise ValueError(f"/proc/self/status has no field {field}")
+
+
+def temporary_bytes():
+    """What XLA says that the largest of the compiled programs needs besides its arguments and results."""
+    import jax
+
+    programs = jax.devices()[0].client.live_executables()
+    return max(program.get_compiled_memory_stats().temp_size_in_bytes for program in programs)
+
+
+def measure(rival, network, batch, steps, parameters, threads):
+    """Peaks of resident memory.
+
+    Parameters
+    ----------
+    rival : str
+        One of `rivals.TITLES`.
+    network : dict
+        The fields of `cases.Network`.
+    batch, steps : int
+    parameters : str
+        An .npz file.
+    threads : int
+
+    Returns
+    -------
+    dict
+        Bytes: ``whole``, the peak of building, compiling and the first steps above the state after the imports;
+        ``step``, the peak of a later step above the state before it; ``xla``, XLA's own figure for the step's
+        temporary memory, ``None`` for PyTorch.
+    """
+    build = import_rival(rival)
+    if rival == TORCH:
+        import torch
+
+        torch.set_num_threads(threads)
+    else:
+        import jax
+
+        jax.devices()
+    case = Case(Network(**network), batch, steps)
+    data, values = case.data(), dict(np.load(parameters))
+    before = status("VmRSS")
+    model = build(case.network, values)
+    for _ in range(2):
+        model.train(*data)
+    whole = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    time.sleep(0.5)  # another thread may still be freeing what the step took
+    ctypes.CDLL(None).malloc_trim(0)  # gives back what compiling left behind
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    resting = status("VmRSS")
+    model.train(*data)
+    return {
+        "whole": whole - before,
+        "step": status("VmHWM") - resting,
+        "xla": None if rival == TORCH else temporary_bytes(),
+    }
+
+
+if __name__ == "__main__":
+    answer(measure)

@@ -1,0 +1,90 @@
+"""Measurements in processes of their own, on a number of cores that is set before anything is imported."""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+ERROR = re.compile(r"[\w.]*(Error|Exception)\b")
+
+
+class WorkerError(Exception):
+    """A process that measured came to a bad end."""
+
+
+def call(script, request, threads, environment=None):
+    """Run a script that answers a request.
+
+    Parameters
+    ----------
+    script : str
+        A file of this folder that calls :func:`answer`.
+    request : dict
+        Handed over as JSON.
+    threads : int
+        The cores that the process may use, and the threads that the libraries start.
+    environment : dict from str to str, optional
+        Variables to add.
+
+    Returns
+    -------
+    What the script answers.
+
+    Raises
+    ------
+    WorkerError
+        If the script fails; with the last error that it wrote.
+    """
+    variables = {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        # PyTorch's idle threads would otherwise spin into the rivals' runs, and where anything else runs on the machine
+        # they make a step of PyTorch's own thirty times slower
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        # XLA has a thread for each core that the process may use, and needs no telling
+        "JAX_PLATFORMS": "cpu",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name(script))],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        env=os.environ | variables | (environment or {}),
+        preexec_fn=partial(_confine, threads),
+    )
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if ERROR.match(line)]
+        raise WorkerError(
+            f"{script}: {errors[-1] if errors else f'it ended with {done.returncode}'}"
+        )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def answer(function):
+    """Read the request from the standard input, and print what the function makes of it."""
+    print("\n" + json.dumps(function(**json.load(sys.stdin))))
+
+
+def available_cores():
+    """The numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def available_memory():
+    """Bytes of memory that are free or can be freed."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError("/proc/meminfo does not tell the available memory")
+
+
+def _confine(threads):
+    os.sched_setaffinity(0, available_cores()[:threads])
+    # Who needs more than there is gets an error, where the system would end some process or other
+    resource.setrlimit(resource.RLIMIT_DATA, (available_memory(),) * 2)
