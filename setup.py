@@ -18,8 +18,16 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["lasagne", "lasagne.*", "ntm", "ntm.*"]),
     python_requires=">=3.11,<3.14",
-    install_requires=["pytensor>=3.0.7", "jax>=0.10", "numpy", "matplotlib", "tqdm"],
+    install_requires=[
+        "pytensor>=3.0.7",
+        "jax>=0.10",
+        "numpy",
+        "matplotlib",
+        "tqdm",
+        "platformdirs",
+    ],
     extras_require={
+        "benchmarks": ["torch", "jax>=0.10"],
         "cuda": ["jax[cuda13]>=0.10"],
         "test": ["pytest", "hypothesis", "ruff", "mypy", "types-tqdm", "nbclient", "ipykernel"],
     },

@@ -26,7 +26,7 @@ from pytensor.tensor.type import TensorType
 from .layers._tensors import update_by_default
 
 
-def loop(step, sequences, states, gradient_steps=-1, backwards=False):
+def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every=1):
     """Apply a step to every item of the sequences in turn.
 
     What does not change from step to step is computed once, outside of the loop. Shared variables that the step
@@ -45,6 +45,9 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False):
         Number of steps that the gradient goes back; -1 for all.
     backwards : bool
         Whether to go from the last item to the first.
+    keep_every : int
+        Of how many steps the gradient keeps the states before the first only, to run the steps again when it comes to
+        them; 1 to keep all states. A back end may do otherwise.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False):
         clone_replace(results, dict(zip(constants, parameters, strict=True)), rebuild_strict=False),
         clone=True,
     )
-    op = Loop(fgraph, len(sequences) + len(drawn), len(states), len(carried), backwards)
+    op = Loop(fgraph, len(sequences) + len(drawn), len(states), len(carried), backwards, keep_every)
     inputs = [*sequences, *drawn.values(), *states, *updated, *constants]
     if gradient_steps == -1:
         outputs = op.call(inputs)
@@ -232,15 +235,18 @@ class Loop(Op):
         One step: from an item of each sequence and the other inputs to the next states and carried values.
     num_sequences, num_states, num_carried : int
     backwards : bool
+    keep_every : int
+        As in :func:`loop`.
     """
 
-    def __init__(self, fgraph, num_sequences, num_states, num_carried, backwards):
+    def __init__(self, fgraph, num_sequences, num_states, num_carried, backwards, keep_every=1):
         self.fgraph = fgraph
         self.num_sequences = num_sequences
         self.num_states = num_states
         self.num_carried = num_carried
         self.backwards = backwards
-        self._settings = (num_sequences, num_states, num_carried, backwards)
+        self.keep_every = keep_every
+        self._settings = (num_sequences, num_states, num_carried, backwards, keep_every)
         self._hash = hash(
             (type(self), self._settings, tuple(v.type for v in [*fgraph.inputs, *fgraph.outputs]))
         )

@@ -62,6 +62,6 @@ def _jax_mode():
     # XLA optimises by itself: few rewrites compile faster and run no slower than PyTensor's full set
     # and PyTensor's rewrite of sums with sparse parts fails, loudly, on sums that broadcast
     query = RewriteDatabaseQuery(
-        include=["minimum_compile", "jax"], exclude=["local_add_of_sparse_write"]
+        include=["minimum_compile", "merge", "jax"], exclude=["local_add_of_sparse_write"]
     )
     return Mode(FlexibleJAXLinker(), query)

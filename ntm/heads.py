@@ -4,9 +4,8 @@ A :class:`Head` holds the layers, a :class:`HeadCollection` runs several heads t
 Notation: B batch, N slots, M slot width, K heads (W of them write, R read), H controller units.
 """
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
-import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
@@ -252,10 +251,18 @@ class FusedDense:
 
     def __init__(self, layers):
         self.layers = list(layers)
-        ends = np.cumsum([layer.num_units for layer in self.layers]).tolist()
-        self.columns = {
-            layer: slice(end - layer.num_units, end)
-            for layer, end in zip(self.layers, ends, strict=True)
+        # Layers that stand side by side and are alike are activated together: they make a block
+        blocks = [
+            list(block)
+            for _, block in groupby(
+                self.layers, lambda layer: (layer.nonlinearity, layer.num_units)
+            )
+        ]
+        self._widths = [sum(layer.num_units for layer in block) for block in blocks]
+        self._places = {
+            layer: (number, place)
+            for number, block in enumerate(blocks)
+            for place, layer in enumerate(block)
         }
 
     def fuse(self):
@@ -271,24 +278,37 @@ class FusedDense:
             pt.concatenate([bias.astype(dtype) for bias in biases], axis=0),
         )
 
-    def get_outputs(self, activations, layers):
-        """What layers of one width give, (B, K, units), from all layers' activations (B, all units).
+    def get_activations(self, x, fused=None):
+        """Sums of products for an input (B, H), as the other methods take them.
 
-        Layers that stand side by side and have one nonlinearity are activated together.
+        Parameters
+        ----------
+        x : tensor (B, H)
+        fused : pair of tensors, optional
+            What :meth:`fuse` gave, where it was computed outside of a loop.
         """
-        columns = [self.columns[layer] for layer in layers]
-        nonlinearity = layers[0].nonlinearity
-        alike = all(layer.nonlinearity is nonlinearity for layer in layers)
-        adjacent = all(a.stop == b.start for a, b in pairwise(columns))
-        if alike and adjacent:
-            width = layers[0].num_units
-            block = activations[:, columns[0].start : columns[-1].stop].reshape((-1, width))
-            return nonlinearity(block).reshape((-1, len(layers), width))
-        return pt.stack([self.get_output(activations, layer) for layer in layers], axis=1)
+        W, b = fused or self.fuse()
+        sums = pt.dot(x, W) + b
+        return pt.split(sums, self._widths, n_splits=len(self._widths), axis=1)
+
+    def get_outputs(self, activations, layers):
+        """What layers of one width give, (B, K, units), from all layers' activations."""
+        width = layers[0].num_units
+        numbers, places = zip(*(self._places[layer] for layer in layers), strict=True)
+        together = len(set(numbers)) == 1 and all(b - a == 1 for a, b in pairwise(places))
+        if not together:
+            return pt.stack([self.get_output(activations, layer) for layer in layers], axis=1)
+        block = activations[numbers[0]]
+        if len(layers) * width < self._widths[numbers[0]]:
+            block = block[:, places[0] * width : (places[-1] + 1) * width]
+        block = layers[0].nonlinearity(block.reshape((-1, width)))
+        return block.reshape((-1, len(layers), width))
 
     def get_output(self, activations, layer):
         """What one layer gives, (B, units)."""
-        return layer.nonlinearity(activations[:, self.columns[layer]])
+        number, place = self._places[layer]
+        width = layer.num_units
+        return layer.nonlinearity(activations[number][:, place * width : (place + 1) * width])
 
 
 class HeadCollection:
@@ -337,8 +357,7 @@ class HeadCollection:
         -------
         tensor (B, K, N)
         """
-        W, b = fused or self.address_layers.fuse()
-        activations = pt.dot(h_t, W) + b
+        activations = self.address_layers.get_activations(h_t, fused)
         key = self._signed(self.address_layers, activations, "key", "sign")
         beta, gate, gamma = (
             self.address_layers.get_outputs(activations, self._layers(part))[:, :, 0]
@@ -413,8 +432,7 @@ class WriteHeadCollection(HeadCollection):
         fused : pair of tensors, optional
             What ``write_layers.fuse()`` gave, where it was computed outside of a loop.
         """
-        W, b = fused or self.write_layers.fuse()
-        activations = pt.dot(h_tm1, W) + b
+        activations = self.write_layers.get_activations(h_tm1, fused)
         erase = self.write_layers.get_outputs(activations, self._layers("erase"))
         add = self._signed(self.write_layers, activations, "add", "sign_add")
         return addressing.write(M_tm1, w_tm1, erase, add)

@@ -26,7 +26,7 @@ from pytensor.tensor.basic import ARange, Split
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.math import Dot
-from pytensor.tensor.shape import Reshape
+from pytensor.tensor.shape import Reshape, Shape
 from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
 
@@ -81,6 +81,12 @@ def _funcify_function_graph(fgraph, node=None, fgraph_name="jax_funcified_fgraph
         fgraph_name=fgraph_name,
         **kwargs,
     )
+
+
+@jax_funcify.register(Shape)
+def _funcify_shape(op, **kwargs):
+    """An array, where PyTensor has a tuple, so that arithmetic on shapes takes it."""
+    return lambda x: np.asarray(jnp.shape(x))
 
 
 @jax_funcify.register(Reshape)

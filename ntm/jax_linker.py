@@ -8,10 +8,12 @@ from pytensor.link.jax.linker import JAXLinker
 
 import ntm.jax_dispatch
 import ntm.jax_loop  # noqa: F401  (both register conversions)
+from ntm.compilation_cache import use_compilation_cache
 
 # PyTensor's integers have 64 bits, and a graph may hold float64 whatever floatX says. JAX would cut both
 # to 32 bits. What is float32 in the graph stays float32.
 jax.config.update("jax_enable_x64", True)
+use_compilation_cache()
 
 
 # How XLA compiles for the CPU. A loop's steps are hundreds of small operations: a sum in stages, and sums and

@@ -5,7 +5,7 @@ again, which costs less than to write what it computed and to read it back. The 
 step by step either: one product of all steps gives it, after the loop.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -147,17 +147,92 @@ class ForwardLoop:
         carry, traces = jax.lax.scan(one_step, carry, sequences)
         return [*traces, *carry[count:]]
 
-    def run_and_keep(self, inputs):
-        """The outputs of the loop, and what its gradient needs: the states before each step and after the last."""
-        sequences, carry, constants = _split_inputs(self._op, inputs)
+    def run_and_keep(self, inputs, needed):
+        """Run the loop for its gradient.
+
+        Parameters
+        ----------
+        inputs : list
+        needed : collection of int
+            The outputs that are wanted; the others may come as ``None``.
+
+        Returns
+        -------
+        outputs : list
+        kept : list of Kept
+            What the gradient needs of each segment of the loop, a segment of the first steps first.
+        """
+        op = self._op
+        sequences, carry, constants = _split_inputs(op, inputs)
+        segments = cut(sequences, op.keep_every)
+        if len(segments) == 1 and not segments[0].is_stacked:
+            last, before = self.keep_all(sequences, carry, constants)
+            after = _shift_back(before, last)
+            outputs = [*after[: op.num_states], *last[op.num_states :]]
+            return outputs, [Kept(before, last)]
+
+        wanted = [k for k in range(op.num_states) if k in needed]
+
+        def one_step(carry, slices):
+            carry = list(self._step(*slices, *carry, *constants))
+            return carry, [carry[k] for k in wanted]
+
+        def one_segment(carry, slices):
+            last, traces = jax.lax.scan(one_step, carry, slices)
+            return last, (Kept(carry, None), traces)
+
+        kept, parts = [], []
+        for segment in segments:
+            if segment.is_stacked:
+                carry, (keep, traces) = jax.lax.scan(one_segment, carry, segment.sequences)
+                traces = [trace.reshape(-1, *trace.shape[2:]) for trace in traces]
+            else:
+                carry, (keep, traces) = one_segment(carry, segment.sequences)
+            kept.append(keep)
+            parts.append(traces)
+        outputs = [None] * op.num_states + carry[op.num_states :]
+        for k, traces in zip(wanted, zip(*parts, strict=True), strict=True):
+            outputs[k] = jnp.concatenate(traces)
+        return outputs, kept
+
+    def keep_all(self, sequences, carry, constants):
+        """What goes from step to step after the last step, and a trace of it before each."""
 
         def one_step(carry, slices):
             return list(self._step(*slices, *carry, *constants)), carry
 
-        last, before = jax.lax.scan(one_step, carry, sequences)
-        after = _shift_back(before, last)
-        count = self._op.num_states
-        return [*after[:count], *last[count:]], (before, last)
+        return jax.lax.scan(one_step, carry, sequences)
+
+
+class Kept(NamedTuple):
+    """What is kept of a segment: the states before each step and after the last, or those before the first alone.
+
+    In the second case `last` is ``None``, and the steps are run again.
+    """
+
+    before: Any
+    last: Any
+
+
+class Segment(NamedTuple):
+    """Steps that follow each other: items of the sequences, or of several segments of equal length stacked."""
+
+    sequences: list
+    is_stacked: bool
+
+
+def cut(sequences, length):
+    """Cut sequences (T, ...) into segments: one of all steps if `length` is 1, or of so many steps, and of the rest."""
+    steps = len(sequences[0])
+    count = steps // length
+    if length == 1 or count == 0:
+        return [Segment(sequences, False)]
+    end = count * length
+    stacked = [s[:end].reshape(count, length, *s.shape[1:]) for s in sequences]
+    segments = [Segment(stacked, True)]
+    if end < steps:
+        segments.append(Segment([s[end:] for s in sequences], False))
+    return segments
 
 
 class BackwardLoop:
@@ -184,6 +259,7 @@ class BackwardLoop:
         fgraph = op.fgraph.clone()
         variables = fgraph.inputs[:]
         self._products = tap_products(fgraph, [k for k in wrt if k >= self._first_constant])
+        self._sources = self._drop_known_lefts(fgraph)
         # What the gradient of a step is taken with respect to: inputs of the step, by number
         self._slices = [k for k in wrt if k < self._first_carry]
         self._carry = [
@@ -193,6 +269,32 @@ class BackwardLoop:
             k for k in wrt if k >= self._first_constant and _takes_gradient(fgraph, variables[k])
         ]
         self._step = _convert(fgraph, kwargs)
+        self._forward: Any = ForwardLoop(op, kwargs) if op.keep_every > 1 else None
+
+    def _drop_known_lefts(self, fgraph):
+        """Take from a tapped step's outputs the products' left sides that are states.
+
+        Returns
+        -------
+        list of pairs
+            Where each product's left side is found: ``("before", k)`` or ``("after", k)`` the step, where k counts
+            what goes from step to step, or ``("step", k)``, the step's k-th further output.
+        """
+        before = fgraph.inputs[self._first_carry : self._first_constant]
+        after = fgraph.outputs[: self._num_outputs]
+        lefts = fgraph.outputs[self._num_outputs :]
+        for _ in lefts:
+            fgraph.remove_output(self._num_outputs)
+        sources = []
+        for left in lefts:
+            if left in before:
+                sources.append(("before", before.index(left)))
+            elif left in after:
+                sources.append(("after", after.index(left)))
+            else:
+                sources.append(("step", len(fgraph.outputs) - self._num_outputs))
+                fgraph.add_output(left)
+        return sources
 
     def __call__(self, inputs, kept, output_grads):
         """The gradients with respect to the inputs `wrt`, a list.
@@ -205,13 +307,70 @@ class BackwardLoop:
         output_grads : list
             For the outputs `connected`.
         """
-        before, last = kept
-        sequences, _, constants = _split_inputs(self._op, inputs)
-        trace_grads = {}
-        carry_grads = {k: jnp.zeros_like(last[k - self._first_carry]) for k in self._carry}
+        op = self._op
+        sequences, carry, constants = _split_inputs(op, inputs)
+        traces, carry_grads = (
+            [],
+            {k: jnp.zeros_like(carry[k - self._first_carry]) for k in self._carry},
+        )
+        numbers = []
         for k, grad in zip(self._connected, output_grads, strict=True):
-            part = trace_grads if k < self._op.num_states else carry_grads
-            part[self._first_carry + k] = grad
+            if k < op.num_states:
+                numbers.append(self._first_carry + k)
+                traces.append(grad)
+            else:
+                carry_grads[self._first_carry + k] = grad
+        # Gradients of sequences and of outputs that are traces are cut like the sequences
+        segments = cut([*sequences, *traces], op.keep_every)
+        constant_grads = {
+            k: jnp.zeros_like(inputs[k]) for k in self._wrt if k >= self._first_constant
+        }
+        sums: Any = (carry_grads, constant_grads)
+        parts: list[Any] = []
+
+        def one_segment(sums, items):
+            kept, pieces = items
+            slices = pieces[: len(sequences)]
+            trace_grads = dict(zip(numbers, pieces[len(sequences) :], strict=True))
+            return self._pull_back_segment(sums, slices, constants, kept, trace_grads)
+
+        for segment, keep in reversed(list(zip(segments, kept, strict=True))):
+            if segment.is_stacked:
+                sums, grads = jax.lax.scan(
+                    one_segment, sums, (keep, segment.sequences), reverse=True
+                )
+                grads = {k: grad.reshape(-1, *grad.shape[2:]) for k, grad in grads.items()}
+            else:
+                sums, grads = one_segment(sums, (keep, segment.sequences))
+            parts.insert(0, grads)
+        grads = {**sums[0], **sums[1]}
+        for k in self._slices:
+            grad = jnp.concatenate([part[k] for part in parts])
+            grads[k] = grad[::-1] if op.backwards else grad
+        return [grads[k] for k in self._wrt]
+
+    def _pull_back_segment(self, sums, sequences, constants, kept, trace_grads):
+        """The gradient of steps that follow each other.
+
+        Parameters
+        ----------
+        sums : pair of dicts
+            The gradients with respect to what goes on after the last of the steps, and those with respect to what the
+            steps share, of the steps after these.
+        sequences, constants : list
+        kept : Kept
+        trace_grads : dict
+            The gradients of the states after each step.
+
+        Returns
+        -------
+        sums : pair of dicts
+        slice_grads : dict
+            The gradients with respect to the sequences.
+        """
+        before, last = kept
+        if last is None:
+            last, before = self._forward.keep_all(sequences, before, constants)
 
         def step_back(sums, items):
             carry_grads, constant_grads = sums
@@ -222,17 +381,19 @@ class BackwardLoop:
             constant_grads = {k: v + more[k] for k, v in constant_grads.items()}
             return (carry_grads, constant_grads), (slice_grads, lefts, tap_grads)
 
-        constant_grads = {k: jnp.zeros_like(inputs[k]) for k in self._constants}
-        (carry_grads, constant_grads), (slice_grads, lefts, tap_grads) = jax.lax.scan(
-            step_back, (carry_grads, constant_grads), (sequences, before, trace_grads), reverse=True
+        carry_grads, constant_grads = sums
+        entered = {k: constant_grads[k] for k in self._constants}
+        (carry_grads, entered), (slice_grads, lefts, tap_grads) = jax.lax.scan(
+            step_back, (carry_grads, entered), (sequences, before, trace_grads), reverse=True
         )
-        if self._op.backwards:
-            slice_grads = {k: grad[::-1] for k, grad in slice_grads.items()}
-        grads = {**carry_grads, **constant_grads, **slice_grads}
-        for product, left, grad in zip(self._products, lefts, tap_grads, strict=True):
-            for k, part in product.get_gradients(left, grad).items():
-                grads[k] = grads[k] + part if k in grads else part
-        return [grads[k] if k in grads else jnp.zeros_like(inputs[k]) for k in self._wrt]
+        constant_grads = {**constant_grads, **entered}
+        found = {"before": before, "after": _shift_back(before, last), "step": lefts}
+        for product, (where, number), grad in zip(
+            self._products, self._sources, tap_grads, strict=True
+        ):
+            for k, part in product.get_gradients(found[where][number], grad).items():
+                constant_grads[k] = constant_grads[k] + part
+        return (carry_grads, constant_grads), slice_grads
 
     def _pull_back(self, values, carry_grads):
         """The gradient of one step.
@@ -247,8 +408,10 @@ class BackwardLoop:
         Returns
         -------
         carry_grads, slice_grads, constant_grads : dict from input to gradient
-        lefts, tap_grads : list
-            The left side of each product with weights, and the gradient of its output.
+        lefts : list
+            The step's further outputs.
+        tap_grads : list
+            The gradient of each product with weights.
         """
 
         def run(varying, taps):
@@ -257,9 +420,13 @@ class BackwardLoop:
             carry = {k: results[k - self._first_carry] for k in self._carry}
             return carry, results[self._num_outputs :]
 
-        _, lefts = jax.eval_shape(run, {}, [0.0] * len(self._products))
+        carry, lefts = jax.eval_shape(run, {}, [0.0] * len(self._products))
+        before = values[self._first_carry : self._first_constant]
+        after = {k - self._first_carry: value for k, value in carry.items()}
+        found = {"before": before, "after": after, "step": lefts}
+        lefts = [found[where][number] for where, number in self._sources]
         taps = [
-            jnp.zeros((left.shape[0], values[product.weights].shape[1]), left.dtype)
+            jnp.zeros((len(left), values[product.weights].shape[1]), left.dtype)
             for product, left in zip(self._products, lefts, strict=True)
         ]
         varying = {k: values[k] for k in (*self._slices, *self._carry, *self._constants)}
@@ -303,17 +470,24 @@ def _funcify_loop_gradient(op, node=None, **kwargs):
 
     def gradient(*args):
         inputs, output_grads = op.split_inputs(args)
-        _, kept = forward.run_and_keep(inputs)
+        _, kept = forward.run_and_keep(inputs, ())
         return _unwrap(backward(inputs, kept, output_grads))
 
     return gradient
 
 
 class DifferentiatedLoop(Op):
-    """A loop whose last output is what its gradient needs. Made by `pair_loops`, for JAX alone."""
+    """A loop whose last output is what its gradient needs. Made by `pair_loops`, for JAX alone.
+
+    Attributes
+    ----------
+    needed : collection of int
+        The outputs that are used.
+    """
 
     def __init__(self, loop):
         self.loop = loop
+        self.needed = ()
 
     def make_node(self, *inputs):
         outputs = self.loop.make_node(*inputs).outputs
@@ -346,7 +520,7 @@ def _funcify_differentiated_loop(op, node=None, **kwargs):
     forward = ForwardLoop(op.loop, kwargs)
 
     def differentiated(*inputs):
-        outputs, kept = forward.run_and_keep(inputs)
+        outputs, kept = forward.run_and_keep(inputs, op.needed)
         return [*outputs, kept]
 
     return differentiated
@@ -376,7 +550,7 @@ def pair_loops(fgraph):
         op = node.op
         inputs, output_grads = op.split_inputs(node.inputs)
         key = (op.loop, tuple(inputs))
-        pairs = []
+        pairs: list[Any] = []
         if key not in differentiated:
             outputs = DifferentiatedLoop(op.loop).make_node(*inputs).outputs
             differentiated[key] = outputs[-1]
@@ -388,6 +562,9 @@ def pair_loops(fgraph):
         )
         pairs += [(node.outputs[k], grad) for k, grad in zip(asked, gradient.outputs, strict=True)]
         fgraph.replace_all(pairs, import_missing=True, reason="pair_loops")
+    for kept in differentiated.values():
+        outputs = kept.owner.outputs[:-1]
+        kept.owner.op.needed = [k for k, v in enumerate(outputs) if fgraph.clients.get(v)]
 
 
 # Only a mode that asks for it has it, after all other rewrites

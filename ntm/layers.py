@@ -59,6 +59,9 @@ class NTMLayer(MergeLayer):
     precompute_input : bool
         Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
         the others have no such part.
+    keep_every : int
+        Of how many steps the gradient keeps the memory once, to run the steps again when it comes to them: less memory,
+        more time; the square root of T takes the least. 1 keeps the memory of every step. For the JAX back end.
     name : str, optional
 
     Raises
@@ -93,6 +96,7 @@ class NTMLayer(MergeLayer):
         grad_clipping=0,
         unroll_scan=False,
         precompute_input=True,
+        keep_every=1,
         **kwargs,
     ):
         check_options(type(self), kwargs)
@@ -115,6 +119,7 @@ class NTMLayer(MergeLayer):
         self.grad_clipping = grad_clipping
         self.unroll_scan = unroll_scan
         self.precompute_input = precompute_input
+        self.keep_every = keep_every
         self._check_options()
 
         write_heads = [head for head in self.heads if isinstance(head, WriteHead)]
@@ -225,6 +230,8 @@ class NTMLayer(MergeLayer):
         steps = self.gradient_steps
         if not is_integer(steps) or (steps != -1 and steps < 1):
             self._fail(f"gradient_steps must be -1 or positive, not {self.gradient_steps}")
+        if not is_integer(self.keep_every) or self.keep_every < 1:
+            self._fail(f"keep_every must be a positive integer, not {self.keep_every!r}")
         if self.grad_clipping < 0:
             self._fail(f"grad_clipping must not be negative, not {self.grad_clipping}")
         if self.unroll_scan:
@@ -420,7 +427,9 @@ class NTMLayer(MergeLayer):
                 step, sequences, states, [], self.input_shape[1], go_backwards=self.backwards
             )
         else:
-            traces = loop(step, sequences, states, self.gradient_steps, self.backwards)
+            traces = loop(
+                step, sequences, states, self.gradient_steps, self.backwards, self.keep_every
+            )
         return self._split_heads(traces[0], traces[1], traces[2:])
 
     def _fit_state(self, state, initial):

@@ -117,3 +117,28 @@ def test_samples_that_cannot_be():
         task.sample(2, length=[3, 0])
     with pytest.raises(ValueError, match=r"CopyTask: 3 vectors take 8 steps, more than .* = 7"):
         task.sample(length=3, num_steps=7)
+
+
+def test_random_lengths_fall_into_four_buckets():
+    task = CopyTask(max_length=20, batch_size=2, seed=0)
+    longest = task.num_steps(20)
+    lengths = set()
+    for length in range(1, 21):
+        batch = task.sample(length=length)
+        padded = batch.pad_to_bucket(longest)
+        steps = padded.mask.shape[1]
+        lengths.add(steps)
+        assert padded.inputs.shape == padded.targets.shape == (2, steps, 9)
+        for array, before in zip(padded, batch, strict=True):
+            np.testing.assert_array_equal(array[:, : before.shape[1]], before)
+            assert not array[:, before.shape[1] :].any()
+    assert lengths == {11, 21, 32, 42}
+    assert task.sample(length=20).pad_to_bucket(longest, 1).mask.shape == (2, longest)
+
+
+def test_buckets_that_do_not_fit():
+    batch = CopyTask(seed=0).sample(length=5)
+    with pytest.raises(ValueError, match="12 steps, more than longest = 11"):
+        batch.pad_to_bucket(11)
+    with pytest.raises(ValueError, match="num_buckets must be positive, not 0"):
+        batch.pad_to_bucket(12, 0)
