@@ -1,15 +1,18 @@
 # make copy-task    train a Neural Turing Machine to copy (makes what it needs first)
+# make benchmark    compare with PyTorch and with JAX by hand; writes benchmarks/results.md
 # make test         everything that CI runs
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install install-test copy-task test lint types unit format clean
+.PHONY: install install-test install-benchmarks copy-task benchmark test lint types unit format clean
 
 install: $(VENV)/installed
 
 install-test: $(VENV)/installed-test
+
+install-benchmarks: $(VENV)/installed-benchmarks
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, but $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
@@ -23,8 +26,15 @@ $(VENV)/installed-test: setup.py pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/installed
 
+$(VENV)/installed-benchmarks: setup.py pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
+	@touch $@ $(VENV)/installed
+
 copy-task: $(VENV)/installed
 	$(BIN)/python examples/copy-task.py $(ARGS)
+
+benchmark: install-benchmarks
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 test: lint types unit
 

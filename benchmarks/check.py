@@ -7,7 +7,7 @@ steps, losses that agree to six digits before the first update agree to two afte
 import numpy as np
 from cases import Case, Network
 from ours import initial_parameters
-from rivals import JAX, OURS, TORCH, import_rival
+from rivals import JAX, OURS, TORCH, TUNED, import_rival
 from workers import answer
 
 SHAPE = (2, 12)
@@ -43,7 +43,7 @@ def measure(network):
     case = Case(Network(**network), *SHAPE)
     data, parameters = case.data(), initial_parameters(case.network)
     results = {}
-    for name in (OURS, JAX, TORCH):
+    for name in (OURS, JAX, TUNED, TORCH):
         model = import_rival(name)(case.network, parameters)
         before = model.predict(data.inputs)
         losses = [model.train(*data) for _ in range(NUM_LOSSES)]

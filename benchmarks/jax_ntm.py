@@ -1,7 +1,9 @@
 """The network by hand in JAX: one scan, the batch written out, one product per step for all heads.
 
-The memory lies as (B, M, N), with the slots last, because N is a multiple of the processor's vectors and M is not:
-that takes a third off a training step at batch 16.
+Twice: as the papers write it, and tuned. The tuned one differs in three things. The memory lies as (B, M, N), with the
+slots last, because N is a multiple of the processor's vectors and M is not. The outer product that erases is a product
+of matrices, because the gradient of a product is products; that of a broadcast is sums, which XLA does slowly. And a
+step is computed once more on the way back, which is faster than to keep what it computed.
 """
 
 from functools import partial
@@ -28,7 +30,7 @@ def fuse(network, parameters):
     -------
     trained : dict from name to array
     fixed : tuple of arrays
-        The memory (M, N) and the heads' weights (K, N) before the first step.
+        The memory (N, M) and the heads' weights (K, N) before the first step.
     """
 
     def side_by_side(names):
@@ -57,7 +59,7 @@ def fuse(network, parameters):
     if network.controller == "lstm":
         trained["cell"] = parameters["controller.cell_init"]
     weights = np.concatenate([parameters[f"{head}.weights_init"] for head in heads])
-    return trained, (parameters["memory.memory_init"].T, weights)
+    return trained, (parameters["memory.memory_init"], weights)
 
 
 def dense_controller(p, projected, reads, state):
@@ -105,11 +107,63 @@ def head_parameters(network, p, hidden):
     return addressing, (sigmoid(erase), jnp.tanh(add))
 
 
-def address(addressing, weights, memory):
-    """New weights (B, K, N) from those of the step before and the memory (B, M, N)."""
+class SlotsFirst:
+    """What is done with a memory (B, N, M), as the papers write it."""
+
+    @staticmethod
+    def lay(memory):
+        """The memory (N, M) as it lies here."""
+        return memory
+
+    @staticmethod
+    def compare(key, memory):
+        """Products with keys (B, K, M), (B, K, N), and the slots' squared norms, (B, 1, N)."""
+        return jnp.einsum("bkm,bnm->bkn", key, memory), (memory**2).sum(-1)[:, None, :]
+
+    @staticmethod
+    def read(memory, weights):
+        """Read vectors (B, R, M) from weights (B, R, N)."""
+        return jnp.einsum("brn,bnm->brm", weights, memory)
+
+    @staticmethod
+    def write(memory, weights, erase, add):
+        """The memory after all heads have erased and added, from weights (B, W, N)."""
+        for k in range(weights.shape[1]):
+            memory = memory * (1.0 - weights[:, k, :, None] * erase[:, k, None, :])
+        return memory + jnp.einsum("bwn,bwm->bnm", weights, add)
+
+
+class SlotsLast:
+    """The same with a memory (B, M, N)."""
+
+    @staticmethod
+    def lay(memory):
+        """The memory (N, M) as it lies here."""
+        return memory.T
+
+    @staticmethod
+    def compare(key, memory):
+        """Products with keys (B, K, M), (B, K, N), and the slots' squared norms, (B, 1, N)."""
+        return jnp.einsum("bkm,bmn->bkn", key, memory), (memory**2).sum(1)[:, None, :]
+
+    @staticmethod
+    def read(memory, weights):
+        """Read vectors (B, R, M) from weights (B, R, N)."""
+        return jnp.einsum("brn,bmn->brm", weights, memory)
+
+    @staticmethod
+    def write(memory, weights, erase, add):
+        """The memory after all heads have erased and added, from weights (B, W, N)."""
+        for k in range(weights.shape[1]):
+            memory = memory * (1.0 - jnp.einsum("bm,bn->bmn", erase[:, k], weights[:, k]))
+        return memory + jnp.einsum("bwm,bwn->bmn", add, weights)
+
+
+def address(layout, addressing, weights, memory):
+    """New weights (B, K, N) from those of the step before and the memory."""
     key, shift, beta, gate, gamma = addressing
-    dots = jnp.einsum("bkm,bmn->bkn", key, memory)
-    norms = (key**2).sum(-1)[:, :, None] * (memory**2).sum(1)[:, None, :]
+    dots, slot_norms = layout.compare(key, memory)
+    norms = (key**2).sum(-1)[:, :, None] * slot_norms
     content = softmax(beta * dots / jnp.sqrt(norms + 1e-6))
     mixed = gate * content + (1.0 - gate) * weights
     shifted = (
@@ -120,32 +174,23 @@ def address(addressing, weights, memory):
     return softmax(gamma * jnp.log(shifted + 1e-6))
 
 
-def write(memory, weights, erase, add):
-    """The memory (B, M, N) after all heads have erased and added, from weights (B, W, N)."""
-    for k in range(weights.shape[1]):
-        # The gradient of a product is products; that of a broadcast is sums, which XLA does slowly
-        memory = memory * (1.0 - jnp.einsum("bm,bn->bmn", erase[:, k], weights[:, k]))
-    return memory + jnp.einsum("bwm,bwn->bmn", add, weights)
-
-
-def logits(network, fixed, p, x):
+def logits(network, tuned, fixed, p, x):
     """The network's output (B, T, 9) for an input (B, T, 9)."""
     batch, heads = len(x), network.num_heads
     dense = network.controller == "dense"
     controller = dense_controller if dense else lstm_controller
+    layout = SlotsLast if tuned else SlotsFirst
 
     def each(value):
         return jnp.broadcast_to(value, (batch, *value.shape))
 
-    # Computing a step once more on the way back is faster than keeping what it computed
-    @partial(jax.checkpoint, prevent_cse=False)
     def step(carry, projected):
         memory, weights, writing, state = carry
-        memory = write(memory, weights[:, :heads], *writing)
-        reads = jnp.einsum("brn,bmn->brm", weights[:, heads:], memory).reshape(batch, -1)
+        memory = layout.write(memory, weights[:, :heads], *writing)
+        reads = layout.read(memory, weights[:, heads:]).reshape(batch, -1)
         hidden, state = controller(p, projected, reads, state)
         addressing, writing = head_parameters(network, p, hidden)
-        weights = address(addressing, weights, memory)
+        weights = address(layout, addressing, weights, memory)
         return (memory, weights, writing, state), hidden
 
     biases = p["b_in"] + p["b_reads"] if dense else p["b_in"] + p["b_reads"] + p["b_hid"]
@@ -154,13 +199,16 @@ def logits(network, fixed, p, x):
     _, writing = head_parameters(network, p, hidden)
     state = () if dense else (hidden, each(p["cell"][0]))
     memory, weights = fixed
-    _, outputs = jax.lax.scan(step, (each(memory), each(weights), writing, state), projected)
+    start = each(layout.lay(memory)), each(weights), writing, state
+    if tuned:
+        step = jax.checkpoint(step, prevent_cse=False)
+    _, outputs = jax.lax.scan(step, start, projected)
     return jnp.swapaxes(outputs @ p["W_output"] + p["b_output"], 0, 1)
 
 
-def loss(network, fixed, p, x, y, mask):
+def loss(network, tuned, fixed, p, x, y, mask):
     """Cross-entropy over the masked steps, in nats a sequence."""
-    z = logits(network, fixed, p, x)
+    z = logits(network, tuned, fixed, p, x)
     return ((softplus(z) - y * z) * mask[:, :, None]).sum() / len(x)
 
 
@@ -181,23 +229,26 @@ class ByHand:
     network : cases.Network
     parameters : dict from name to array
         From :func:`ours.initial_parameters`.
+    tuned : bool
     """
 
-    def __init__(self, network, parameters):
+    def __init__(self, network, parameters, tuned=False):
         trained, fixed = fuse(network, parameters)
         self._parameters = jax.tree.map(jnp.array, trained)
         self._optimizer = [jax.tree.map(jnp.zeros_like, trained) for _ in range(3)]
 
         @partial(jax.jit, donate_argnums=(0, 1))
         def train(p, optimizer, x, y, mask):
-            value, gradient = jax.value_and_grad(partial(loss, network, fixed))(p, x, y, mask)
+            value, gradient = jax.value_and_grad(partial(loss, network, tuned, fixed))(
+                p, x, y, mask
+            )
             new = jax.tree.map(rmsprop, p, gradient, *optimizer)
             p, *optimizer = jax.tree.transpose(jax.tree.structure(p), None, new)
             return value, p, optimizer
 
         @jax.jit
         def predict(p, x):
-            return sigmoid(logits(network, fixed, p, x))
+            return sigmoid(logits(network, tuned, fixed, p, x))
 
         self._train, self._predict = train, predict
 

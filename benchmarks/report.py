@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cases import DEFAULT
 from floor import floor, num_bytes, num_operations
-from rivals import COMPILED, JAX, OURS, TITLES, TORCH
+from rivals import COMPILED, JAX, OURS, TITLES, TORCH, TUNED
 from start import STAGES
 
 PACKAGES = ["ntm-lasagne", "pytensor", "jax", "jaxlib", "numpy", "torch"]
@@ -69,7 +69,7 @@ def timing_tables(results, threads):
     threads : int
     """
     lines = []
-    others = [JAX, TORCH, COMPILED]
+    others = [JAX, TUNED, TORCH, COMPILED]
     head = ["network", "batch × steps", "ours, ms"]
     for name in others:
         head += [f"{TITLES[name]}, ms", "÷ ours"]

@@ -1,9 +1,10 @@
 """Who is compared. Each rival's packages are imported only where it runs."""
 
-OURS, JAX, TORCH, COMPILED = "ours", "jax", "torch", "compiled"
+OURS, JAX, TUNED, TORCH, COMPILED = "ours", "jax", "tuned", "torch", "compiled"
 TITLES = {
     OURS: "ours",
     JAX: "JAX by hand",
+    TUNED: "JAX, tuned",
     TORCH: "PyTorch",
     COMPILED: "PyTorch, compiled",
 }
@@ -14,7 +15,7 @@ def import_rival(name):
 
     Parameters
     ----------
-    name : {'ours', 'jax', 'torch', 'compiled'}
+    name : {'ours', 'jax', 'tuned', 'torch', 'compiled'}
 
     Returns
     -------
@@ -26,10 +27,12 @@ def import_rival(name):
         from ours import Ours
 
         return Ours
-    if name == JAX:
+    if name in (JAX, TUNED):
+        from functools import partial
+
         from jax_ntm import ByHand
 
-        return ByHand
+        return partial(ByHand, tuned=name == TUNED)
     if name in (TORCH, COMPILED):
         from functools import partial
 
