@@ -61,6 +61,7 @@ parser.add_argument("--memory-width", type=int, default=20)
 parser.add_argument("--optimizer", choices=OPTIMIZERS, default="centered_rmsprop")
 parser.add_argument("--learning-rate", type=float, default=1e-4)
 parser.add_argument("--backend", choices=BACKENDS, default="jax")
+parser.add_argument("--device", help="cpu, gpu or gpu:1, ... for jax; by default what JAX finds")
 parser.add_argument("--output", default="copy-task.png", help="the picture: .png, .pdf or .svg")
 parser.add_argument("--show", action="store_true", help="open the picture in a window")
 parser.add_argument("--load", metavar="FILE", help="start from these parameters")
@@ -73,7 +74,10 @@ if Path(options.output).suffix not in (".png", ".pdf", ".svg"):
     parser.error(f"--output must end in .png, .pdf or .svg, not {options.output!r}")
 
 pytensor.config.floatX = "float32"
-mode = get_mode(options.backend)
+try:
+    mode = get_mode(options.backend, options.device)
+except ValueError as error:
+    parser.error(str(error))
 lasagne.random.set_rng(np.random.RandomState(options.seed))
 task = CopyTask(
     size=options.size,

@@ -10,7 +10,7 @@ from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 BACKENDS = ("jax", "numba", "c")
 
 
-def get_mode(backend="jax"):
+def get_mode(backend="jax", device=None):
     """The mode to hand to ``pytensor.function(..., mode=...)``.
 
     Parameters
@@ -19,6 +19,9 @@ def get_mode(backend="jax"):
         ``'jax'`` compiles fastest and runs fastest, on CPU, GPU or TPU; it takes inputs of any length and
         batch, each new shape being compiled when it is first seen. ``'numba'`` and ``'c'`` compile once
         for all shapes.
+    device : str, optional
+        For JAX: ``'cpu'``, ``'gpu'`` or ``'tpu'``, or one of several, as in ``'gpu:1'``. Unless given, JAX chooses: a
+        GPU or TPU that it finds and was installed for, else the CPU.
 
     Returns
     -------
@@ -27,12 +30,14 @@ def get_mode(backend="jax"):
     Raises
     ------
     ValueError
-        If `backend` is none of these.
+        If `backend` is none of these, or JAX finds no such device.
     ImportError
         If what the back end needs is not installed; the message says what to install.
     """
     if backend == "jax":
-        return _jax_mode()
+        return _jax_mode(device)
+    if device not in (None, "cpu"):
+        raise ValueError(f"the {backend} back end runs on the CPU only, not on {device!r}")
     if backend == "numba":
         _require("numba", "the numba back end", "pip install numba")
         return pytensor.compile.mode.get_mode("NUMBA")
@@ -55,13 +60,35 @@ def _require(module, what, install):
         raise ImportError(f"{what} needs the package {module!r}: {install}")
 
 
-def _jax_mode():
+def _jax_mode(device):
     _require("jax", "the jax back end", "pip install jax")
     from ntm.jax_linker import FlexibleJAXLinker
+
+    if device is not None:
+        device = _find_device(device)
 
     # XLA optimises by itself: few rewrites compile faster and run no slower than PyTensor's full set
     # and PyTensor's rewrite of sums with sparse parts fails, loudly, on sums that broadcast
     query = RewriteDatabaseQuery(
         include=["minimum_compile", "merge", "jax"], exclude=["local_add_of_sparse_write"]
     )
-    return Mode(FlexibleJAXLinker(), query)
+    return Mode(FlexibleJAXLinker(device), query)
+
+
+def _find_device(name):
+    """JAX's device for a name such as ``'gpu'`` or ``'gpu:1'``."""
+    import jax
+
+    platform, _, number = name.partition(":")
+    try:
+        devices = jax.devices(platform)
+    except RuntimeError as error:
+        found = ", ".join(sorted({device.platform for device in jax.devices()}))
+        raise ValueError(
+            f"JAX finds no device {name!r}, only: {found}. For NVIDIA GPUs: pip install 'ntm-lasagne[cuda]'"
+        ) from error
+    if not (number or "0").isdigit() or int(number or 0) >= len(devices):
+        raise ValueError(
+            f"JAX finds no device {name!r}, only {len(devices)} of the kind {platform!r}"
+        )
+    return devices[int(number or 0)]

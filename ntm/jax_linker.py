@@ -4,6 +4,7 @@ import warnings
 from functools import cache
 
 import jax
+import numpy as np
 from pytensor.link.jax.linker import JAXLinker
 
 import ntm.jax_dispatch
@@ -25,16 +26,18 @@ CPU_OPTIONS = {
 
 
 @cache
-def get_compiler_options():
-    """The options for XLA on this machine's device; those that the installed JAX does not know are left out."""
-    if jax.default_backend() != "cpu":
+def get_compiler_options(platform):
+    """The options for XLA on a kind of device; those that the installed JAX does not know are left out."""
+    if platform != "cpu":
         return {}
     return {name: value for name, value in CPU_OPTIONS.items() if _is_known(name, value)}
 
 
 def _is_known(name, value):
+    function = jax.jit(lambda x: x, compiler_options={name: value})
     try:
-        jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+        with jax.default_device(jax.devices("cpu")[0]):
+            function.lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
         return False
     return True
@@ -45,15 +48,45 @@ class FlexibleJAXLinker(JAXLinker):
 
     Each compiled function draws from copies of the graph's shared random generators, as JAX's generators
     are of another kind; they start from the state that the shared generators have when it is compiled.
+
+    Parameters
+    ----------
+    device : jax.Device, optional
+        Where the functions run, instead of JAX's default device.
     """
 
     required_rewrites = (*JAXLinker.required_rewrites, "pair_loops")  # type: ignore[assignment]
     incompatible_rewrites = (*JAXLinker.incompatible_rewrites, "expand_loops")  # type: ignore[assignment]
+
+    def __init__(self, device=None):
+        super().__init__()
+        self.device = device
 
     def fgraph_convert(self, fgraph, *args, **kwargs):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"The RandomType SharedVariables")
             return super().fgraph_convert(fgraph, *args, **kwargs)
 
+    def create_thunk_inputs(self, storage_map):
+        inputs = super().create_thunk_inputs(storage_map)
+        if self._platform != "cpu":
+            # What is not updated would else be sent to the device at every call
+            for storage in inputs:
+                if isinstance(storage[0], np.ndarray):
+                    storage[0] = jax.device_put(storage[0], self.device)
+        return inputs
+
     def jit_compile(self, fn):
-        return jax.jit(fn, compiler_options=get_compiler_options())
+        jitted = jax.jit(fn, compiler_options=get_compiler_options(self._platform))
+        if self.device is None:
+            return jitted
+
+        def run_on_device(*args):
+            with jax.default_device(self.device):
+                return jitted(*args)
+
+        return run_on_device
+
+    @property
+    def _platform(self):
+        return jax.default_backend() if self.device is None else self.device.platform

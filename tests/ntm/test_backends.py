@@ -88,3 +88,27 @@ def test_compiler_that_is_not_there():
         pytest.raises(ImportError, match=r"no compiler at '/no/such/g\+\+'"),
     ):
         get_mode("c")
+
+
+def test_a_function_runs_on_the_device_asked_for():
+    x = pt.vector()
+    w = pytensor.shared(np.ones(3))
+    for device in ("cpu", "cpu:0"):
+        function = pytensor.function([x], x * w, mode=get_mode("jax", device=device))
+        value = function(np.arange(3.0))
+        assert {place.platform for place in value.devices()} == {"cpu"}
+        np.testing.assert_array_equal(value, np.arange(3.0))
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "message"),
+    [
+        ("jax", "cpu:99", "no device 'cpu:99', only 1 of the kind 'cpu'"),
+        ("jax", "cpu:x", "no device 'cpu:x'"),
+        ("jax", "abacus", r"no device 'abacus', only: cpu.*ntm-lasagne\[cuda\]"),
+        ("numba", "gpu", "the numba back end runs on the CPU only, not on 'gpu'"),
+    ],
+)
+def test_devices_that_there_are_not(backend, device, message):
+    with pytest.raises(ValueError, match=message):
+        get_mode(backend, device=device)
