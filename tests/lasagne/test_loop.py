@@ -229,6 +229,51 @@ def test_what_does_not_change_is_computed_outside():
     assert any(constant.owner is not None for constant in constants)
 
 
+def steps_with_products():
+    """Steps in which weights are multiplied in ways that the gradient treats in ways of their own."""
+    W, b, V = (
+        pytensor.shared(normal(H, H, seed=21)),
+        pytensor.shared(normal(H, seed=22)),
+        pytensor.shared(normal(F, H, seed=23)),
+    )
+
+    def with_bias(x, h):
+        return pt.tanh(pt.dot(h, W) + b + pt.dot(x, V))
+
+    def shared_product(x, h):
+        product = pt.dot(h, W)
+        return pt.tanh(product * product + b)
+
+    def weights_used_otherwise(x, h):
+        return pt.tanh(pt.dot(h, W) + W.sum(axis=0) * b + pt.dot(x, V) * pt.exp(-(b**2)))
+
+    def transposed(x, h):
+        return pt.tanh(pt.dot(h, W.T) + pt.dot(h, W))
+
+    def chain(x, h):
+        return pt.tanh(pt.dot(pt.tanh(pt.dot(h, W) + b), W) + b)
+
+    def bias_in_both(x, h):
+        return pt.tanh((pt.dot(h, W) + b) * (pt.dot(x, V) + b))
+
+    steps = [with_bias, shared_product, weights_used_otherwise, transposed, chain, bias_in_both]
+    return [pytest.param(step, [W, b, V], id=step.__name__) for step in steps]
+
+
+@pytest.mark.parametrize("keep_every", [1, 2])
+@pytest.mark.parametrize(("step", "weights"), steps_with_products())
+def test_gradients_of_weights(step, weights, keep_every):
+    x, h = pt.tensor3("x"), pt.matrix("h")
+    (trace,) = loop(lambda *a: [step(*a)], [x], [h], keep_every=keep_every)
+    cost = (trace * pt.cos(pt.arange(trace.size)).reshape(trace.shape)).sum()
+    grads = pytensor.grad(cost, [*weights, x, h], disconnected_inputs="ignore")
+    values = [normal(T, B, F), normal(B, H, seed=4)]
+    both = [evaluate([x, h], grads, values, mode) for mode in MODES.values()]
+    for one, other in zip(*both, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)
+    assert np.any(both[0][0])
+
+
 def test_equal_loops_are_one():
     problem = Problem()
     again = loop(problem.step, [problem.x, problem.y], [problem.h, problem.c])

@@ -296,6 +296,21 @@ def test_gradient_steps_cut_the_gradient(backwards):
     assert np.any(grad)
 
 
+@pytest.mark.parametrize("keep_every", [2, T, T + 1])
+def test_keeping_fewer_states_changes_nothing(keep_every):
+    x, mask = pt.tensor3("x"), pt.matrix("mask")
+    results = []
+    for options in ({}, {"keep_every": keep_every}):
+        layers = [InputLayer((None, None, F)), InputLayer((None, None))]
+        layer = make_ntm(LSTMController, incoming=layers[0], mask_input=layers[1], **options)
+        cost = weighted_sum(layer.get_output_for([x, mask]))
+        outputs = [cost, pytensor.grad(cost, x), *gradients_of(layer, cost)]
+        masks = np.ones((B, T))
+        masks[0, 2:] = 0
+        results.append(to_jax([x, mask], outputs)(data(B, T, F), masks))
+    assert_all_close(*results)
+
+
 def test_gradient_steps_beyond_the_length_change_nothing():
     x = pt.tensor3("x")
     grads = []
@@ -688,6 +703,7 @@ ERRORS = {
         ["NTMLayer 'my ntm'", "gradient_steps"],
     ),
     "gradient_steps": ({"gradient_steps": 0}, ValueError, ["NTMLayer 'my ntm'", "0"]),
+    "keep_every": ({"keep_every": 0}, ValueError, ["NTMLayer 'my ntm'", "keep_every", "0"]),
     "grad_clipping": ({"grad_clipping": -1}, ValueError, ["NTMLayer 'my ntm'", "-1"]),
     "option of the layer": ({"only_return_last": True}, TypeError, ["only_return_last"]),
     "option of a head": ({"head": {"num_shift": 3}}, TypeError, ["num_shift"]),
