@@ -27,7 +27,7 @@ setup(
         "platformdirs",
     ],
     extras_require={
-        "benchmarks": ["torch", "jax>=0.10"],
+        "benchmarks": ["torch"],
         "cuda": ["jax[cuda13]>=0.10"],
         "test": ["pytest", "hypothesis", "ruff", "mypy", "types-tqdm", "nbclient", "ipykernel"],
     },

@@ -24,6 +24,7 @@ from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.type import TensorType
 
 from .layers._tensors import update_by_default
+from .utils import is_float
 
 
 def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every=1):
@@ -216,11 +217,6 @@ def _find_updated(results, drawn=()):
         found += new
         outputs = [variable.default_update for variable in new]
     return found
-
-
-def is_float(variable):
-    """Whether a variable is a tensor of floating point numbers."""
-    return isinstance(variable.type, TensorType) and variable.type.dtype.startswith("float")
 
 
 class Loop(Op):

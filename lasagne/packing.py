@@ -42,9 +42,12 @@ class Pack:
 
     def zeros(self) -> SharedVariable:
         """A new shared variable of the tensor's shape."""
-        shape = (sum(map(_size, self._shapes)),) if len(self.params) > 1 else self._shapes[0]
-        static = shape if len(self.params) > 1 else self.params[0].type.shape
-        return pytensor.shared(np.zeros(shape, dtype=self.params[0].dtype), shape=static)
+        first = self.params[0]
+        if len(self.params) == 1:
+            shape, static = self._shapes[0], first.type.shape
+        else:
+            shape = static = (sum(map(_size, self._shapes)),)
+        return pytensor.shared(np.zeros(shape, dtype=first.dtype), shape=static)
 
     def split(self, tensor: Any) -> list[Any]:
         """The part of each parameter, in its shape, from an expression like `tensor`."""

@@ -606,10 +606,6 @@ def _moments(updates: OrderedDict, part: Pack, beta1: Any, beta2: Any) -> tuple:
 def _keep_dtypes(updates: Mapping[Any, Any]) -> OrderedDict:
     """Cast the updates of floating point variables, so that float32 is not updated with float64."""
     return OrderedDict(
-        (variable, pt.cast(new, variable.dtype) if _is_float(variable) else new)
+        (variable, pt.cast(new, variable.dtype) if utils.is_float(variable) else new)
         for variable, new in updates.items()
     )
-
-
-def _is_float(variable: Any) -> bool:
-    return isinstance(variable.type, pt.TensorType) and variable.dtype.startswith("float")

@@ -29,6 +29,11 @@ def floatX(arr: Any) -> np.ndarray:
     return np.asarray(arr, dtype=pytensor.config.floatX)
 
 
+def is_float(variable: Variable) -> bool:
+    """Whether a variable is a tensor of floating point numbers."""
+    return isinstance(variable.type, pt.TensorType) and variable.type.dtype.startswith("float")
+
+
 def shared_empty(dim: int = 2, dtype: str | None = None) -> SharedVariable:
     """Create a shared variable whose value is yet to be set.
 

@@ -21,7 +21,8 @@ from pytensor.scalar import Add
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.math import Dot
 
-from lasagne.loop import Loop, LoopGradient, is_float
+from lasagne.loop import Loop, LoopGradient
+from lasagne.utils import is_float
 
 # ---- Products with weights
 
@@ -309,11 +310,8 @@ class BackwardLoop:
         """
         op = self._op
         sequences, carry, constants = _split_inputs(op, inputs)
-        traces, carry_grads = (
-            [],
-            {k: jnp.zeros_like(carry[k - self._first_carry]) for k in self._carry},
-        )
-        numbers = []
+        carry_grads = {k: jnp.zeros_like(carry[k - self._first_carry]) for k in self._carry}
+        numbers, traces = [], []
         for k, grad in zip(self._connected, output_grads, strict=True):
             if k < op.num_states:
                 numbers.append(self._first_carry + k)

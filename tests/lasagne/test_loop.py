@@ -12,6 +12,16 @@ from ntm.backends import get_mode
 
 T, B, F, H = 5, 3, 2, 4
 MODES = {"python": "FAST_COMPILE", "jax": get_mode("jax")}
+OPTIONS = [
+    {},
+    {"backwards": True},
+    {"gradient_steps": 2},
+    {"keep_every": 2},
+    {"keep_every": T},
+    {"keep_every": T + 1},
+    {"keep_every": 3, "backwards": True},
+    {"keep_every": 2, "gradient_steps": 3},
+]
 
 
 @pytest.fixture(params=MODES)
@@ -88,19 +98,7 @@ def test_one_function_for_all_lengths():
             np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"backwards": True},
-        {"gradient_steps": 2},
-        {"keep_every": 2},
-        {"keep_every": T},
-        {"keep_every": T + 1},
-        {"keep_every": 3, "backwards": True},
-        {"keep_every": 2, "gradient_steps": 3},
-    ],
-)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_gradients_by_jax_equal_those_by_pytensor(options):
     problem = Problem(**options)
     grads = pytensor.grad(problem.cost, problem.variables, disconnected_inputs="ignore")
@@ -340,19 +338,7 @@ def test_random_numbers_are_new_at_each_step_and_call(draw, mode):
     assert len(np.unique(rows.round(12), axis=0)) == 2 * T
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"backwards": True},
-        {"gradient_steps": 2},
-        {"keep_every": 2},
-        {"keep_every": T},
-        {"keep_every": T + 1},
-        {"keep_every": 3, "backwards": True},
-        {"keep_every": 2, "gradient_steps": 3},
-    ],
-)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_gradient_of_random_numbers_fits_the_values(options, mode):
     """A gradient uses the very mask that the value was computed with."""
     x, trace = make_random_loop(lambda stream, x, s: [x * stream.binomial(x.shape)], **options)
