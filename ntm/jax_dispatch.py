@@ -8,6 +8,8 @@ memories. What they add:
   whose operands are all known is therefore evaluated while tracing.
 - **Products of a few rows with a matrix, batched**, by one row at a time, where both lie along what is summed over:
   XLA's own product of the whole takes several times as long on a CPU.
+- **Sums over the rows of large matrices, batched**, as a product with a row of ones: XLA's own loop walks down the
+  columns, and misses the cache at every number.
 - **Gradients that are changed on purpose** (clipped, scaled, cut) stay so when JAX differentiates.
 """
 
@@ -18,6 +20,7 @@ from pytensor.gradient import DisconnectedGrad, GradClip, GradScale, ZeroGrad
 from pytensor.graph.fg import FunctionGraph
 from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
 from pytensor.link.jax.dispatch.blockwise import jax_funcify_Blockwise
+from pytensor.link.jax.dispatch.elemwise import jax_funcify_CAReduce
 from pytensor.link.jax.dispatch.subtensor import jax_funcify_IncSubtensor
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
@@ -25,7 +28,7 @@ from pytensor.scalar import ScalarType, Softplus
 from pytensor.tensor.basic import ARange, Split
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import DimShuffle
-from pytensor.tensor.math import Dot
+from pytensor.tensor.math import Dot, Sum
 from pytensor.tensor.shape import Reshape, Shape
 from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
@@ -206,6 +209,27 @@ _times.defvjp(lambda x, y: (_times(x, y), (x, y)), _times_gradients)
 _times_transposed.defvjp(
     lambda x, y: (_times_transposed(x, y), (x, y)), _times_transposed_gradients
 )
+
+
+# Matrices of no more numbers than this stay in a processor's first cache
+_SMALL_MATRIX = 2**13
+
+
+@jax_funcify.register(Sum)
+def _funcify_sum(op, node=None, **kwargs):
+    convert = jax_funcify_CAReduce(op, node=node, **kwargs)
+    x_type, result_type = node.inputs[0].type, node.outputs[0].type
+    if op.axis != (1,) or x_type.ndim != 3 or not x_type.dtype.startswith("float"):
+        return convert
+
+    def sum_rows(x):
+        _, rows, columns = x.shape
+        if rows * columns <= _SMALL_MATRIX:
+            return convert(x)
+        total = jnp.matmul(jnp.ones((1, 1, rows), x.dtype), x)[:, 0, :]
+        return total.astype(result_type.dtype)
+
+    return sum_rows
 
 
 @jax_funcify.register(Softplus)

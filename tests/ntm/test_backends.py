@@ -112,3 +112,17 @@ def test_a_function_runs_on_the_device_asked_for():
 def test_devices_that_there_are_not(backend, device, message):
     with pytest.raises(ValueError, match=message):
         get_mode(backend, device=device)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 70, 300), (0, 100, 100)])
+def test_sum_over_the_rows_of_matrices(shape):
+    x, y = pt.tensor3("x"), pt.matrix("y")
+    total = (x**2).sum(axis=1)
+    function = pytensor.function(
+        [x, y], [total, pytensor.grad((total * y).sum(), x)], mode=get_mode("jax")
+    )
+    values = np.random.default_rng(0).normal(size=shape)
+    factors = np.random.default_rng(1).normal(size=(shape[0], shape[2]))
+    total, grad = function(values, factors)
+    np.testing.assert_allclose(total, np.square(values).sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(grad, 2 * values * factors[:, None, :], rtol=1e-13)
