@@ -17,6 +17,7 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     packages=find_packages(include=["lasagne", "lasagne.*", "ntm", "ntm.*"]),
+    entry_points={"console_scripts": ["ntm = ntm.cli:main"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "pytensor>=3.0.7",
@@ -25,11 +26,22 @@ setup(
         "matplotlib",
         "tqdm",
         "platformdirs",
+        "safetensors",
     ],
     extras_require={
         "benchmarks": ["torch"],
         "cuda": ["jax[cuda13]>=0.10"],
-        "test": ["pytest", "hypothesis", "ruff", "mypy", "types-tqdm", "nbclient", "ipykernel"],
+        "tensorboard": ["tensorboardX"],
+        "test": [
+            "pytest",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "types-tqdm",
+            "nbclient",
+            "tensorboardX",
+            "ipykernel",
+        ],
     },
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -92,7 +92,7 @@ input_var, target_var, mask_var = pt.tensor3("input"), pt.tensor3("target"), pt.
 memory_shape = (options.memory_slots, options.memory_width)
 Controller, controller_nonlinearity = CONTROLLERS[options.controller]
 
-l_input = InputLayer((None, None, task.num_features), input_var)
+l_input = InputLayer((None, None, task.num_inputs), input_var)
 memory = Memory(memory_shape, memory_init=Constant(1e-6), learn_init=False, name="memory")
 controller = Controller(
     l_input,
@@ -128,7 +128,7 @@ heads = [
 ]
 l_ntm = NTMLayer(l_input, memory=memory, controller=controller, heads=heads, name="ntm")
 l_output = DenseLayer(
-    l_ntm, num_units=task.num_features, nonlinearity=linear, num_leading_axes=2, name="dense"
+    l_ntm, num_units=task.num_outputs, nonlinearity=linear, num_leading_axes=2, name="dense"
 )
 if options.load:
     load_parameters(options.load, l_output)

@@ -75,6 +75,8 @@ class Uniform(Initializer):
     def __init__(
         self, range: float | tuple[float, float] = 0.01, std: float | None = None, mean: float = 0.0
     ):
+        self.std = std
+        self.mean = mean
         if std is not None:
             half_width = np.sqrt(3) * std
             self.range = (mean - half_width, mean + half_width)

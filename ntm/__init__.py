@@ -1,6 +1,7 @@
 """Neural networks with a memory, as Lasagne layers."""
 
 from ntm.backends import get_mode
+from ntm.checkpoints import load, save
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
 from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer, StepFunction, get_output_and_states
@@ -20,4 +21,6 @@ __all__ = [
     "WriteHead",
     "get_mode",
     "get_output_and_states",
+    "load",
+    "save",
 ]

@@ -1,11 +1,81 @@
-"""Parameters in files: saved, loaded, and converted from ntm-lasagne's layouts."""
+"""Networks in files: whole ones, or their parameters only; and parameters in ntm-lasagne's layouts.
 
-import os
+A whole network is a safetensors file (see `ntm.files`) of its variables and a description of its layers (see
+`ntm.serialization`), which say what each was made from. It is made again from that; no code is stored.
+"""
 
 import numpy as np
 
 from lasagne.layers import get_all_layers, get_all_params, set_all_param_values
+from ntm.deserialization import decode_network
+from ntm.files import read_arrays, replacing, write_arrays
 from ntm.layers import NTMLayer
+from ntm.registry import register
+from ntm.serialization import encode_network
+
+__all__ = [
+    "decode_network",
+    "encode_network",
+    "load",
+    "load_parameters",
+    "register",
+    "save",
+    "save_parameters",
+    "set_later_layout_values",
+]
+
+
+def save(path, layer_or_layers):
+    """Write a network to a file, its architecture included; the file is complete or not there.
+
+    Parameters
+    ----------
+    path : str or path
+    layer_or_layers : Layer or list of Layer
+        The network's output.
+
+    Raises
+    ------
+    ValueError
+        If a layer's class or a function that is an argument of it is not registered (see :func:`register`), or a
+        parameter is an expression. It names the layer and the argument.
+    OSError
+        If the file cannot be written.
+
+    See Also
+    --------
+    encode_network : what is stored, and what cannot be
+    """
+    description, arrays = encode_network(layer_or_layers)
+    write_arrays(path, arrays, description)
+
+
+def load(path):
+    """Make the network again that :func:`save` wrote.
+
+    No code is read from the file: classes and functions are looked up by name among the registered ones.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Layer or list of Layer
+        As given to :func:`save`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not such a file, damaged, or not to be made of the classes that are registered.
+    """
+    arrays, description = read_arrays(path)
+    try:
+        return decode_network(description, arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def save_parameters(path, layer_or_layers):
@@ -21,16 +91,8 @@ def save_parameters(path, layer_or_layers):
         f"{k:03d} {param.name or ''}".strip(): param.get_value()
         for k, param in enumerate(get_all_params(layer_or_layers))
     }
-    temporary = f"{os.fspath(path)}.part{os.getpid()}"
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_parameters(path, layer_or_layers):

@@ -508,10 +508,11 @@ class StackController(Controller):
     ----------
     incoming : Layer or tuple
         Gives (B, T, F).
-    build : callable
+    build : callable or Layer
         From an input layer of shape (B, F + R * M), the input and the read vectors side by side, to the top layer of
         the stack, of shape (B, H). Controllers without read vectors may stand in it, so that it has a state:
-        ``lambda l: LSTMController(LSTMController(l, num_units=100), num_units=100)``.
+        ``lambda l: LSTMController(LSTMController(l, num_units=100), num_units=100)``. Or that top layer itself, on an
+        input layer of that shape.
     memory_shape : tuple (N, M)
     num_reads : int
     hid_init : initializer, array, ... (1, H)
@@ -522,7 +523,7 @@ class StackController(Controller):
     Raises
     ------
     ValueError
-        If `build` gives no layer of shape (B, H) on the given input layer.
+        If `build` is or gives no layer of shape (B, H) on one input layer of shape (B, F + R * M).
     """
 
     def __init__(
@@ -547,8 +548,20 @@ class StackController(Controller):
                 f"features known, not {input_shape}"
             )
         width = input_shape[-1] + num_reads * memory_shape[1]
-        self.stack_input = InputLayer((input_shape[0], width))
-        self.top = build(self.stack_input)
+        if isinstance(build, Layer):
+            self.top = build
+            self.stack_input = next(
+                (layer for layer in get_all_layers(build) if isinstance(layer, InputLayer)), None
+            )
+            given = getattr(self.stack_input, "shape", None)
+            if given is None or len(given) != 2 or given[1] != width:
+                raise ValueError(
+                    f"{label}: the stack must stand on an input layer of shape (batch, {width}), "
+                    f"not {given}"
+                )
+        else:
+            self.stack_input = InputLayer((input_shape[0], width))
+            self.top = build(self.stack_input)
         if not isinstance(self.top, Layer):
             raise ValueError(f"{label}: build must return a layer, not {self.top!r}")
         self.layers = [layer for layer in get_all_layers(self.top) if layer is not self.stack_input]
@@ -578,6 +591,10 @@ class StackController(Controller):
         super().__init__(
             incoming, memory_shape, output_shape[1], num_reads, hid_init, learn_init, **kwargs
         )
+
+    def get_arguments(self):
+        """As in `lasagne.layers.Layer`, with the top layer in place of the function that built it."""
+        return super().get_arguments() | {"build": self.top}
 
     def get_params(self, unwrap_shared=True, **tags):
         """The initial state, then the parameters of the stack's layers from input to top."""

@@ -1,14 +1,13 @@
 """How well a network does on a task: measures over batches of sequences.
 
+Every measure takes predictions and targets (B, T, O) and a mask (B, T), the weights of the steps, and gives float64
+numbers (B,), one for each sequence. What is predicted at steps whose weight is zero changes nothing, whatever it is;
+elsewhere a prediction that is not a number is wrong, and infinitely many bits away.
+
 Notation: B sequences, T steps, O output features.
 """
 
 import numpy as np
-
-
-def _masked(values, mask):
-    values = np.asarray(values, dtype=np.float64)
-    return (values * np.asarray(mask)[:, :, None]).sum(axis=(1, 2))
 
 
 def bits_per_sequence(predictions, targets, mask, eps=1e-12):
@@ -25,19 +24,158 @@ def bits_per_sequence(predictions, targets, mask, eps=1e-12):
     Returns
     -------
     array (B,)
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not have these shapes.
     """
-    p = np.clip(np.asarray(predictions, dtype=np.float64), eps, 1.0 - eps)
-    targets = np.asarray(targets)
-    return _masked(-targets * np.log2(p) - (1.0 - targets) * np.log2(1.0 - p), mask)
+    predictions, targets, mask = _check("bits_per_sequence", predictions, targets, mask)
+    p = np.clip(predictions, eps, 1.0 - eps)
+    bits = -targets * np.log2(p) - (1.0 - targets) * np.log2(1.0 - p)
+    return _sum(np.where(np.isnan(predictions), np.inf, bits).sum(axis=2), mask)
 
 
 def wrong_bits_per_sequence(predictions, targets, mask):
     """Number of bits of each sequence that are wrong once rounded, over the steps that count.
 
-    Parameters and shape of the result as in :func:`bits_per_sequence`. A prediction that is not a number is wrong.
+    Parameters, shape of the result and errors as in :func:`bits_per_sequence`.
     """
-    predictions = np.asarray(predictions)
-    right = np.where(
-        np.isnan(predictions), False, (predictions > 0.5) == (np.asarray(targets) > 0.5)
-    )
-    return _masked(~right, mask)
+    predictions, targets, mask = _check("wrong_bits_per_sequence", predictions, targets, mask)
+    right = ((predictions > 0.5) == (targets > 0.5)) & ~np.isnan(predictions)
+    return _sum(np.count_nonzero(~right, axis=2), mask != 0)
+
+
+def all_bits_correct(predictions, targets, mask):
+    """One for each sequence without a wrong bit, zero for the others.
+
+    Parameters, shape of the result and errors as in :func:`bits_per_sequence`.
+    """
+    return _is_zero(wrong_bits_per_sequence(predictions, targets, mask))
+
+
+def class_bits_per_sequence(predictions, targets, mask, eps=1e-12):
+    """Cross-entropy of each sequence of classes, in bits, over the steps that count.
+
+    Parameters
+    ----------
+    predictions, targets : arrays (B, T, O)
+        Probabilities of the classes, and one for the class that it is, zero for the others.
+    mask : array (B, T)
+    eps : float
+        How near to zero a probability is taken.
+
+    Returns
+    -------
+    array (B,)
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not have these shapes.
+    """
+    predictions, targets, mask = _check("class_bits_per_sequence", predictions, targets, mask)
+    bits = -(targets * np.log2(np.clip(predictions, eps, 1.0))).sum(axis=2)
+    # One class without a probability, and none of them has any
+    return _sum(np.where(np.isnan(predictions).any(axis=2), np.inf, bits), mask)
+
+
+def wrong_classes_per_sequence(predictions, targets, mask):
+    """Number of steps of each sequence at which another class is the most probable, of the steps that count.
+
+    Parameters, shape of the result and errors as in :func:`class_bits_per_sequence`.
+    """
+    predictions, targets, mask = _check("wrong_classes_per_sequence", predictions, targets, mask)
+    right = predictions.argmax(axis=2) == targets.argmax(axis=2)
+    return _sum(~right | np.isnan(predictions).any(axis=2), mask != 0)
+
+
+def all_classes_correct(predictions, targets, mask):
+    """One for each sequence without a step of the wrong class, zero for the others.
+
+    Parameters, shape of the result and errors as in :func:`class_bits_per_sequence`.
+    """
+    return _is_zero(wrong_classes_per_sequence(predictions, targets, mask))
+
+
+def error_per_sequence(predictions, targets, mask):
+    """Mean absolute error of each sequence of numbers, over outputs and steps, by the weights of the steps.
+
+    Parameters
+    ----------
+    predictions, targets : arrays (B, T, O)
+        Real numbers.
+    mask : array (B, T)
+
+    Returns
+    -------
+    array (B,)
+        Zero for a sequence of which no step counts.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not have these shapes.
+    """
+    predictions, targets, mask = _check("error_per_sequence", predictions, targets, mask)
+    errors = np.where(np.isnan(predictions), np.inf, np.abs(predictions - targets)).mean(axis=2)
+    weights = mask.sum(axis=1)
+    return _sum(errors, mask) / np.where(weights != 0, weights, 1.0)
+
+
+def wrong_numbers_per_sequence(predictions, targets, mask):
+    """How many numbers of each sequence are wrong once both are rounded, of the steps that count.
+
+    Parameters, shape of the result and errors as in :func:`error_per_sequence`.
+    """
+    predictions, targets, mask = _check("wrong_numbers_per_sequence", predictions, targets, mask)
+    right = np.rint(predictions) == np.rint(targets)  # what is not a number equals none
+    return _sum(np.count_nonzero(~right, axis=2), mask != 0)
+
+
+def all_numbers_correct(predictions, targets, mask):
+    """One for each sequence without a wrong number, zero for the others.
+
+    Parameters, shape of the result and errors as in :func:`error_per_sequence`.
+    """
+    return _is_zero(wrong_numbers_per_sequence(predictions, targets, mask))
+
+
+#: For each kind of output that a task may have, the names and functions of its measures
+MEASURES = {
+    "bits": {
+        "bits": bits_per_sequence,
+        "wrong_bits": wrong_bits_per_sequence,
+        "correct": all_bits_correct,
+    },
+    "classes": {
+        "bits": class_bits_per_sequence,
+        "wrong": wrong_classes_per_sequence,
+        "correct": all_classes_correct,
+    },
+    "numbers": {
+        "error": error_per_sequence,
+        "correct": all_numbers_correct,
+    },
+}
+
+
+def _check(measure, predictions, targets, mask):
+    """The arguments of a measure as float64 arrays, once their shapes agree."""
+    arrays = [np.asarray(array, dtype=np.float64) for array in (predictions, targets, mask)]
+    shapes = [array.shape for array in arrays]
+    if len(shapes[0]) != 3 or shapes[1] != shapes[0] or shapes[2] != shapes[0][:2]:
+        raise ValueError(
+            f"{measure}: predictions and targets must be of one shape (B, T, O) and the mask "
+            f"of shape (B, T), not {shapes[0]}, {shapes[1]} and {shapes[2]}"
+        )
+    return arrays
+
+
+def _sum(values, weights):
+    """Weighted sums (B,) of values (B, T), which may be infinite where a weight is zero."""
+    return (np.where(weights != 0, values, 0.0) * weights).sum(axis=1)
+
+
+def _is_zero(values):
+    return (values == 0).astype(np.float64)

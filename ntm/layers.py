@@ -259,6 +259,12 @@ class NTMLayer(MergeLayer):
             params += part.get_params(unwrap_shared=unwrap_shared, **tags)
         return unique(params)
 
+    def get_arguments(self):
+        """As in `lasagne.layers.Layer`, with the memory, the controller and the heads that were made."""
+        arguments = super().get_arguments()
+        made = {"memory": self.memory, "controller": self.controller, "heads": self.heads}
+        return arguments | {name: made[name] for name in made if name in arguments}
+
     def get_output_shape_for(self, input_shapes):
         """(B, T, H), or (B, H) with `only_return_final`; takes one shape or a list of them."""
         shape = input_shapes[0] if isinstance(input_shapes[0], list | tuple) else input_shapes

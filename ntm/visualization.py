@@ -3,12 +3,12 @@
 Notation: T steps, F input and O output features, N slots, W write and R read heads.
 """
 
-import os
-
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from ntm.files import replacing
 
 
 def plot_sequence(
@@ -119,6 +119,72 @@ def _draw(figure, axis, name, values, unit, colors, rows):
     figure.colorbar(image, ax=axis, pad=0.01, fraction=0.02, ticks=[0, 1])
 
 
+def plot_learning(curves, figure=None):
+    """Draw how losses fell.
+
+    Parameters
+    ----------
+    curves : dict from name to pair of arrays (sequences, losses)
+    figure : matplotlib.figure.Figure, optional
+        An empty figure to draw on.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(7.0, 4.0)
+    figure.set_layout_engine("constrained")
+    axis = figure.subplots()
+    for name, (sequences, losses) in curves.items():
+        axis.plot(np.asarray(sequences) / 1000, np.asarray(losses, dtype=float), label=name)
+    axis.set_xlabel("sequences, in thousands")
+    axis.set_ylabel("loss per sequence")
+    axis.set_yscale("symlog", linthresh=0.01)
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False)
+    return figure
+
+
+def plot_generalisation(results, title=None, measure=None, figure=None):
+    """Draw a measure of several networks over the sizes of sequences, those beyond training too.
+
+    Parameters
+    ----------
+    results : dict from name to dict
+        Each with ``measures``, as :meth:`ntm.runs.Run.measure` gives them.
+    title : str, optional
+    measure : str, optional
+        Which measure to draw; ``wrong_bits`` or, where there is none, the first.
+    figure : matplotlib.figure.Figure, optional
+        An empty figure to draw on.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(7.0, 4.0)
+    figure.set_layout_engine("constrained")
+    axis = figure.subplots()
+    for name, result in results.items():
+        rows = [row for row in result["measures"] if row["sizes"]]
+        if not rows:
+            raise ValueError(f"{name} was measured at the training sizes only: nothing to draw")
+        if measure is None:
+            names = [key for key in rows[0] if key != "sizes"]
+            measure = "wrong_bits" if "wrong_bits" in names else names[0]
+        labels = [", ".join(f"{key} {size}" for key, size in row["sizes"].items()) for row in rows]
+        axis.plot(labels, [row[measure] for row in rows], marker="o", label=name)
+    axis.set_ylabel(f"{measure.replace('_', ' ')} per sequence")
+    axis.set_ylim(bottom=0)
+    axis.tick_params(axis="x", labelrotation=30)
+    if title:
+        axis.set_title(title, loc="left")
+    axis.legend(frameon=False)
+    return figure
+
+
 def save_figure(figure, path, dpi=120):
     """Write a figure to a file; the file is complete or not there.
 
@@ -130,11 +196,5 @@ def save_figure(figure, path, dpi=120):
     dpi : int
         Dots per inch, for formats of dots.
     """
-    path = os.fspath(path)
-    temporary = f"{path}.part{os.getpid()}{os.path.splitext(path)[1]}"
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)

@@ -7,6 +7,7 @@ import numpy as np
 from pytensor.graph.basic import Variable
 
 from .. import utils
+from ._arguments import LayerType, Origin, get_arguments
 
 __all__ = ["Layer", "MergeLayer"]
 
@@ -20,7 +21,7 @@ class MissingOutputShapeError(NotImplementedError, AttributeError):
     """
 
 
-class Layer:
+class Layer(metaclass=LayerType):
     """Base class of a layer with a single input.
 
     A subclass overrides :meth:`get_output_for` and, where the shape changes,
@@ -52,6 +53,8 @@ class Layer:
     ValueError
         If a dimension of the input shape is neither ``None`` nor a positive integer.
     """
+
+    _origin: Origin
 
     def __init__(self, incoming: Any, name: str | None = None):
         self.name = name
@@ -94,6 +97,27 @@ class Layer:
             if wanted <= own_tags and not unwanted & own_tags
         ]
         return utils.collect_shared_vars(params) if unwrap_shared else params
+
+    def get_arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments that make an equal layer, but for parameter values.
+
+        They are those that this layer was made from, defaults included, with what was changed
+        since: an attribute that keeps an argument as it was given, such as ``nonlinearity``, has
+        its present value; a parameter set to ``None``, as :func:`batch_norm` does with ``b``, is
+        ``None``. Attributes that begin with an underscore do not count.
+
+        Returns
+        -------
+        dict
+            The arguments by name; those that have none, for a constructor with ``*args``, in a list
+            under the key ``"*"``.
+
+        Raises
+        ------
+        ValueError
+            If another attribute or the layer's parameters were changed, which no argument tells.
+        """
+        return get_arguments(self)
 
     def get_output_shape_for(self, input_shape: Any) -> Any:
         """Compute the shape of the output from the shape of the input.

@@ -339,6 +339,10 @@ class Gate:
         self.b = b
         self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
 
+    def get_arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments that make an equal gate, by name."""
+        return {"W_cell": None, **vars(self)}
+
 
 class LSTMLayer(RecurrenceLayer):
     r"""A layer of long short-term memory units, with peepholes.

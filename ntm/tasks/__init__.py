@@ -1,5 +1,46 @@
 """The tasks that memory networks are measured on: generators of NumPy arrays."""
 
+from ntm.tasks.addition import AdditionTask
+from ntm.tasks.argmax import ArgmaxTask
+from ntm.tasks.associative_recall import AssociativeRecallTask
+from ntm.tasks.base import Batch, Task
 from ntm.tasks.copy import CopyTask
+from ntm.tasks.dyck_words import DyckWordsTask
+from ntm.tasks.dynamic_ngrams import DynamicNGramsTask
+from ntm.tasks.priority_sort import PrioritySortTask
+from ntm.tasks.repeat_copy import RepeatCopyTask
+from ntm.tasks.reversed_copy import ReversedCopyTask
+from ntm.tasks.sort import SortTask
+from ntm.tasks.upside_down_copy import UpsideDownCopyTask
 
-__all__ = ["CopyTask"]
+#: The tasks by their names on the command line
+TASKS = {
+    "copy": CopyTask,
+    "reversed-copy": ReversedCopyTask,
+    "upside-down-copy": UpsideDownCopyTask,
+    "repeat-copy": RepeatCopyTask,
+    "associative-recall": AssociativeRecallTask,
+    "dynamic-ngrams": DynamicNGramsTask,
+    "priority-sort": PrioritySortTask,
+    "sort": SortTask,
+    "dyck-words": DyckWordsTask,
+    "addition": AdditionTask,
+    "argmax": ArgmaxTask,
+}
+
+__all__ = [
+    "TASKS",
+    "AdditionTask",
+    "ArgmaxTask",
+    "AssociativeRecallTask",
+    "Batch",
+    "CopyTask",
+    "DyckWordsTask",
+    "DynamicNGramsTask",
+    "PrioritySortTask",
+    "RepeatCopyTask",
+    "ReversedCopyTask",
+    "SortTask",
+    "Task",
+    "UpsideDownCopyTask",
+]

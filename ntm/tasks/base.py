@@ -1,8 +1,12 @@
-"""What every task gives: a batch of sequences and where its answers are."""
+"""What every task gives: batches of sequences, where their answers are, and how good an answer is."""
 
+import numbers
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import numpy as np
+
+from ntm.evaluation import MEASURES
 
 
 class Batch(NamedTuple):
@@ -13,7 +17,7 @@ class Batch(NamedTuple):
     inputs : array (B, T, F)
     targets : array (B, T, O)
     mask : array (B, T)
-        One at the steps whose targets count, zero elsewhere and in the padding.
+        Weights of the steps: how much their targets count, in most tasks one or zero; zero in the padding.
     """
 
     inputs: np.ndarray
@@ -53,3 +57,277 @@ class Batch(NamedTuple):
         return Batch(
             *(np.pad(array, [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2)) for array in self)
         )
+
+
+class Task:
+    """Base class of the tasks: draws sequences at random, pads them to batches and measures answers.
+
+    A task of your own says what its sequences are made of, how many steps they take and what they are; here,
+    whether the number of ones so far is odd::
+
+        class ParityTask(Task):
+            def __init__(self, min_length=1, max_length=8, batch_size=1, seed=None):
+                super().__init__(1, 1, {"length": (min_length, max_length)}, batch_size, seed)
+
+            def num_steps(self, length):
+                return length
+
+            def make(self, rng, length):
+                bits = rng.integers(0, 2, (length, 1))
+                return bits, np.cumsum(bits, axis=0) % 2, np.ones(length)
+
+    Iterating gives batches without end. The sizes of each sequence, such as its length, are drawn uniformly and
+    independently of each other.
+
+    Parameters
+    ----------
+    num_inputs, num_outputs : int
+        Channels F of the inputs and O of the targets.
+    sizes : dict from str to pair of int
+        What varies from one sequence to the next, and its range, both ends included. The constructors of tasks
+        call the two ends of a size `min_...` and `max_...`, and so do the errors here.
+    batch_size : int
+        Sequences in a batch.
+    seed : int, sequence of int or numpy.random.Generator, optional
+        The same seed gives the same batches.
+    smallest : dict from str to int, optional
+        The least value that a size can have at all, where it is not one.
+
+    Attributes
+    ----------
+    output : str
+        Class attribute: "bits" if the targets are zeros and ones and each output is a probability, "classes" if
+        the targets are one-hot and the outputs of a step a distribution, or "numbers".
+    solved : pair of str and float
+        Class attribute: a measure, and the mean of it below which the task counts as solved.
+    rng : numpy.random.Generator
+        What everything is drawn from.
+
+    Raises
+    ------
+    ValueError
+        If a number is no positive integer, the lower end of a range is above the upper one or below `smallest`,
+        or the class has an `output` that there is none of or a `solved` that is none of its measures.
+    """
+
+    output = "bits"
+    solved = ("bits", 0.01)
+
+    def __init__(self, num_inputs, num_outputs, sizes, batch_size=1, seed=None, smallest=None):
+        if self.output not in MEASURES:
+            self._fail(f"output must be one of {', '.join(MEASURES)}, not {self.output!r}")
+        if self.solved[0] not in self.measures:
+            self._fail(
+                f"solved must name one of its measures, {', '.join(self.measures)}, "
+                f"not {self.solved[0]!r}"
+            )
+        self.num_inputs = self.check_integer("num_inputs", num_inputs)
+        self.num_outputs = self.check_integer("num_outputs", num_outputs)
+        self.batch_size = self.check_integer("batch_size", batch_size)
+        self.smallest = {name: 1 for name in sizes} | (smallest or {})
+        self.sizes = {}
+        for name, (low, high) in sizes.items():
+            low = self.check_integer(f"min_{name}", low, self.smallest[name])
+            high = self.check_integer(f"max_{name}", high)
+            if low > high:
+                self._fail(f"min_{name} = {low} is above max_{name} = {high}")
+            self.sizes[name] = (low, high)
+        self.rng = np.random.default_rng(seed)
+
+    # ---- What a task has to write
+
+    def num_steps(self, **sizes):
+        """Steps T that a sequence of these sizes takes, an int."""
+        raise NotImplementedError(f"{type(self).__name__} must have a method num_steps")
+
+    def make(self, rng, **sizes):
+        """Draw one sequence.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        **sizes : int
+            Each of the task's sizes.
+
+        Returns
+        -------
+        inputs : array (T, F)
+        targets : array (T, O)
+        weights : array (T,)
+            How much each step counts.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must have a method make")
+
+    # ---- What it gets for that
+
+    @property
+    def longest(self):
+        """Steps of a sequence of the largest sizes."""
+        return self.num_steps(**{name: high for name, (_, high) in self.sizes.items()})
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.sample()
+
+    def sample(self, batch_size=None, num_steps=None, **sizes):
+        """Draw a batch.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            Instead of the task's.
+        num_steps : int, optional
+            Steps to pad to, instead of those of the longest sequence.
+        **sizes : int or array of int (B,)
+            Sizes instead of random ones, for all sequences or for each. They may be beyond the task's range.
+
+        Returns
+        -------
+        Batch of float32 arrays
+            Shorter sequences are padded at their end with zeros, which do not count.
+
+        Raises
+        ------
+        TypeError
+            If the task has no such size.
+        ValueError
+            If the sequences do not fit into `num_steps`, or there are none of such sizes.
+        """
+        if batch_size is None:
+            batch_size = self.batch_size
+        batch_size = self.check_integer("batch_size", batch_size)
+        drawn = self._draw_sizes(batch_size, sizes)
+        steps = [self.num_steps(**each) for each in drawn]
+        if num_steps is None:
+            num_steps = max(steps)
+        num_steps = self.check_integer("num_steps", num_steps)
+        if num_steps < max(steps):
+            longest = drawn[steps.index(max(steps))]
+            of = (
+                " and ".join(f"{name} = {value}" for name, value in longest.items()) or "a sequence"
+            )
+            self._fail(f"{of} takes {max(steps)} steps, more than num_steps = {num_steps}")
+        batch = Batch(
+            np.zeros((batch_size, num_steps, self.num_inputs), np.float32),
+            np.zeros((batch_size, num_steps, self.num_outputs), np.float32),
+            np.zeros((batch_size, num_steps), np.float32),
+        )
+        for k, (each, length) in enumerate(zip(drawn, steps, strict=True)):
+            parts = self.make(self.rng, **each)
+            for name, part, array in zip(
+                ("inputs", "targets", "weights"), parts, batch, strict=True
+            ):
+                expected = (length, *array.shape[2:])
+                if np.shape(part) != expected:
+                    self._fail(f"make gave {name} of shape {np.shape(part)}, not {expected}")
+                array[k, :length] = part
+        return batch
+
+    @property
+    def measures(self):
+        """The names of what :meth:`measure` gives."""
+        return tuple(MEASURES[self.output])
+
+    def measure(self, predictions, batch):
+        """How good predictions are.
+
+        Parameters
+        ----------
+        predictions : array (B, T, O)
+        batch : Batch
+
+        Returns
+        -------
+        dict from str to array (B,)
+            For bits "bits", "wrong_bits" and "correct", for classes "bits", "wrong" and "correct", for numbers
+            "error" and "correct": see :mod:`ntm.evaluation`. Correct is one where the whole sequence is right.
+        """
+        return {
+            name: function(predictions, batch.targets, batch.mask)
+            for name, function in MEASURES[self.output].items()
+        }
+
+    def get_state(self):
+        """The state of the random generator: a dict of what JSON can hold, for :meth:`set_state`."""
+        return _to_json(self.rng.bit_generator.state)
+
+    def set_state(self, state):
+        """Draw from now on what was drawn after :meth:`get_state` gave this state.
+
+        Raises
+        ------
+        ValueError
+            If it is no such state.
+        """
+        try:
+            kind = state["bit_generator"]
+            if kind != self.rng.bit_generator.state["bit_generator"]:
+                self.rng = np.random.Generator(_BIT_GENERATORS[kind]())
+            self.rng.bit_generator.state = state
+        except (KeyError, TypeError, ValueError) as error:
+            self._fail(f"{state!r} is not the state of a random generator", error)
+
+    # ---- For the tasks' own checks
+
+    def check_integer(self, name, value, least=1):
+        """A value as an int; if it is none, or less than `least`, a ValueError that names the task."""
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+            self._fail(f"{name} must be an integer, not {value!r}")
+        if value < least:
+            expected = "positive" if least == 1 else f"at least {least}"
+            self._fail(f"{name} must be {expected}, not {value}")
+        return int(value)
+
+    def _draw_sizes(self, batch_size, given):
+        """A dict of the sizes of each sequence: those given, the others at random."""
+        unknown = [name for name in given if name not in self.sizes]
+        if unknown:
+            close = get_close_matches(unknown[0], self.sizes, n=1)
+            known = ", ".join(self.sizes) or "none"
+            hint = f"did you mean {close[0]!r}?" if close else f"the sizes are: {known}"
+            raise TypeError(f"{type(self).__name__}: there is no size {unknown[0]!r}; {hint}")
+        drawn: list[dict[str, int]] = [{} for _ in range(batch_size)]
+        for name, (low, high) in self.sizes.items():
+            if name in given:
+                values = self._check_sizes(name, given[name], batch_size)
+            else:
+                values = self.rng.integers(low, high + 1, batch_size).tolist()
+            for each, value in zip(drawn, values, strict=True):
+                each[name] = value
+        return drawn
+
+    def _check_sizes(self, name, value, batch_size):
+        """A size that was given, as a list of int for each sequence."""
+        values = np.asarray(value)
+        if values.dtype.kind not in "iu":
+            self._fail(f"{name} must be an integer or an array of integers, not {value!r}")
+        if values.shape not in ((), (batch_size,)):
+            self._fail(
+                f"{name} must be an integer or an array of shape ({batch_size},), "
+                f"one for each sequence, not of shape {values.shape}"
+            )
+        self.check_integer(name, values.min(), self.smallest[name])
+        return np.broadcast_to(values, (batch_size,)).tolist()
+
+    def _fail(self, message, cause=None):
+        raise ValueError(f"{type(self).__name__}: {message}") from cause
+
+
+_BIT_GENERATORS = {
+    kind.__name__: kind
+    for kind in (
+        np.random.PCG64,
+        np.random.PCG64DXSM,
+        np.random.MT19937,
+        np.random.Philox,
+        np.random.SFC64,
+    )
+}
+
+
+def _to_json(value):
+    if isinstance(value, dict):
+        return {key: _to_json(part) for key, part in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

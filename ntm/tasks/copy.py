@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from ntm.tasks.base import Batch
+from ntm.tasks.base import Task
+from ntm.tasks.layout import lay_out
 
 
-class CopyTask:
+class CopyTask(Task):
     """Sequences of random bits to be repeated, end marker included, once the marker has been seen.
 
     With three vectors a, b, c of `size` bits::
@@ -21,21 +22,19 @@ class CopyTask:
     end of the target does not count, as in the paper, whose targets have none: to tell when the answer
     ends, a network may learn to count its steps back along the memory instead of learning to copy.
 
-    Iterating gives batches without end, each sequence of a length of its own.
-
     Parameters
     ----------
     size : int
         Bits in a vector.
     min_length, max_length : int
-        Vectors in a sequence, both included; lengths are drawn uniformly.
-    batch_size : int
-    seed : int, sequence of int or numpy.random.Generator, optional
+        Vectors in a sequence: the range of the size "length".
+    batch_size, seed :
+        See :class:`Task`.
 
     Raises
     ------
     ValueError
-        If a size is not positive or `min_length` is above `max_length`.
+        If a number is no positive integer or `min_length` is above `max_length`.
 
     References
     ----------
@@ -43,75 +42,24 @@ class CopyTask:
     """
 
     def __init__(self, size=8, min_length=1, max_length=20, batch_size=1, seed=None):
-        for name, value in (("size", size), ("min_length", min_length), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"CopyTask: {name} must be positive, not {value}")
-        if min_length > max_length:
-            raise ValueError(
-                f"CopyTask: min_length = {min_length} is above max_length = {max_length}"
-            )
-        self.size = size
-        self.min_length = min_length
-        self.max_length = max_length
-        self.batch_size = batch_size
-        self.rng = np.random.default_rng(seed)
+        self.size = self.check_integer("size", size)
+        sizes = {"length": (min_length, max_length)}
+        super().__init__(self.size + 1, self.size + 1, sizes, batch_size, seed)
 
-    @property
-    def num_features(self):
-        """Channels of inputs and of targets."""
-        return self.size + 1
-
-    @staticmethod
-    def num_steps(length):
+    def num_steps(self, length):
         """Steps that a sequence of `length` vectors takes."""
         return 2 * length + 2
 
-    def __iter__(self):
-        return self
+    def make(self, rng, length):
+        """Draw a sequence of `length` vectors: see :meth:`Task.make`."""
+        vectors = rng.integers(0, 2, (length, self.size))
+        answer = np.zeros((length + 1, self.size + 1))
+        answer[:-1, :-1] = self.transform(vectors)
+        answer[-1, -1] = 1.0
+        inputs, targets, weights = lay_out(vectors, answer)
+        weights[-1] = 0.0
+        return inputs, targets, weights
 
-    def __next__(self):
-        return self.sample()
-
-    def sample(self, batch_size=None, length=None, num_steps=None):
-        """Draw a batch.
-
-        Parameters
-        ----------
-        batch_size : int, optional
-            Instead of the task's.
-        length : int or array of int (B,), optional
-            Vectors in each sequence, instead of random lengths.
-        num_steps : int, optional
-            Steps to pad to, instead of those of the longest sequence.
-
-        Returns
-        -------
-        Batch of float32 arrays
-
-        Raises
-        ------
-        ValueError
-            If the sequences do not fit into `num_steps`, or a length is not positive.
-        """
-        batch_size = self.batch_size if batch_size is None else batch_size
-        if length is None:
-            length = self.rng.integers(self.min_length, self.max_length + 1, batch_size)
-        lengths = np.broadcast_to(np.asarray(length), (batch_size,))
-        if lengths.min() < 1:
-            raise ValueError(f"CopyTask: lengths must be positive, not {lengths.min()}")
-        needed = self.num_steps(int(lengths.max()))
-        num_steps = needed if num_steps is None else num_steps
-        if num_steps < needed:
-            raise ValueError(
-                f"CopyTask: {lengths.max()} vectors take {needed} steps, more than "
-                f"num_steps = {num_steps}"
-            )
-        inputs = np.zeros((batch_size, num_steps, self.num_features), np.float32)
-        targets = np.zeros_like(inputs)
-        mask = np.zeros((batch_size, num_steps), np.float32)
-        for k, n in enumerate(lengths):
-            inputs[k, :n, :-1] = self.rng.integers(0, 2, (n, self.size))
-            inputs[k, n, -1] = 1.0
-            targets[k, n + 1 : 2 * n + 2] = inputs[k, : n + 1]
-            mask[k, n + 1 : 2 * n + 1] = 1.0
-        return Batch(inputs, targets, mask)
+    def transform(self, vectors):
+        """What the answer to vectors (length, size) is, of the same shape."""
+        return vectors

@@ -1,9 +1,14 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 
+import ntm
 from lasagne.layers import (
     DenseLayer,
     InputLayer,
+    get_all_layers,
     get_all_param_values,
     get_all_params,
     set_all_param_values,
@@ -152,3 +157,40 @@ def test_later_layout_without_memory():
     network = DenseLayer(InputLayer((None, H)), 2)
     set_later_layout_values(network, [np.ones((H, 2)), np.ones(2)])
     np.testing.assert_array_equal(network.W.get_value(), np.ones((H, 2)))
+
+
+# ---- whole networks; the rest is in test_serialization.py
+
+
+def test_whole_network(tmp_path):
+    network = make_network()
+    path = tmp_path / "some.network"
+    ntm.save(path, network)
+    again = ntm.load(str(path))
+    assert values_equal(network, again)
+    assert [layer.name for layer in get_all_layers(again)] == [None, None, "dense"]
+    assert [each.name for each in tmp_path.iterdir()] == ["some.network"]
+
+
+def test_failed_save_of_a_network_leaves_the_old_file(tmp_path, monkeypatch):
+    network, path = make_network(seed=0), tmp_path / "some.network"
+    ntm.save(path, network)
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*some\.network'"):
+        ntm.save(path, make_network(seed=1))
+    assert values_equal(ntm.load(path), network)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_other_kind_of_file(tmp_path):
+    network, path = make_network(), tmp_path / "some.network"
+    ntm.save(path, network)
+    with pytest.raises(ValueError, match="is not a file of parameters, or is damaged"):
+        load_parameters(path, network)
+    save_parameters(path, network)
+    with pytest.raises(ValueError, match="is not a file of arrays: another program wrote it"):
+        ntm.load(path)

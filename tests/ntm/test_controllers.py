@@ -217,6 +217,24 @@ def test_stack_of_controllers():
     np.testing.assert_array_equal(states[0][0], stack.top.hid_init.get_value()[0])
 
 
+def test_stack_that_stands_already():
+    """The top layer in place of the function that builds it."""
+    bottom = InputLayer((None, F + M))
+    top = DenseLayer(bottom, H, name="top")
+    stack = make_stack(top)
+    assert stack.top is top
+    assert stack.stack_input is bottom
+    assert stack.layers == [top]
+
+
+@pytest.mark.parametrize("shape", [(None, F), (None, 1, F + M)])
+def test_stack_on_another_input(shape):
+    with pytest.raises(ValueError, match=rf"'stack': .* input layer of shape \(batch, {F + M}\)"):
+        make_stack(DenseLayer(InputLayer(shape), H))
+    with pytest.raises(ValueError, match=r"'stack': .* input layer of shape .*, not None"):
+        make_stack(DenseLayer(shape, H))
+
+
 def test_initial_output_of_a_stack_is_trained_on_request():
     stack = make_stack(lambda layer: DenseLayer(layer, H), learn_init=True)
     assert stack.hid_init in get_all_params(stack, trainable=True)

@@ -1,0 +1,13 @@
+"""Train a Neural Turing Machine to give a sequence back as often as it is told.
+
+python examples/repeat-copy-task.py
+python examples/repeat-copy-task.py --model lstm --seed 3 --output lstm.png
+
+How such a script does it, from top to bottom, is to be read in copy-task.py.
+"""
+
+import sys
+
+from ntm.cli import run_example
+
+sys.exit(run_example("repeat-copy", __doc__))

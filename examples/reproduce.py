@@ -1,0 +1,245 @@
+"""Train every task on several seeds, side by side on the cores there are, and write docs/results.md.
+
+python examples/reproduce.py
+python examples/reproduce.py --only copy repeat-copy --seeds 3
+python examples/reproduce.py --report
+
+It can be stopped and started again: what has ended is not trained anew, and what was stopped goes on.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ntm.files import replacing
+from ntm.runs import read_settings
+from ntm.settings import make_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+INTRODUCTION = """\
+Each task, trained from scratch by `make reproduce` with the defaults of `ntm train TASK`, which are in
+`ntm/settings.py`, each run on one thread. *Sequences* and *minutes* are those until 500 new sequences of the training
+sizes had the measure by which the task counts as solved, or until the steps were over; where there are several seeds,
+the median and the range. Minutes were taken while the other cores trained too.
+"""
+
+
+@dataclass
+class Entry:
+    """A network that is trained on a task, how many times, and what was published of it."""
+
+    task: str
+    seeds: int
+    options: list = field(default_factory=list)
+    published: str = ""
+
+    @property
+    def name(self):
+        return "-".join([self.task, *(word.lstrip("-") for word in self.options)])
+
+
+PLAN = [
+    Entry("copy", 10, ["--controller", "dense"], "NTM paper: solved; no figure of other seeds"),
+    Entry("copy", 10, ["--controller", "gru"]),
+    Entry("copy", 10, ["--controller", "lstm"], "NTM paper, figure 4: few errors at length 120"),
+    Entry("copy", 1, ["--model", "lstm"], "NTM paper: fails beyond length 20"),
+    Entry("repeat-copy", 3, [], "published model: 0 to 82% of sequences right beyond training"),
+    Entry("associative-recall", 3, [], "published model: 94.7% of bits at 12 items, 90.2% at 20"),
+    Entry("reversed-copy", 1),
+    Entry("upside-down-copy", 1),
+    Entry("dynamic-ngrams", 1, [], "NTM paper, figure 13: 133 bits, optimum 130"),
+    Entry("priority-sort", 1, [], "NTM paper, figure 18: about 0.5 to 1 bit a sequence"),
+    Entry("sort", 1, [], "published model: 98.3% of bits"),
+    Entry("dyck-words", 1),
+    Entry("addition", 1),
+    Entry("argmax", 1),
+]
+
+
+def train(entry, seed, folder):
+    """Train in a process of its own, with one thread; how it ended, ``None`` if it was stopped."""
+    run = folder / f"{entry.name}-{seed}"
+    if (run / "result.json").exists():
+        return "ended before"
+    if (run / "settings.json").exists():
+        words = ["resume", str(run)]
+    else:
+        words = ["train", entry.task, "--seed", str(seed), "--folder", str(run), *entry.options]
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+        "OMP_NUM_THREADS": "1",
+    }
+    with open(folder / f"{entry.name}-{seed}.log", "a", encoding="utf-8") as log:
+        code = subprocess.run(
+            [sys.executable, "-m", "ntm", *words, "--quiet"],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
+        ).returncode
+    return {0: "solved", 3: "not solved"}.get(code, f"failed with exit code {code}, see {log.name}")
+
+
+def read_results(entry, folder):
+    """The results of an entry's runs that have ended: a dict from seed to result."""
+    results = {}
+    for seed in range(entry.seeds):
+        path = folder / f"{entry.name}-{seed}" / "result.json"
+        if path.exists():
+            results[seed] = json.loads(path.read_text(encoding="utf-8"))
+    return results
+
+
+def write_report(entries, folder, path):
+    """Write the tables of all results there are."""
+    lines = [
+        "# Results",
+        "",
+        INTRODUCTION,
+        "",
+        f"- {describe_machine()}",
+        "",
+        "| task | network | solved | sequences | minutes | parameters | measure | published |",
+        "| :-- | :-- | --: | --: | --: | --: | --: | :-- |",
+    ]
+    details = []
+    for entry in entries:
+        results = read_results(entry, folder)
+        if not results:
+            continue
+        lines.append(summarise(entry, results, folder))
+        details += tabulate(entry, results)
+    with replacing(path) as temporary:
+        Path(temporary).write_text(
+            "\n".join([*lines, "", *details]).rstrip() + "\n", encoding="utf-8"
+        )
+
+
+def summarise(entry, results, folder):
+    """An entry's row of the first table."""
+    settings = read_settings(folder / f"{entry.name}-{min(results)}")
+    task = settings.make_task()
+    name, threshold = task.solved
+    network = " ".join(
+        word for word in (settings.model, settings.model_options.get("controller") or "") if word
+    )
+    runs = list(results.values())
+    solved = sum(run["ended"] == "solved" for run in runs)
+    measured = [run["measures"][0][name] for run in runs]
+    cells = [
+        entry.task,
+        network,
+        f"{solved} of {len(runs)}",
+        spread([run["sequences"] for run in runs], "{:,.0f}"),
+        spread([run["seconds"] / 60 for run in runs], "{:.1f}"),
+        f"{runs[0]['parameters']:,}",
+        f"{spread(measured, '{:.3g}')} {name.replace('_', ' ')} (solved: below {threshold})",
+        entry.published,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def spread(values, form):
+    """The median, and the range if there are several values."""
+    values = sorted(values)
+    middle = form.format(values[len(values) // 2])
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({form.format(values[0])} to {form.format(values[-1])})"
+
+
+def tabulate(entry, results):
+    """How the runs of an entry do at other sizes: a section with a table."""
+    first = next(iter(results.values()))
+    measures = [name for name in first["measures"][0] if name != "sizes"]
+    shown = [name for name in ("wrong_bits", "error", "ratio", "correct") if name in measures]
+    lines = [f"## {entry.name.replace('-', ' ', 0)}", ""]
+    failed = [str(seed) for seed, run in results.items() if run["ended"] != "solved"]
+    skipped = sum(run["skipped"] for run in results.values())
+    lines += [
+        (
+            f"Seeds that were not solved: {', '.join(failed)}. "
+            if failed
+            else "Every seed was solved. "
+        )
+        + f"Steps skipped because a number was not finite: {skipped}.",
+        "",
+        "| sizes | "
+        + " | ".join(f"{name.replace('_', ' ')}, seed {seed}" for seed in results for name in shown)
+        + " |",
+        "| :-- |" + " --: |" * (len(shown) * len(results)),
+    ]
+    for number, row in enumerate(first["measures"]):
+        sizes = (
+            ", ".join(f"{name} {size}" for name, size in row["sizes"].items()) or "as in training"
+        )
+        cells = [
+            f"{run['measures'][number][name]:.4g}" for run in results.values() for name in shown
+        ]
+        lines.append(f"| {sizes} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def describe_machine():
+    """Processor, cores, system, date."""
+    processor = platform.processor() or platform.machine()
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next(line.split(": ")[1] for line in info if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+
+
+def main():
+    """Train what has not ended, then write the report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    tasks = list(dict.fromkeys(entry.task for entry in PLAN))
+    parser.add_argument("--only", nargs="+", choices=tasks, metavar="TASK")
+    parser.add_argument("--seeds", type=int, help="of each entry at most")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "reproduce")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results.md")
+    parser.add_argument("--report", action="store_true", help="only write what there is")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    chosen = [entry for entry in PLAN if not options.only or entry.task in options.only]
+    for entry in chosen:
+        make_settings(entry.task)  # a name that is wrong is found before hours of training
+    if not options.report:
+        jobs = [
+            (entry, seed)
+            for entry in chosen
+            for seed in range(min(entry.seeds, options.seeds or entry.seeds))
+        ]
+        with ThreadPoolExecutor(options.jobs) as pool, tqdm(total=len(jobs), unit="run") as bar:
+            futures = {
+                pool.submit(train, entry, seed, options.folder): f"{entry.name}, seed {seed}"
+                for entry, seed in jobs
+            }
+            try:
+                for future, name in futures.items():
+                    bar.write(f"{name}: {future.result()}")
+                    bar.update()
+            except KeyboardInterrupt:
+                # The runs got the signal too; they save and end
+                pool.shutdown(cancel_futures=True)
+    write_report(PLAN, options.folder, options.output)
+    print(options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,516 @@
+"""The command line: ``ntm train``, ``resume``, ``evaluate``, ``plot``, ``compare``, ``tasks``."""
+
+import argparse
+import inspect
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytensor
+
+import ntm
+from ntm.backends import BACKENDS
+from ntm.curricula import CURRICULA
+from ntm.metrics import CSV, TensorBoard, read_json_lines
+from ntm.models import CONTROLLERS, MODELS, get_model_options
+from ntm.runs import Run, read_settings
+from ntm.schedules import SCHEDULES
+from ntm.settings import OPTIMIZERS, Settings, get_task_options, make_settings
+from ntm.tasks import TASKS
+from ntm.training import TrainingError
+from ntm.visualization import plot_generalisation, plot_learning, plot_sequence, save_figure
+
+DONE, FAILED, NOT_SOLVED, INTERRUPTED = 0, 1, 3, 130
+
+EXAMPLES = """\
+examples:
+  ntm tasks                                   what there is to learn
+  ntm train copy                              a Neural Turing Machine, into runs/copy-ntm-1
+  ntm train copy --controller lstm --seed 3
+  ntm train repeat-copy --max-length 5 --max-repeats 5 --batch-size 16
+  ntm train copy --help                       all options, with their defaults for the task
+  ntm resume runs/copy-ntm-1                  goes on where it was stopped or killed
+  ntm evaluate runs/copy-ntm-1 --length 200   how far it generalises
+  ntm plot runs/copy-ntm-1                    a picture of what it does with a sequence
+  ntm compare copy --models ntm lstm          trains both, one figure of how they generalise
+
+exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 the steps are done, but the task is not solved;
+130 interrupted, and saved
+"""
+
+#: Options of models, by name: their help, and what argparse needs besides type and default
+MODEL_HELP = {
+    "controller": "of the Neural Turing Machine",
+    "num_units": "units of the controller, or of a layer",
+    "num_layers": "layers of lstm, gru and dense",
+    "memory_slots": "of the Neural Turing Machine",
+    "memory_width": "numbers in a slot",
+    "num_heads": "read heads, and as many write heads",
+    "num_shifts": "how many shifts a head chooses from",
+}
+SETTINGS_HELP = {
+    "seed": "of parameters, sequences and all else that is random",
+    "batch_size": "sequences in a training step",
+    "max_steps": "training steps at most",
+    "optimizer": "",
+    "learning_rate": "",
+    "schedule": "of the learning rate",
+    "warmup": "steps over which the learning rate grows at the start",
+    "clip_value": "largest element of a gradient",
+    "clip_norm": "largest norm of all gradients together",
+    "curriculum": "how sizes grow in training",
+    "num_buckets": "to how many lengths sequences are padded; each is compiled for",
+    "solve_every": "steps between looks whether the task is solved; 0: never",
+    "evaluate_every": "steps between evaluations along the way; 0: only at the end",
+    "log_every": "steps between lines in metrics.jsonl",
+    "save_every": "steps between checkpoints",
+    "backend": "",
+    "device": "cpu, gpu or gpu:1, ... for jax; by default what JAX finds",
+}
+CHOICES = {
+    "controller": CONTROLLERS,
+    "optimizer": OPTIMIZERS,
+    "curriculum": CURRICULA,
+    "schedule": SCHEDULES,
+    "backend": BACKENDS,
+}
+
+
+# ---- Options
+
+
+def _flag(name):
+    return "--" + name.replace("_", "-")
+
+
+def add_settings(parser, task):
+    """Add the options of a training run for a task; what is not given is left out of the parsed namespace."""
+    defaults = make_settings(task)
+    group = parser.add_argument_group(f"the task {task}")
+    for name, default in get_task_options(task).items():
+        default = defaults.task_options.get(name, default)
+        _add(group, name, default, "")
+    group = parser.add_argument_group("the network")
+    group.add_argument("--model", choices=MODELS, default="ntm", help="(default: ntm)")
+    for name, text in MODEL_HELP.items():
+        found = {model: options[name] for model in MODELS if name in (options := _options(model))}
+        found |= {"ntm": defaults.model_options[name]} if name in defaults.model_options else {}
+        shown = ", ".join(
+            f"{value} for {model}" for model, value in found.items() if value is not None
+        )
+        if len(set(found.values())) == 1:
+            shown = next(iter(found.values()))
+        _add(group, name, next(iter(found.values())), text, shown)
+    group = parser.add_argument_group("training")
+    for name, text in SETTINGS_HELP.items():
+        _add(group, name, getattr(defaults, name), text)
+    group.add_argument(
+        "--advance-below",
+        type=float,
+        default=argparse.SUPPRESS,
+        metavar="BITS",
+        help="loss at which naive and look-back curricula go on to the next level (default: 1.0)",
+    )
+
+
+def _options(model):
+    return get_model_options(model)
+
+
+def _add(group, name, default, text, shown=None):
+    shown = default if shown is None else shown
+    text = f"{text} (default: {shown})".strip()
+    if isinstance(default, bool):
+        group.add_argument(
+            _flag(name), action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
+        )
+        return
+    kind = (
+        float if name in ("clip_value", "clip_norm") else str if default is None else type(default)
+    )
+    choices = CHOICES.get(name)
+    group.add_argument(
+        _flag(name),
+        type=kind,
+        choices=choices,
+        default=argparse.SUPPRESS,
+        help=text,
+        metavar=None if choices else {int: "N", float: "X"}.get(kind, "NAME"),
+    )
+
+
+def read_settings_from(options, task, model=None):
+    """The settings that parsed options ask for.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the task or the model.
+    """
+    given = vars(options)
+    model = model or given["model"]
+    known = {each.name for each in fields(Settings)}
+    parts = {name: given[name] for name in SETTINGS_HELP if name in given and name in known}
+    parts["task_options"] = {name: given[name] for name in get_task_options(task) if name in given}
+    parts["model_options"] = {name: given[name] for name in MODEL_HELP if name in given}
+    if "advance_below" in given:
+        parts["curriculum_options"] = {"advance_below": given["advance_below"]}
+    return make_settings(task, model, **parts)
+
+
+def make_parser():
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="ntm",
+        description="Train, evaluate and look into neural networks with a memory.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ntm-lasagne {ntm.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("tasks", help="list the tasks")
+    command.set_defaults(run=list_tasks)
+
+    for name, function, text in (
+        ("train", train, "train a network on a task"),
+        ("compare", compare, "train several models on a task, and draw how they generalise"),
+    ):
+        command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        tasks = command.add_subparsers(required=True, metavar="TASK", dest="task")
+        for task in TASKS:
+            each = tasks.add_parser(task, help=_summary(task), description=_summary(task))
+            each.set_defaults(run=function)
+            each.add_argument(
+                "--folder", help="where the run is kept (default: runs/TASK-MODEL-SEED)"
+            )
+            if name == "compare":
+                each.add_argument("--models", nargs="+", choices=MODELS, default=["ntm", "lstm"])
+                _add_output(each)
+            _add_logging(each)
+            add_settings(each, task)
+
+    command = commands.add_parser("resume", help="go on with a run that was stopped or killed")
+    command.set_defaults(run=resume)
+    command.add_argument("folder")
+    command.add_argument("--checkpoint", metavar="NAME", help="another than the latest")
+    command.add_argument("--max-steps", type=int, metavar="N", help="instead of the run's")
+    _add_logging(command)
+
+    command = commands.add_parser("evaluate", help="measure a trained network")
+    command.set_defaults(run=evaluate)
+    command.add_argument("folder")
+    command.add_argument("--checkpoint", metavar="NAME", help="another than the latest")
+    command.add_argument("--num-sequences", type=int, default=100, metavar="N")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument(
+        "--size",
+        nargs="+",
+        action="append",
+        metavar="NAME=N",
+        help="sizes to measure at, such as length=40, or repeats=20 length=10; may be given several times",
+    )
+
+    command = commands.add_parser(
+        "plot", help="draw a sequence, learning curves, or generalisation"
+    )
+    command.set_defaults(run=plot)
+    command.add_argument("folders", nargs="+", metavar="FOLDER")
+    command.add_argument(
+        "--kind",
+        choices=["sequence", "learning", "generalisation"],
+        help="(default: sequence for one run, generalisation for several)",
+    )
+    command.add_argument("--size", nargs="+", metavar="NAME=N", help="of the sequence")
+    _add_output(command)
+    return parser
+
+
+def _add_train(parser, task):
+    parser.add_argument("--folder", help="where the run is kept (default: runs/TASK-MODEL-SEED)")
+    _add_logging(parser)
+    add_settings(parser, task)
+
+
+def _add_logging(parser):
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--csv", metavar="FILE", help="write losses to a table as well")
+    parser.add_argument("--tensorboard", metavar="FOLDER", help="write for TensorBoard as well")
+
+
+def _add_output(parser, default="ntm.png"):
+    parser.add_argument(
+        "--output",
+        default=default,
+        metavar="FILE",
+        help=f"the picture, .png, .pdf or .svg (default: {default})",
+    )
+
+
+def _summary(task):
+    return (inspect.getdoc(TASKS[task]) or "").splitlines()[0].replace("%", "%%")
+
+
+def _parse_sizes(task, words):
+    """Sizes such as {"length": 40} from words such as "length=40"."""
+    sizes = {}
+    for word in words or ():
+        name, equals, value = word.partition("=")
+        if not equals or not value.isdigit() or name not in task.sizes:
+            raise ValueError(
+                f"--size {word}: expected NAME=N with a name among {', '.join(task.sizes)}"
+            )
+        sizes[name] = int(value)
+    return sizes
+
+
+# ---- Commands
+
+
+def list_tasks(options):
+    """Print the tasks."""
+    width = max(map(len, TASKS))
+    for task in TASKS:
+        print(f"{task:{width}}  {_summary(task)}")
+    return DONE
+
+
+def train(options):
+    """Train from the beginning."""
+    settings = read_settings_from(options, options.task)
+    run = Run.create(options.folder or _default_folder(settings), settings)
+    return _go_on(run, options)
+
+
+def resume(options):
+    """Go on with a run."""
+    return _go_on(Run.open(options.folder, options.checkpoint), options, options.max_steps)
+
+
+def _default_folder(settings):
+    controller = settings.model_options.get("controller")
+    model = f"{settings.model}-{controller}" if controller else settings.model
+    return Path("runs") / f"{settings.task}-{model}-{settings.seed}"
+
+
+def _go_on(run, options, max_steps=None):
+    loggers = []
+    step = run.trainer.step_count
+    if options.csv:
+        loggers.append(CSV(options.csv, step))
+    if options.tensorboard:
+        loggers.append(_log_to_tensorboard(run, options.tensorboard, step))
+    print(f"{run.folder}: {run.settings.model} learns {run.settings.task}, from step {step}")
+    result = run.train(loggers, progress=not options.quiet, max_steps=max_steps)
+    print(describe_result(result))
+    if result["ended"] == "interrupted":
+        print(f"To go on: ntm resume {run.folder}")
+        return INTERRUPTED
+    print_measures(result["measures"])
+    return DONE if result["ended"] == "solved" else NOT_SOLVED
+
+
+def describe_result(result):
+    """How a run ended, in a line."""
+    ended = {"solved": "Solved", "done": "Not solved", "interrupted": "Interrupted"}[
+        result["ended"]
+    ]
+    skipped = f"; {result['skipped']} steps skipped" if result["skipped"] else ""
+    return (
+        f"{ended} after {result['steps']:,} steps, {result['sequences']:,} sequences, "
+        f"{result['seconds']:.0f} s{skipped}."
+    )
+
+
+def print_measures(rows):
+    """Print measures, as :meth:`ntm.runs.Run.measure` gives them, as a table."""
+    names = [name for name in rows[0] if name != "sizes"]
+    labels = [_describe_sizes(row["sizes"]) for row in rows]
+    width = max(map(len, labels))
+    print(f"\n{'':{width}}" + "".join(f"  {name:>12}" for name in names))
+    for label, row in zip(labels, rows, strict=True):
+        print(f"{label:{width}}" + "".join(f"  {row[name]:12.4g}" for name in names))
+
+
+def _describe_sizes(sizes):
+    return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "as in training"
+
+
+def evaluate(options):
+    """Measure a run's network."""
+    run = Run.open(options.folder, options.checkpoint)
+    if options.size:
+        task = run.trainer.task
+        run.settings.evaluate_at = [_parse_sizes(task, words) for words in options.size]
+    rows = run.measure(options.num_sequences)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_measures(rows)
+    return DONE
+
+
+def compare(options):
+    """Train several models, or take what is there, and draw how they generalise."""
+    parent = Path(options.folder or "runs")
+    results = {}
+    worst = DONE
+    for model in options.models:
+        settings = read_settings_from(options, options.task, model)
+        folder = parent / _default_folder(settings).name
+        if not (folder / "result.json").exists():
+            started = (folder / "settings.json").exists()
+            run = Run.open(folder) if started else Run.create(folder, settings)
+            code = _go_on(run, options)
+            if code == INTERRUPTED:
+                return code
+            worst = max(worst, code)
+        results[model] = _read_result(folder)
+    _save(plot_generalisation(results, options.task), options.output)
+    return worst
+
+
+def plot(options):
+    """Draw a sequence, learning curves or generalisation."""
+    kind = options.kind or ("sequence" if len(options.folders) == 1 else "generalisation")
+    names = [Path(folder).name or str(folder) for folder in options.folders]
+    if kind == "sequence":
+        if len(options.folders) > 1:
+            raise ValueError("--kind sequence draws one run, and several folders were given")
+        figure = draw_sequence(Run.open(options.folders[0]), options.size)
+    elif kind == "learning":
+        settings = [read_settings(folder) for folder in options.folders]
+        figure = plot_learning(dict(zip(names, map(_read_losses, options.folders), strict=True)))
+        figure.axes[0].set_title(settings[0].task, loc="left")
+    else:
+        results = dict(zip(names, map(_read_result, options.folders), strict=True))
+        figure = plot_generalisation(results, read_settings(options.folders[0]).task)
+    _save(figure, options.output)
+    return DONE
+
+
+def draw_sequence(run, words=None):
+    """A picture of what a run's network does with a sequence of its task."""
+    trainer = run.trainer
+    task = trainer.task
+    sizes = _largest_sizes(task) | _parse_sizes(task, words)
+    batch = _sample_one(run, sizes)
+    inside = [
+        {name: values[0] for name, values in layer.items() if name != "memory"}
+        for layer in trainer.look_inside(batch.inputs)
+    ]
+    return plot_sequence(
+        batch.inputs[0],
+        batch.targets[0],
+        trainer.predict(batch.inputs)[0],
+        mask=batch.mask[0],
+        title=f"{run.settings.model}, {run.settings.task}: {_describe_sizes(sizes)}",
+        **(inside[0] if inside else {}),
+    )
+
+
+def _largest_sizes(task):
+    return {name: high for name, (_, high) in task.sizes.items()}
+
+
+def _sample_one(run, sizes):
+    """A sequence of given sizes, the same at each call."""
+    task = run.trainer.task
+    state = task.get_state()
+    task.rng = np.random.default_rng([run.settings.seed, 2])
+    batch = task.sample(1, **sizes)
+    task.set_state(state)
+    return batch
+
+
+def _log_to_tensorboard(run, folder, step):
+    """A logger of scalars, and of weightings and memory wherever the network is evaluated."""
+    board = TensorBoard(folder, step)
+    batch = _sample_one(run, _largest_sizes(run.trainer.task))
+
+    def log(row):
+        board(row)
+        if "loss" in row:
+            return
+        for layer in run.trainer.look_inside(batch.inputs):
+            memory = layer.pop("memory")[0].T
+            span = max(float(np.abs(memory).max()), 1e-9)
+            images = {"memory": (memory / span + 1) / 2}
+            for name, weights in layer.items():
+                for head in range(weights.shape[2]):
+                    images[f"{name}/{head + 1}"] = weights[0, :, head].T
+            board.add_images(images, row["step"])
+
+    return log
+
+
+def _read_result(folder):
+    path = Path(folder) / "result.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{folder} has no result.json: the run has not ended yet"
+        ) from error
+
+
+def _read_losses(folder):
+    rows = [row for row in read_json_lines(Path(folder) / "metrics.jsonl") if "loss" in row]
+    return [row["sequences"] for row in rows], [row["loss"] for row in rows]
+
+
+def _save(figure, path):
+    save_figure(figure, path)
+    print(f"Picture: {path}")
+
+
+def run_example(task, description, arguments=None):
+    """Train on a task and draw a sequence, with the options of ``ntm train``; returns the exit code.
+
+    Parameters
+    ----------
+    task : str
+        Its name.
+    description : str
+        What ``--help`` says.
+    arguments : list of str, optional
+        Instead of those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(run=_run_example, task=task)
+    _add_train(parser, task)
+    _add_output(parser, f"{task}.png")
+    return _main(parser, arguments)
+
+
+def _run_example(options):
+    settings = read_settings_from(options, options.task)
+    folder = Path(options.folder or _default_folder(settings))
+    # Once more the same command goes on where it was stopped
+    started = (folder / "settings.json").exists() and read_settings(folder) == settings
+    run = Run.open(folder) if started else Run.create(folder, settings)
+    code = _go_on(run, options)
+    if code != INTERRUPTED:
+        _save(draw_sequence(run), options.output)
+    return code
+
+
+def main(arguments=None):
+    """Run the command line; returns the exit code."""
+    return _main(make_parser(), arguments)
+
+
+def _main(parser, arguments):
+    options = parser.parse_args(arguments)
+    pytensor.config.floatX = "float32"
+    try:
+        return options.run(options)
+    except (ValueError, OSError, ImportError, TrainingError) as error:
+        print(f"ntm: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED

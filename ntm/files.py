@@ -1,0 +1,239 @@
+"""Files that are written whole or not at all, and arrays together with JSON in one file, never as pickles."""
+
+import hashlib
+import json
+import os
+import platform
+import threading
+import zlib
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+FORMAT = "ntm-lasagne arrays"
+VERSION = 1
+DTYPES = frozenset(
+    ["bool", "float16", "float32", "float64"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+)
+# The longest header that safetensors takes, in bytes
+MAX_HEADER = 100_000_000
+
+
+# ---- replacing files
+
+
+@contextmanager
+def replacing(path):
+    """Give a temporary path to write to, whose file takes the place of `path` in the end.
+
+    Whatever happens before, a full disk or the end of the process, the file that was there stays as it was. What
+    killed processes have left beside it is removed.
+
+    Parameters
+    ----------
+    path : str or path
+        Where this is a link, the file that it leads to is replaced.
+
+    Yields
+    ------
+    str
+        In the same folder, with the same ending.
+
+    Raises
+    ------
+    OSError
+        As writing raised it, naming `path`.
+    """
+    target = os.path.realpath(os.fsdecode(path))
+    folder, name = os.path.split(target)
+    # Hidden; it tells the computer, the process and the thread that write it
+    computer = zlib.crc32(platform.node().encode())
+    start, ending = f".{name}.part-{computer:08x}-", os.path.splitext(name)[1]
+    _remove_abandoned(folder, start, ending)
+    temporary = os.path.join(folder, f"{start}{os.getpid()}-{threading.get_native_id()}{ending}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _sync_folder(folder)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, temporary):
+            # Of the same kind, as the number tells it
+            raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
+        raise
+    finally:
+        with suppress(OSError):
+            os.remove(temporary)
+
+
+def _remove_abandoned(folder, start, ending):
+    """Remove the temporary files, named between `start` and `ending`, of processes that live no more."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if not (name.startswith(start) and name.endswith(ending)):
+                continue
+            process = name.removeprefix(start).partition("-")[0]
+            if process.isdecimal() and not _is_alive(int(process)):
+                os.remove(os.path.join(folder, name))
+
+
+def _is_alive(process):
+    if os.name != "posix":  # elsewhere, signal 0 is no mere question
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def _sync_folder(folder):
+    """Have the folder on disk as well, where the system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# ---- arrays and JSON
+
+
+def write_arrays(path, arrays, about):
+    """Write arrays, and what is to be said about them, to a safetensors file; it is complete or not there.
+
+    Parameters
+    ----------
+    path : str or path
+    arrays : mapping of str to array
+        Of floating-point numbers of 16 to 64 bits, integers or truth values.
+    about : dict
+        Anything that JSON can hold. It comes back as JSON has it: tuples as lists, keys as strings.
+
+    Raises
+    ------
+    ValueError
+        If `about` is nothing for JSON, as NaN is not, or an array is of another dtype.
+    OSError
+        If the file cannot be written; it names `path`. The file that was there stays as it was.
+    """
+    try:
+        text = json.dumps(about, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: what is said about the arrays is not JSON: {error}") from error
+    try:
+        plain = {name: _make_plain(name, array) for name, array in arrays.items()}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "sha256": _digest(plain, text),
+        "about": text,
+    }
+    content = safetensors.numpy.save(plain, metadata)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+
+
+def read_arrays(path):
+    """Read a file of :func:`write_arrays`.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    arrays : dict of str to array
+        In the order of their names.
+    about : dict
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is empty, truncated, damaged, another kind of file, or of a later version of the format.
+    """
+    content = Path(path).read_bytes()
+    try:
+        metadata = _read_metadata(content)
+        try:
+            found = safetensors.numpy.load(content)
+            arrays = {name: np.array(found[name]) for name in sorted(found)}
+        except Exception as error:
+            raise ValueError(f"is damaged: {error}") from error
+        text = metadata.get("about", "")
+        if metadata.get("sha256") != _digest(arrays, text):
+            raise ValueError("is damaged: its content does not have the checksum noted in it")
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
+    return arrays, json.loads(text)
+
+
+def _make_plain(name, array):
+    """The array as it is laid out in a file: without gaps, the last axis fastest, little-endian."""
+    array = np.asarray(array)
+    if not isinstance(name, str) or name == "__metadata__":
+        raise ValueError(f"{name!r} cannot be the name of an array")
+    if array.dtype.name not in DTYPES:
+        raise ValueError(f"array {name!r} is of dtype {array.dtype}, which a file cannot hold")
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+def _digest(arrays, text):
+    """The SHA-256 of arrays, with their names, dtypes and shapes, and a text."""
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.name, list(array.shape)]).encode())
+        digest.update(array.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def _read_metadata(content):
+    """The metadata from a file's bytes: their length, a header in JSON of that length, the arrays."""
+    if not content:
+        raise ValueError("is empty")
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 9:
+        raise ValueError(f"is not a file of arrays, or truncated: it has only {len(content)} bytes")
+    if content[8:9] != b"{" or length > MAX_HEADER:
+        raise ValueError("is not a file of arrays: another program wrote it")
+    if len(content) < 8 + length:
+        raise ValueError(
+            f"is truncated: expected more than {8 + length} bytes, but it has {len(content)}"
+        )
+    try:
+        header = json.loads(content[8 : 8 + length])
+        metadata = header.pop("__metadata__", {})
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        expected = 8 + length + int(end)
+        written_by, version = metadata.get("format"), metadata.get("version")
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise ValueError(f"is damaged: its header cannot be read: {error!r}") from error
+    if written_by != FORMAT:
+        raise ValueError("is a safetensors file that another program wrote")
+    if version != str(VERSION):
+        raise ValueError(
+            f"is of version {version} of the format, and this ntm-lasagne reads version {VERSION}; "
+            "a later one may read it"
+        )
+    if len(content) != expected:
+        kind = "truncated" if len(content) < expected else "damaged"
+        raise ValueError(f"is {kind}: expected {expected} bytes, but it has {len(content)}")
+    return metadata

@@ -1,0 +1,195 @@
+"""The settings of a training run, and their defaults for each task: the one place where they are."""
+
+import inspect
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import lasagne
+from ntm.backends import get_mode
+from ntm.curricula import CURRICULA
+from ntm.models import MODELS, get_model_options
+from ntm.schedules import SCHEDULES, make_schedule
+from ntm.tasks import TASKS
+from ntm.training import Trainer
+from ntm.updates import centered_rmsprop, graves_rmsprop
+
+OPTIMIZERS = {
+    "centered-rmsprop": centered_rmsprop,
+    "graves-rmsprop": graves_rmsprop,
+    "adam": lasagne.updates.adam,
+    "rmsprop": lasagne.updates.rmsprop,
+    "sgd": lasagne.updates.sgd,
+}
+
+
+@dataclass
+class Settings:
+    """All that a training run is made from; JSON takes every field.
+
+    Attributes
+    ----------
+    task, model : str
+        Names in :data:`ntm.tasks.TASKS` and :data:`ntm.models.MODELS`.
+    task_options, model_options : dict
+        Further arguments of the task and of the function that builds the network.
+    seed : int
+        Of the parameters, the sequences and all else that is random.
+    batch_size : int
+        Sequences in a training step.
+    max_steps : int
+        Training steps at most.
+    optimizer, learning_rate, schedule, schedule_options, warmup, clip_value, clip_norm
+        See :class:`ntm.training.Trainer` and :func:`ntm.schedules.make_schedule`.
+    curriculum, curriculum_options
+        See :mod:`ntm.curricula`.
+    num_buckets : int
+        To how many lengths batches are padded.
+    solve_every, evaluate_every : int
+        After how many steps to see whether the task is solved, and to measure it at the sizes of `evaluate_at`.
+    evaluate_at : list of dict
+        Sizes to measure at, at the end and every `evaluate_every` steps.
+    log_every, save_every : int
+    backend, device
+        See :func:`ntm.backends.get_mode`.
+    """
+
+    task: str
+    model: str = "ntm"
+    task_options: dict = field(default_factory=dict)
+    model_options: dict = field(default_factory=dict)
+    seed: int = 1
+    batch_size: int = 1
+    max_steps: int = 20_000
+    optimizer: str = "centered-rmsprop"
+    learning_rate: float = 1e-4
+    schedule: str = "constant"
+    schedule_options: dict = field(default_factory=dict)
+    warmup: int = 0
+    clip_value: float | None = 1.0
+    clip_norm: float | None = None
+    curriculum: str = "uniform"
+    curriculum_options: dict = field(default_factory=dict)
+    num_buckets: int = 1
+    solve_every: int = 200
+    evaluate_every: int = 0
+    evaluate_at: list = field(default_factory=list)
+    log_every: int = 100
+    save_every: int = 1000
+    backend: str = "jax"
+    device: str | None = None
+
+    def __post_init__(self):
+        for name, known in (
+            ("task", TASKS),
+            ("model", MODELS),
+            ("optimizer", OPTIMIZERS),
+            ("curriculum", CURRICULA),
+            ("schedule", SCHEDULES),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}: expected one of {', '.join(known)}"
+                )
+        for kind, options, known in (
+            (self.task, self.task_options, get_task_options(self.task)),
+            (self.model, self.model_options, get_model_options(self.model)),
+        ):
+            for name in options:
+                if name not in known:
+                    raise ValueError(
+                        f"{kind} has no option {name!r}; its options are {', '.join(known)}"
+                    )
+        for name in ("batch_size", "max_steps", "num_buckets", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
+
+    def make_task(self):
+        """The task, its sequences drawn by the seed."""
+        return TASKS[self.task](batch_size=self.batch_size, seed=self.seed, **self.task_options)
+
+    def make_network(self, task):
+        """The network for a task, its parameters drawn by the seed."""
+        rng = lasagne.random.get_rng()
+        lasagne.random.set_rng(np.random.RandomState(self.seed))
+        try:
+            return MODELS[self.model](task, **self.model_options)
+        finally:
+            lasagne.random.set_rng(rng)
+
+    def make_trainer(self):
+        """The trainer, with task and network."""
+        task = self.make_task()
+        return Trainer(
+            self.make_network(task),
+            task,
+            update=OPTIMIZERS[self.optimizer],
+            learning_rate=self.learning_rate,
+            schedule=make_schedule(self.schedule, self.warmup, self.schedule_options),
+            clip_value=self.clip_value,
+            clip_norm=self.clip_norm,
+            curriculum=self.curriculum,
+            curriculum_options=self.curriculum_options,
+            num_buckets=self.num_buckets,
+            seed=self.seed,
+            mode=get_mode(self.backend, self.device),
+        )
+
+
+def get_task_options(task):
+    """The options of a task besides batch size and seed: a dict from name to default."""
+    parameters = inspect.signature(TASKS[task]).parameters.values()
+    return {
+        each.name: each.default for each in parameters if each.name not in ("batch_size", "seed")
+    }
+
+
+def _lengths(*lengths):
+    return [{"length": length} for length in lengths]
+
+
+#: What differs from :class:`Settings` for each task
+DEFAULTS = {
+    "copy": {"evaluate_at": _lengths(10, 20, 40, 60, 80, 100, 120)},
+    "reversed-copy": {"evaluate_at": _lengths(10, 20, 40, 80)},
+    "upside-down-copy": {"evaluate_at": _lengths(10, 20, 40, 80)},
+    "repeat-copy": {},
+    "associative-recall": {},
+    "dynamic-ngrams": {},
+    "priority-sort": {},
+    "sort": {},
+    "dyck-words": {},
+    "addition": {},
+    "argmax": {},
+}
+
+#: What differs from these, for a task (or all, ``"*"``) and a model or a controller of the NTM
+DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {}
+
+
+def make_settings(task, model="ntm", **given):
+    """The settings for a task and a model: the defaults, and what is given instead.
+
+    Parameters
+    ----------
+    task, model : str
+    **given
+        Fields of :class:`Settings`. The dicts among them are merged with the defaults.
+
+    Returns
+    -------
+    Settings
+    """
+    if task not in TASKS:
+        raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
+    controller = given.get("model_options", {}).get("controller")
+    layers = [DEFAULTS[task]]
+    for kind in (model, controller):
+        layers += [DEFAULTS_OF_MODELS.get((where, kind), {}) for where in ("*", task)]
+    merged: dict = {}
+    for layer in (*layers, given):
+        for name, value in layer.items():
+            merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    return Settings(task=task, model=model, **merged)

@@ -1,0 +1,58 @@
+"""The sort task: read numbers in binary, then give them back in ascending order."""
+
+import numpy as np
+
+from ntm.tasks.base import Task
+from ntm.tasks.layout import lay_out
+
+
+class SortTask(Task):
+    """Random numbers in binary to be given back in ascending order, once the marker has been seen.
+
+    With three numbers of `size` = 3 bits, 6, 1 and 3, the most significant bit in channel 0::
+
+        step      1   2   3   4   5   6   7
+        input     1   .   .   .   .   .   .     channel 0
+                  1   .   1   .   .   .   .     channel 1
+                  .   1   1   .   .   .   .     channel 2
+        marker    .   .   .   1   .   .   .     channel size
+        target    .   .   .   .   .   .   1     channel 0
+                  .   .   .   .   .   1   1     channel 1
+                  .   .   .   .   1   1   .     channel 2
+        mask      .   .   .   .   1   1   1
+
+    Numbers may come up more than once.
+
+    Parameters
+    ----------
+    size : int
+        Bits of a number.
+    min_length, max_length : int
+        Numbers in a sequence: the range of the size "length".
+    batch_size, seed :
+        See :class:`Task`.
+
+    Raises
+    ------
+    ValueError
+        If a number is no positive integer or `min_length` is above `max_length`.
+
+    References
+    ----------
+    ntm-lasagne, SortTask; compare Graves et al. 2014, Neural Turing Machines, section 4.5.
+    """
+
+    def __init__(self, size=8, min_length=1, max_length=5, batch_size=1, seed=None):
+        self.size = self.check_integer("size", size)
+        sizes = {"length": (min_length, max_length)}
+        super().__init__(self.size + 1, self.size, sizes, batch_size, seed)
+
+    def num_steps(self, length):
+        """Steps that a sequence of `length` numbers takes."""
+        return 2 * length + 1
+
+    def make(self, rng, length):
+        """Draw a sequence of `length` numbers: see :meth:`Task.make`."""
+        vectors = rng.integers(0, 2, (length, self.size))
+        order = np.lexsort(vectors.T[::-1])  # its last key is the most significant
+        return lay_out(vectors, vectors[order])

@@ -1,0 +1,594 @@
+"""Training: a network, a task and an update rule, one step after another, to be stopped and resumed at any of them.
+
+Notation: B sequences in a batch, T steps, F input and O output features.
+"""
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.tensor.random.type import RandomType
+from tqdm import tqdm
+
+from lasagne.layers import InputLayer, get_all_layers, get_all_params, get_output
+from lasagne.updates import get_or_compute_grads, total_norm_constraint
+from ntm.backends import get_mode
+from ntm.curricula import make_curriculum
+from ntm.layers import NTMLayer
+from ntm.schedules import constant
+from ntm.updates import centered_rmsprop
+
+#: How many steps in a row may be skipped before training gives up
+MAX_SKIPPED_IN_A_ROW = 100
+
+
+def sequence_loss(kind, outputs, targets, mask):
+    """The loss of each sequence, summed over the steps and features that count.
+
+    Parameters
+    ----------
+    kind : {'bits', 'classes', 'numbers'}
+        What the targets are (a task's `output`).
+    outputs, targets : tensor (B, T, O)
+        Before the last nonlinearity: logits of bits or classes, or the numbers themselves.
+    mask : tensor (B, T)
+        Weight of each step.
+
+    Returns
+    -------
+    tensor (B,)
+        Cross-entropy in nats, or the squared error.
+    """
+    if kind == "bits":
+        # From logits, a prediction that is surely wrong still has a gradient; a clipped probability has none
+        errors = (pt.softplus(outputs) - targets * outputs).sum(axis=2)
+    elif kind == "classes":
+        errors = -(targets * pt.special.log_softmax(outputs, axis=2)).sum(axis=2)
+    elif kind == "numbers":
+        errors = pt.sqr(outputs - targets).sum(axis=2)
+    else:
+        raise ValueError(f"a task's output must be 'bits', 'classes' or 'numbers', not {kind!r}")
+    return (errors * mask).sum(axis=1)
+
+
+def predictions(kind, outputs):
+    """Probabilities of ones or of classes, or the numbers, from a network's outputs (B, T, O)."""
+    if kind == "bits":
+        return pt.sigmoid(outputs)
+    if kind == "classes":
+        return pt.special.softmax(outputs, axis=2)
+    return outputs
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on, because numbers are no longer finite."""
+
+
+class Trainer:
+    """A network that learns a task.
+
+    Parameters
+    ----------
+    l_out : Layer
+        Gives (B, T, O): logits where the task's targets are bits or classes, else numbers. Its network has one input.
+    task : Task
+    update : callable
+        An update rule: ``update(grads, params, learning_rate=...)``.
+    learning_rate : float
+    schedule : callable, optional
+        From the step to a factor of the learning rate, see :mod:`ntm.schedules`.
+    clip_value : float, optional
+        Largest size of an element of a gradient.
+    clip_norm : float, optional
+        Largest norm of all gradients together.
+    curriculum : str
+        One of :data:`ntm.curricula.CURRICULA`.
+    curriculum_options : dict, optional
+    penalty : scalar expression, optional
+        Added to the loss, for example by :mod:`lasagne.regularization`.
+    num_buckets : int
+        To how many lengths batches are padded; each is compiled for when it first comes.
+    seed : int
+        Of the curriculum's choices and of evaluations.
+    mode : pytensor Mode, optional
+
+    Attributes
+    ----------
+    step_count : int
+        Training steps done.
+    losses : list of float
+        Of each step: bits a sequence, or the squared error of numbers; NaN where a step was skipped.
+    skipped : list of dict
+        Steps whose loss or gradient was not finite: step, loss, and the parameters concerned.
+    evaluations : list of dict
+        What :meth:`evaluate` measured, and at which step.
+    solved_at : int or None
+        The step after which the task was found to be solved.
+    """
+
+    def __init__(
+        self,
+        l_out,
+        task,
+        update=centered_rmsprop,
+        learning_rate=1e-4,
+        schedule=None,
+        clip_value=None,
+        clip_norm=None,
+        curriculum="uniform",
+        curriculum_options=None,
+        penalty=0,
+        num_buckets=1,
+        seed=0,
+        mode=None,
+    ):
+        self.l_out, self.task, self.seed = l_out, task, seed
+        self.learning_rate = learning_rate
+        self.schedule = schedule or constant()
+        self.num_buckets = num_buckets
+        self.mode = get_mode() if mode is None else mode
+        self.params = get_all_params(l_out)
+        rng = np.random.default_rng([seed, 0])
+        self.curriculum = make_curriculum(curriculum, task.sizes, rng, curriculum_options)
+
+        self.step_count = 0
+        self.losses: list[float] = []
+        self.skipped: list[dict] = []
+        self.evaluations: list[dict] = []
+        self.solved_at: int | None = None
+        self._skipped_in_a_row = 0
+        self._look = None
+
+        self._inputs = self._make_inputs()
+        self._make_functions(update, clip_value, clip_norm, penalty)
+
+    def _make_inputs(self):
+        """The variables of inputs, targets and mask."""
+        inputs = [layer for layer in get_all_layers(self.l_out) if isinstance(layer, InputLayer)]
+        if len(inputs) != 1:
+            raise ValueError(f"Trainer: the network must have one input, not {len(inputs)}")
+        shapes = inputs[0].output_shape, self.l_out.output_shape
+        for kind, shape, expected in zip(
+            ("takes", "gives"), shapes, (self.task.num_inputs, self.task.num_outputs), strict=True
+        ):
+            if len(shape) != 3 or shape[2] != expected:
+                raise ValueError(
+                    f"Trainer: the network {kind} {shape}, but {type(self.task).__name__} has "
+                    f"{expected} features: expected (batch, time, {expected})"
+                )
+        return [inputs[0].input_var, pt.tensor3("targets"), pt.matrix("mask")]
+
+    def _make_functions(self, update, clip_value, clip_norm, penalty):
+        x, targets, mask = self._inputs
+        kind = self.task.output
+
+        def mean_loss(**kwargs):
+            outputs = get_output(self.l_out, **kwargs)
+            return sequence_loss(kind, outputs, targets, mask).mean()
+
+        loss = mean_loss()
+        trainable = get_all_params(self.l_out, trainable=True)
+        grads = list(get_or_compute_grads(loss + penalty, trainable))
+        norm = pt.sqrt(sum(pt.sqr(grad).sum() for grad in grads))
+        finite = pt.isfinite(loss) & pt.isfinite(norm)
+        clipped = grads
+        if clip_value is not None:
+            clipped = [pt.clip(grad, -clip_value, clip_value) for grad in clipped]
+        if clip_norm is not None:
+            clipped = total_norm_constraint(clipped, clip_norm)
+        rate = pt.scalar("learning_rate")
+        updates = update(clipped, trainable, learning_rate=rate)
+        # What the update rule keeps from step to step, besides the parameters
+        self._optimizer_state = [variable for variable in updates if variable not in self.params]
+        updates = {variable: pt.switch(finite, new, variable) for variable, new in updates.items()}
+
+        self._trainable, self._grads = trainable, grads
+        self._train = pytensor.function(
+            [*self._inputs, rate], [loss, norm, finite], updates=updates, mode=self.mode
+        )
+        outputs = get_output(self.l_out, deterministic=True)
+        self._predict = pytensor.function([x], predictions(kind, outputs), mode=self.mode)
+        self._loss: Any = None
+        if self.curriculum.needs_gain:
+            self._loss = pytensor.function(
+                self._inputs, mean_loss(deterministic=True), mode=self.mode
+            )
+
+    # ---- one step
+
+    @property
+    def num_sequences(self):
+        """Sequences seen so far."""
+        return self.step_count * self.task.batch_size
+
+    @property
+    def unit(self):
+        """What a loss of one is in: nats of a bit, or one."""
+        return 1.0 if self.task.output == "numbers" else np.log(2)
+
+    def sample(self):
+        """The next batch, of the sizes that the curriculum wants."""
+        batch = self.task.sample(**self.curriculum.draw(self.task.batch_size))
+        return batch.pad_to_bucket(self.task.longest, self.num_buckets)
+
+    def step(self):
+        """Train on one batch.
+
+        Returns
+        -------
+        dict
+            ``loss``, in bits a sequence or squared error, and ``norm`` of the gradient before clipping.
+
+        Raises
+        ------
+        TrainingError
+            If many steps in a row had a loss or a gradient that was not finite.
+        """
+        batch = self.sample()
+        rate = np.asarray(self.learning_rate * self.schedule(self.step_count), "float32")
+        before = float(self._loss(*batch)) if self.curriculum.needs_gain else None
+        loss, norm, finite = (np.asarray(value) for value in self._train(*batch, rate))
+        self.step_count += 1
+        loss = float(loss) / self.unit
+        self.losses.append(loss if finite else np.nan)
+        if finite:
+            self._skipped_in_a_row = 0
+            gain = None
+            if before is not None:
+                gain = (before - float(self._loss(*batch))) / self.unit / batch.inputs.shape[1]
+            self.curriculum.update(loss, gain)
+        else:
+            self._skip(batch, loss)
+        return {"loss": loss, "norm": float(norm), "rate": float(rate)}
+
+    def _skip(self, batch, loss):
+        """Note a step that was not taken, and in which parameters its gradient was not finite."""
+        flags = [pt.isfinite(grad).all() for grad in self._grads]
+        inspect = pytensor.function(self._inputs, flags, mode=self.mode, on_unused_input="ignore")
+        names = [
+            param.name or f"parameter {k}"
+            for k, (param, flag) in enumerate(zip(self._trainable, inspect(*batch), strict=True))
+            if not flag
+        ]
+        self.skipped.append({"step": self.step_count, "loss": repr(loss), "parameters": names})
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise TrainingError(
+                f"the last {MAX_SKIPPED_IN_A_ROW} steps had a loss or a gradient that was not finite; at step "
+                f"{self.step_count} the loss was {loss} and gradients were not finite in: "
+                f"{', '.join(names) or 'none'}. A lower learning rate or clip_norm may help."
+            )
+
+    # ---- measures
+
+    def predict(self, inputs, chunk=100):
+        """Predictions (B, T, O) for inputs (B, T, F), so many sequences at a time."""
+        parts = [
+            np.asarray(self._predict(np.asarray(inputs[k : k + chunk], dtype="float32")))
+            for k in range(0, len(inputs), chunk)
+        ]
+        return np.concatenate(parts)
+
+    def measure(self, batch, chunk=100):
+        """The task's measures of a batch: a dict from name to the mean over its sequences."""
+        measures = self.task.measure(self.predict(batch.inputs, chunk), batch)
+        return {name: float(np.mean(values)) for name, values in measures.items()}
+
+    def evaluate(self, sizes=None, num_sequences=100, num_steps=None, draw=0):
+        """Measure the network on new sequences, the same at each call.
+
+        Parameters
+        ----------
+        sizes : dict from name to int, optional
+            Sizes of the sequences; what is not given is drawn as in training.
+        num_sequences : int
+        num_steps : int, optional
+            Steps to pad to, so that several sizes share what is compiled.
+        draw : int
+            Another number gives other sequences.
+
+        Returns
+        -------
+        dict from name of a measure to its mean
+        """
+        training_state = self.task.get_state()
+        self.task.rng = np.random.default_rng([self.seed, 1, draw])
+        try:
+            batch = self.task.sample(num_sequences, num_steps=num_steps, **(sizes or {}))
+        finally:
+            self.task.set_state(training_state)
+        return self.measure(batch)
+
+    def look_inside(self, inputs):
+        """What the heads and the memory of each NTM in the network do with sequences.
+
+        Parameters
+        ----------
+        inputs : array (B, T, F)
+
+        Returns
+        -------
+        list of dict
+            For each :class:`ntm.layers.NTMLayer`: ``memory`` (B, N, M) after the last step, ``write_weights``
+            (B, T, W, N) and ``read_weights`` (B, T, R, N).
+        """
+        if self._look is None:
+            traces = []
+            for layer in get_all_layers(self.l_out):
+                if isinstance(layer, NTMLayer):
+                    below = layer.input_layers[0]
+                    memory, _, _, write, read = layer.get_output_for(
+                        [get_output(below, deterministic=True)],
+                        get_details=True,
+                        deterministic=True,
+                    )
+                    traces += [memory[:, -1], write, read]
+            self._look = pytensor.function(
+                [self._inputs[0]], traces, mode=self.mode, on_unused_input="ignore"
+            )
+        values = [np.asarray(value) for value in self._look(np.asarray(inputs, "float32"))]
+        names = ("memory", "write_weights", "read_weights")
+        return [dict(zip(names, values[k : k + 3], strict=True)) for k in range(0, len(values), 3)]
+
+    def is_solved(self, num_sequences=500):
+        """Whether new sequences of the training sizes have the measure by which the task counts as solved."""
+        name, threshold = self.task.solved
+        measured = self.evaluate(
+            num_sequences=num_sequences, num_steps=self.task.longest, draw=1 + self.step_count
+        )
+        return measured[name] < threshold
+
+    # ---- the loop
+
+    def train(
+        self,
+        max_steps,
+        solve_every=200,
+        evaluate_every=0,
+        evaluate_at=(),
+        log_every=100,
+        loggers=(),
+        save_every=1000,
+        save=None,
+        progress=True,
+    ):
+        """Train until the task is solved, or `max_steps` are done, or the process is told to stop (Ctrl-C, SIGTERM).
+
+        Parameters
+        ----------
+        max_steps : int
+            Counted from the start of the run, a resumed one included.
+        solve_every : int
+            After how many steps to look whether the task is solved, and stop if so; 0 for never.
+        evaluate_every : int
+            After how many steps to evaluate; 0 for never.
+        evaluate_at : list of dict
+            Sizes to evaluate at.
+        log_every : int
+            After how many steps each logger is handed a row.
+        loggers : list of callables
+            Each takes a dict: step, sequences, loss (the mean since the last row), norm, rate, level, skipped; or,
+            where it was evaluated, step, sequences and the measures at each of the sizes.
+        save_every : int
+        save : callable, optional
+            Called after so many steps, and at the end.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        str
+            Why it ended: 'solved', 'done' or 'interrupted'.
+        """
+        bar = tqdm(
+            total=max_steps, initial=self.step_count, unit="step", disable=not progress, leave=False
+        )
+        ended = "done" if self.solved_at is None else "solved"
+        with _stop_on_signals() as stopped, bar:
+            while ended == "done" and self.step_count < max_steps:
+                latest = self.step()
+                bar.update()
+                if self._is_due(log_every):
+                    row = self._make_row(latest, log_every)
+                    bar.set_description(f"loss {row['loss']:.3g}", refresh=False)
+                    _hand_to(loggers, row)
+                if self._is_due(evaluate_every):
+                    _hand_to(loggers, self._evaluate_all(evaluate_at))
+                if self._is_due(solve_every) and self._looks_solved() and self.is_solved():
+                    self.solved_at = self.step_count
+                    ended = "solved"
+                if save is not None and self._is_due(save_every):
+                    save()
+                if stopped.is_set():
+                    ended = "interrupted"
+        if save is not None and not self._is_due(save_every):
+            save()
+        return ended
+
+    def _is_due(self, every):
+        return every > 0 and self.step_count % every == 0
+
+    def _looks_solved(self):
+        """Whether the latest losses are so low that it is worth a proper look.
+
+        A loss counts in bits, or as a squared error, whereas the task's measure may be another; then it is always worth
+        it.
+        """
+        name, threshold = self.task.solved
+        if name != "bits" or self.curriculum.level < self.curriculum.num_levels:
+            return self.curriculum.level >= self.curriculum.num_levels
+        return np.nanmean(self.losses[-200:]) < 2 * threshold
+
+    def _make_row(self, latest, count):
+        since = np.array(self.losses[-count:])
+        skipped = int(np.isnan(since).sum())
+        return {
+            "step": self.step_count,
+            "sequences": self.num_sequences,
+            "loss": float(np.nanmean(since)) if skipped < len(since) else None,
+            "norm": latest["norm"],
+            "rate": latest["rate"],
+            "level": self.curriculum.level,
+            "skipped": skipped,
+        }
+
+    def _evaluate_all(self, evaluate_at):
+        """Measure at each of some sizes, padded to one length; keep and return the row."""
+        longest = max((self.task.num_steps(**sizes) for sizes in evaluate_at), default=None)
+        row = {"step": self.step_count, "sequences": self.num_sequences}
+        for sizes in evaluate_at:
+            where = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            measured = self.evaluate(sizes, num_steps=longest)
+            row |= {f"{name} at {where}": value for name, value in measured.items()}
+        self.evaluations.append(row)
+        return row
+
+    # ---- state
+
+    def get_state(self):
+        """All that is needed to go on exactly as if there had been no end.
+
+        Returns
+        -------
+        arrays : dict from name to array
+            Parameters, state of the update rule, losses.
+        about : dict
+            What JSON takes: counts, curriculum, evaluations, and all random generators, those inside the network too.
+
+        Raises
+        ------
+        TrainingError
+            If a number among the parameters or in the update rule's state is not finite.
+        """
+        arrays = {}
+        for kind, variables in self._list_variables():
+            for k, variable in enumerate(variables):
+                value = np.asarray(variable.get_value(borrow=True))
+                name = f"{kind}/{k:03d} {variable.name or ''}".strip()
+                if not np.isfinite(value).all():
+                    raise TrainingError(
+                        f"{name} is not finite after step {self.step_count}: not saved"
+                    )
+                arrays[name] = value
+        arrays["losses"] = np.array(self.losses)
+        about = {
+            "step": self.step_count,
+            "task": self.task.get_state(),
+            "curriculum": self.curriculum.get_state(),
+            "curriculum_rng": self.curriculum.rng.bit_generator.state,
+            "network_rngs": [_encode_rng(storage[0]) for storage in self._find_rngs()],
+            "skipped": self.skipped,
+            "skipped_in_a_row": self._skipped_in_a_row,
+            "evaluations": self.evaluations,
+            "solved_at": self.solved_at,
+        }
+        return arrays, about
+
+    def set_state(self, arrays, about):
+        """Go on from a state of :meth:`get_state`.
+
+        Raises
+        ------
+        ValueError
+            If it is the state of another network, update rule or curriculum; nothing is changed then.
+        """
+        arrays = dict(arrays)
+        losses = arrays.pop("losses", np.zeros(0))
+        expected = {}
+        for kind, variables in self._list_variables():
+            for k, variable in enumerate(variables):
+                expected[f"{kind}/{k:03d} {variable.name or ''}".strip()] = variable
+        different = sorted(set(arrays) ^ set(expected)) + [
+            name
+            for name in expected
+            if name in arrays and arrays[name].shape != expected[name].get_value(borrow=True).shape
+        ]
+        rngs = self._find_rngs()
+        if different or len(rngs) != len(about["network_rngs"]):
+            raise ValueError(
+                "the state is of another network or update rule: "
+                + (
+                    f"different are {', '.join(different[:3])}"
+                    if different
+                    else "random generators"
+                )
+            )
+        for name, variable in expected.items():
+            variable.set_value(arrays[name].astype(variable.dtype))
+        for storage, state in zip(rngs, about["network_rngs"], strict=True):
+            storage[0] = _decode_rng(state)
+        self.losses = losses.tolist()
+        self.step_count = about["step"]
+        self.task.set_state(about["task"])
+        self.curriculum.set_state(about["curriculum"])
+        self.curriculum.rng.bit_generator.state = about["curriculum_rng"]
+        self.skipped = about["skipped"]
+        self._skipped_in_a_row = about["skipped_in_a_row"]
+        self.evaluations = about["evaluations"]
+        self.solved_at = about["solved_at"]
+
+    def _list_variables(self):
+        """Shared variables whose values are the run's state, by kind."""
+        return [("parameter", self.params), ("optimizer", self._optimizer_state)]
+
+    def _find_rngs(self):
+        """Where the training function keeps its random generators: lists of one item each."""
+        inputs = zip(self._train.maker.expanded_inputs, self._train.input_storage, strict=True)
+        return [
+            container.storage
+            for each, container in inputs
+            if isinstance(each.variable.type, RandomType)
+        ]
+
+
+def _encode_rng(rng):
+    """A random generator as JSON takes it: NumPy's, or JAX's, which is a dict of arrays and of further such dicts."""
+    if isinstance(rng, np.random.Generator):
+        return {"numpy": rng.bit_generator.state}
+    if isinstance(rng, dict):
+        return {"dict": {name: _encode_rng(value) for name, value in rng.items()}}
+    array = np.asarray(rng)
+    return {"dtype": str(array.dtype), "values": array.tolist()}
+
+
+def _decode_rng(state):
+    """The random generator that :func:`_encode_rng` took."""
+    if "numpy" in state:
+        rng = np.random.default_rng()
+        rng.bit_generator.state = state["numpy"]
+        return rng
+    if "dict" in state:
+        return {name: _decode_rng(value) for name, value in state["dict"].items()}
+    return np.array(state["values"], state["dtype"])
+
+
+def _hand_to(loggers, row):
+    for logger in loggers:
+        logger(row)
+
+
+@contextmanager
+def _stop_on_signals():
+    """An event that Ctrl-C and SIGTERM set, so that a step is never left half done; a second signal acts as ever."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number, frame):
+        stopped.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

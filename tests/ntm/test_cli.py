@@ -1,0 +1,185 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytensor
+import pytest
+
+from ntm.cli import DONE, FAILED, NOT_SOLVED, main
+from ntm.tasks import TASKS
+
+SMALL = ["--size", "2", "--max-length", "3", "--num-units", "5", "--memory-slots", "6"]
+SMALL += ["--memory-width", "3", "--log-every", "5", "--save-every", "10", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    """The command line sets floatX, and writes into the current folder."""
+    monkeypatch.setattr(pytensor.config, "floatX", pytensor.config.floatX)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def trained(capsys):
+    """A run of 20 steps, in runs/copy-ntm-1."""
+    assert main(["train", "copy", "--max-steps", "20", *SMALL]) == NOT_SOLVED
+    capsys.readouterr()
+    return "runs/copy-ntm-1"
+
+
+def is_picture(path):
+    height, width, _ = matplotlib.image.imread(path).shape
+    return height > 200 and width > 400
+
+
+def test_tasks(capsys):
+    assert main(["tasks"]) == DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(TASKS)
+    assert all(len(line.split()) > 4 for line in lines)
+    assert "`" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--help"], "ntm resume runs/copy-ntm-1"),
+        (["train", "--help"], "associative-recall"),
+        (["train", "copy", "--help"], "--max-length N"),
+        (["train", "repeat-copy", "--help"], "--unary"),
+        (["compare", "copy", "--help"], "--models"),
+        (["--version"], "ntm-lasagne"),
+    ],
+)
+def test_help(capsys, words, expected):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 0
+    assert expected in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["juggle"],
+        ["train"],
+        ["train", "juggling"],
+        ["train", "copy", "--hight", "3"],
+        ["train", "copy", "--seed", "x"],
+    ],
+)
+def test_wrong_usage(words):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "copy", "--size", "0"], "CopyTask: size must be positive, not 0"),
+        (["train", "copy", "--batch-size", "0"], "batch_size must be positive, not 0"),
+        (["train", "copy", "--num-layers", "2"], "ntm has no option 'num_layers'"),
+        (["train", "copy", "--device", "tpu"], "JAX finds no device 'tpu'"),
+        (["resume", "nowhere"], "there is no run in nowhere"),
+        (["evaluate", "nowhere"], "there is no run in nowhere"),
+        (["plot", "nowhere"], "there is no run in nowhere"),
+    ],
+)
+def test_errors(capsys, words, message):
+    assert main(words) == FAILED
+    error = capsys.readouterr().err
+    assert error.startswith("ntm: ")
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_train_resume_evaluate_plot(trained, capsys):
+    assert main(["train", "copy", *SMALL]) == FAILED
+    assert "ntm resume runs/copy-ntm-1" in capsys.readouterr().err
+
+    assert (
+        main(["resume", trained, "--max-steps", "25", "--quiet", "--csv", "losses.csv"])
+        == NOT_SOLVED
+    )
+    output = capsys.readouterr().out
+    assert "from step 20" in output
+    assert re.search(r"Not solved after 25 steps, 25 sequences, \d+ s\.", output)
+    assert "length 120" in output
+    assert [line.split(",")[0] for line in Path("losses.csv").read_text().splitlines()] == [
+        "step",
+        "25",
+    ]
+
+    assert main(["evaluate", trained, "--size", "length=3", "--size", "length=9", "--json"]) == DONE
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["sizes"] for row in rows] == [{}, {"length": 3}, {"length": 9}]
+    assert rows[2]["wrong_bits"] > rows[1]["wrong_bits"] > 0
+
+    assert main(["plot", trained, "--size", "length=4", "--output", "sequence.png"]) == DONE
+    assert is_picture("sequence.png")
+    assert main(["plot", trained, "--kind", "learning", "--output", "learning.png"]) == DONE
+    assert is_picture("learning.png")
+    assert main(["plot", trained, trained, "--output", "generalisation.png"]) == DONE
+    assert is_picture("generalisation.png")
+
+    assert main(["evaluate", trained, "--size", "width=3"]) == FAILED
+    assert "--size width=3: expected NAME=N with a name among length" in capsys.readouterr().err
+
+
+def test_compare(capsys):
+    words = ["compare", "copy", "--models", "lstm", "dense", "--max-steps", "10"]
+    words += [
+        "--size",
+        "2",
+        "--max-length",
+        "3",
+        "--num-units",
+        "5",
+        "--num-layers",
+        "1",
+        "--quiet",
+    ]
+    assert main(words) == NOT_SOLVED
+    assert is_picture("ntm.png")
+    first = capsys.readouterr().out
+    assert "lstm learns copy" in first
+    assert "dense learns copy" in first
+    # What has ended is taken as it is
+    assert main(words) == DONE
+    assert "learns" not in capsys.readouterr().out
+
+
+def test_tensorboard(trained, capsys):
+    pytest.importorskip("tensorboardX")
+    words = ["train", "copy", "--max-steps", "10", *SMALL, "--evaluate-every", "5"]
+    words += ["--folder", "board", "--tensorboard", "events"]
+    assert main(words) == NOT_SOLVED
+    content = b"".join(path.read_bytes() for path in Path("events").iterdir())
+    for name in (b"loss", b"memory", b"write_weights/1", b"read_weights/1"):
+        assert name in content
+
+
+def test_as_a_module():
+    command = [sys.executable, "-m", "ntm", "tasks"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "copy" in result.stdout
+
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*-task.py"))
+
+
+def test_there_is_an_example_for_every_task():
+    assert {path.stem.removesuffix("-task") for path in EXAMPLES} == set(TASKS)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_explain_themselves(path):
+    command = [sys.executable, str(path), "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--learning-rate" in result.stdout
+    assert path.name in result.stdout or path.stem == "copy-task"

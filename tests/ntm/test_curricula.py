@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+
+from ntm.curricula import CURRICULA, WINDOW, PredictionGain, make_curriculum
+
+SIZES = {"length": (2, 6), "repeats": (1, 3)}
+
+
+def make(name, seed=0, **options):
+    return make_curriculum(name, SIZES, np.random.default_rng(seed), options)
+
+
+def test_levels_grow_together():
+    curriculum = make("naive")
+    assert curriculum.num_levels == 5
+    assert [tuple(curriculum.sizes_at(level).values()) for level in range(1, 6)] == [
+        (2, 1),
+        (3, 2),
+        (4, 3),
+        (5, 3),
+        (6, 3),
+    ]
+
+
+def test_uniform_leaves_it_to_the_task():
+    assert make("uniform").draw(4) == {}
+
+
+def test_none_is_the_hardest():
+    assert make("none").draw(4) == {"length": 6, "repeats": 3}
+
+
+def test_naive_goes_on_when_the_mean_loss_is_low():
+    curriculum = make("naive", advance_below=0.5)
+    for _ in range(WINDOW):
+        assert curriculum.draw(1) == {"length": 2, "repeats": 1}
+        curriculum.update(0.6)
+    for _ in range(WINDOW // 4):
+        curriculum.update(0.3)
+    assert curriculum.level == 1
+    while curriculum.level == 1:
+        curriculum.update(0.3)
+    assert curriculum.draw(1) == {"length": 3, "repeats": 2}
+    curriculum.update(0.0)
+    assert curriculum.level == 2  # a level needs losses of its own
+    for _ in range(100 * WINDOW):
+        curriculum.update(0.0)
+    assert curriculum.level == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "highest"), [("look-back", 0.1, 3), ("look-back-and-forward", 0.2, 5)]
+)
+def test_looking_back(name, share, highest):
+    curriculum = make(name)
+    curriculum.level = 3
+    drawn = np.array([curriculum.draw(1)["length"] - 1 for _ in range(20_000)])
+    # Of the share that is drawn from all, some fall on the level itself
+    elsewhere = share * (1 - 1 / highest)
+    assert np.mean(drawn != 3) == pytest.approx(elsewhere, abs=0.01)
+    assert set(drawn) == set(range(1, highest + 1))
+
+
+def test_linear():
+    curriculum = make("linear", add=2, every=10)
+    for level in (1, 3, 5, 5):
+        assert curriculum.level == level
+        drawn = curriculum.draw(1000)
+        assert (drawn["length"].min(), drawn["length"].max()) == (2, 1 + level)
+        assert drawn["repeats"].max() == min(level, 3)
+        for _ in range(10):
+            curriculum.update(5.0)
+
+
+def test_prediction_gain_finds_what_there_is_to_learn():
+    curriculum = make("prediction-gain", eta=0.01)
+    rng = np.random.default_rng(1)
+    for _ in range(3000):
+        curriculum.draw(1)
+        curriculum.update(1.0, gain=(curriculum.level == 4) + 0.1 * rng.normal())
+    assert curriculum.probabilities.argmax() == 3
+    assert curriculum.probabilities[3] > 0.5
+    assert curriculum.probabilities.sum() == pytest.approx(1)
+    assert curriculum.probabilities.min() >= 0.05 / 5
+
+
+def test_prediction_gain_follows_when_that_changes():
+    curriculum = make("prediction-gain", eta=0.03)
+    for best in (1, 5):
+        for _ in range(3000):
+            curriculum.draw(1)
+            curriculum.update(1.0, gain=float(curriculum.level == best))
+        assert curriculum.probabilities.argmax() == best - 1
+
+
+def test_prediction_gain_of_equal_gains_stays_uniform():
+    curriculum = make("prediction-gain")
+    for _ in range(50):
+        curriculum.draw(1)
+        curriculum.update(1.0, gain=0.0)
+    np.testing.assert_allclose(curriculum.probabilities, 0.2)
+
+
+def test_a_bounded_number_of_gains_is_kept():
+    curriculum = make("prediction-gain")
+    for k in range(PredictionGain.kept + 500):
+        curriculum.draw(1)
+        curriculum.update(1.0, gain=float(k))
+    assert len(curriculum.gains) == PredictionGain.kept
+    assert max(curriculum.gains) >= PredictionGain.kept  # late ones come in
+    assert min(curriculum.gains) < 100  # early ones stay
+
+
+@pytest.mark.parametrize("name", CURRICULA)
+def test_state_continues_exactly(name):
+    def go_on(curriculum, steps):
+        drawn = []
+        for k in range(steps):
+            drawn.append({key: np.asarray(v).tolist() for key, v in curriculum.draw(2).items()})
+            curriculum.update(0.1 * (k % 7), gain=float(k % 5))
+        return drawn
+
+    one = make(name, seed=3)
+    go_on(one, 250)
+    state = json.loads(json.dumps([one.get_state(), one.rng.bit_generator.state]))
+    other = make(name, seed=4)
+    other.set_state(state[0])
+    other.rng.bit_generator.state = state[1]
+    assert go_on(one, 300) == go_on(other, 300)
+
+
+def test_unknown_names():
+    with pytest.raises(
+        ValueError, match=r"unknown curriculum 'steep': expected one of uniform, none"
+    ):
+        make("steep")
+    with pytest.raises(ValueError, match=r"curriculum 'naive'.*'pace'"):
+        make("naive", pace=3)
+    with pytest.raises(ValueError, match=r"Linear: every must be a positive integer, not 0"):
+        make("linear", every=0)

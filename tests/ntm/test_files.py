@@ -1,0 +1,394 @@
+import errno
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ntm import files
+from ntm.files import DTYPES, read_arrays, replacing, write_arrays
+
+ARRAYS = {"a b": np.arange(6, dtype="float32").reshape(2, 3), "µ": np.array([True, False])}
+DEAD = 99999999  # no process has such a number
+ABOUT = {"steps": 3, "name": "Grüße", "nested": [1.5, None, {"x": []}]}
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+scalars = scalars.filter(lambda value: value not in (float("inf"), float("-inf")))
+json_values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+dtypes = st.sampled_from(sorted(DTYPES)).flatmap(
+    lambda name: st.sampled_from([np.dtype(name), np.dtype(name).newbyteorder(">")])
+)
+any_array = hnp.arrays(
+    dtypes, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+).flatmap(
+    lambda array: st.sampled_from(
+        [array, np.asfortranarray(array) if array.ndim else array, array.T, array[..., ::-1]]
+        if array.ndim
+        else [array]
+    )
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file that is there already."""
+    path = tmp_path / "some.arrays"
+    write_arrays(path, ARRAYS, ABOUT)
+    return path
+
+
+def check_equal(one, other):
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        assert array.dtype == other[name].dtype.newbyteorder("=")
+        assert array.shape == other[name].shape
+        assert array.tobytes() == other[name].astype(array.dtype).tobytes()
+
+
+# ---- round trips
+
+
+@settings(deadline=None, max_examples=200)
+@given(arrays=st.dictionaries(st.text(), any_array, max_size=4), about=json_values)
+def test_round_trip(tmp_path_factory, arrays, about):
+    path = tmp_path_factory.mktemp("files") / "x"
+    arrays.pop("__metadata__", None)
+    write_arrays(path, arrays, about)
+    found, said = read_arrays(path)
+    check_equal(found, arrays)
+    assert json.dumps(said) == json.dumps(about)
+
+
+def test_arrays_that_are_read_can_be_written_to(path):
+    arrays, _ = read_arrays(str(path))
+    arrays["a b"][0, 0] = 7.0
+    check_equal(read_arrays(path)[0], ARRAYS)
+
+
+def test_the_given_arrays_are_left_as_they_are(tmp_path):
+    array = np.arange(4, dtype=">f4")[::2]
+    write_arrays(tmp_path / "x", {"array": array}, {})
+    assert array.dtype == np.dtype(">f4")
+    np.testing.assert_array_equal(array, [0.0, 2.0])
+
+
+def test_any_reader_of_safetensors_reads_it(path):
+    check_equal(safetensors.numpy.load_file(path), ARRAYS)
+
+
+def test_scalars_and_lists_are_arrays(tmp_path):
+    write_arrays(tmp_path / "x", {"scalar": np.float32(2.5), "list": [1, 2]}, {})
+    arrays, _ = read_arrays(tmp_path / "x")
+    assert arrays["scalar"].shape == ()
+    np.testing.assert_array_equal(arrays["list"], [1, 2])
+
+
+# ---- what cannot be written
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, object(), {1, 2}, np.float32(1.0), b"x"])
+def test_about_that_is_not_json(path, value):
+    with pytest.raises(ValueError, match=r"some\.arrays: what is said .* is not JSON: "):
+        write_arrays(path, {}, {"loss": [value]})
+    check_equal(read_arrays(path)[0], ARRAYS)
+
+
+@pytest.mark.parametrize(
+    "array", [np.array([None]), np.array(["x"]), np.zeros(2, "complex64"), np.zeros(2, "f4,i4")]
+)
+def test_arrays_of_other_dtypes(path, array):
+    with pytest.raises(ValueError, match=r"some\.arrays: array 'odd' is of dtype"):
+        write_arrays(path, {"odd": array}, {})
+    check_equal(read_arrays(path)[0], ARRAYS)
+
+
+@pytest.mark.parametrize("name", ["__metadata__", 3])
+def test_names_that_are_none(path, name):
+    with pytest.raises(ValueError, match="cannot be the name of an array"):
+        write_arrays(path, {name: np.zeros(2)}, {})
+
+
+# ---- files that are damaged, or something else
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.arrays"):
+        read_arrays(tmp_path / "none.arrays")
+
+
+def test_truncation_at_every_byte(path):
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"some\.arrays is (empty|not|truncated)"):
+            read_arrays(path)
+    path.write_bytes(content[:-1])
+    with pytest.raises(
+        ValueError, match=f"truncated: expected {len(content)} bytes, .* {len(content) - 1}"
+    ):
+        read_arrays(path)
+    path.write_bytes(content + b"x")
+    with pytest.raises(ValueError, match=f"damaged: expected {len(content)} bytes"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("bit", [0, 5, 7])
+def test_a_flipped_bit_at_every_byte(path, bit):
+    """Either the file is refused, or, as in the spaces that fill the header, nothing depends on the bit."""
+    content = path.read_bytes()
+    refused = 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << bit
+        path.write_bytes(damaged)
+        try:
+            arrays, about = read_arrays(path)
+        except ValueError:
+            refused += 1
+        else:
+            check_equal(arrays, ARRAYS)
+            assert about == ABOUT
+    assert refused > 0.95 * len(content)
+
+
+def test_exchanged_arrays(tmp_path, path):
+    """A file of which the parts are sound, but not together."""
+    write_arrays(tmp_path / "other", {**ARRAYS, "a b": ARRAYS["a b"] + 1}, ABOUT)
+    data, other = path.read_bytes(), (tmp_path / "other").read_bytes()
+    length = 8 + int.from_bytes(data[:8], "little")
+    path.write_bytes(data[:length] + other[length:])
+    with pytest.raises(ValueError, match="is damaged: its content does not have the checksum"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"text", "is not a file of arrays, or truncated: it has only 4 bytes"),
+        (b"a longer text with several words", "is not a file of arrays"),
+        (pickle.dumps({"a": list(range(100))}), "is not a file of arrays"),
+        ((2).to_bytes(8, "little") + b"{}", "is a safetensors file that another program wrote"),
+        ((2).to_bytes(8, "little") + b"{]", "is damaged: its header cannot be read"),
+        ((4).to_bytes(8, "little") + b'{"":', "is damaged: its header cannot be read"),
+        ((8).to_bytes(8, "little") + b'{"a": 1}', "is damaged: its header cannot be read"),
+        (
+            (23).to_bytes(8, "little") + b'{"__metadata__":[1, 2]}',
+            "is damaged: its header cannot be read",
+        ),
+        (
+            (34).to_bytes(8, "little") + b'{"a": {"data_offsets": [0, 1e999]}}'[:34],
+            "is damaged: its header cannot be read",
+        ),
+        ((10**5).to_bytes(8, "little") + b"{" + b"[" * 10**5, "is damaged: its header cannot be"),
+    ],
+)
+def test_other_files(path, content, message):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"some\.arrays {message}"):
+        read_arrays(path)
+
+
+def test_file_of_numpy(path):
+    with open(path, "wb") as file:
+        np.savez(file, **{name: array for name, array in ARRAYS.items()})
+    with pytest.raises(ValueError, match="is not a file of arrays: another program wrote it"):
+        read_arrays(path)
+
+
+def test_safetensors_of_another_program(path):
+    safetensors.numpy.save_file(ARRAYS, path)
+    with pytest.raises(ValueError, match="is a safetensors file that another program wrote"):
+        read_arrays(path)
+
+
+def test_later_version(path, monkeypatch):
+    monkeypatch.setattr(files, "VERSION", 2)
+    write_arrays(path, ARRAYS, ABOUT)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"is of version 2 .* reads version 1; a later one"):
+        read_arrays(path)
+
+
+def test_reading_runs_no_code(path):
+    """What would run on unpickling is refused as any other file."""
+
+    class Bomb:
+        def __reduce__(self):
+            return os.remove, (str(path),)
+
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match="is not a file of arrays"):
+        read_arrays(path)
+    assert path.exists()
+
+
+# ---- writing that fails
+
+
+def fail(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def check_untouched(path, others=()):
+    check_equal(read_arrays(path)[0], ARRAYS)
+    assert sorted(path.parent.iterdir()) == sorted([path, *others])
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_failure_leaves_the_old_file(path, monkeypatch, function):
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/some\.arrays'$") as caught:
+        write_arrays(path, {"new": np.zeros(3)}, {})
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    check_untouched(path)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+def test_full_disk(path):
+    def write():
+        with replacing(path) as temporary:
+            os.symlink("/dev/full", temporary)
+            with open(temporary, "wb") as file:
+                file.write(b"x")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/some\.arrays'$"):
+        write()
+    check_untouched(path)
+
+
+def test_folder_that_cannot_be_written_to(path, monkeypatch):
+    def open_nothing(name, mode):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    monkeypatch.setattr("builtins.open", open_nothing)
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*/some\.arrays'$"):
+        write_arrays(path, {}, {})
+    monkeypatch.undo()
+    check_untouched(path)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No such file or directory: '.*/none/x'$"):
+        write_arrays(tmp_path / "none" / "x", {}, {})
+
+
+def test_path_of_a_folder(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"'.*/folder'$"):
+        write_arrays(tmp_path / "folder", ARRAYS, {})
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError])
+def test_interruption_leaves_the_old_file(path, kind):
+    def write():
+        with replacing(path) as temporary, open(temporary, "w") as file:
+            file.write("half")
+            raise kind
+
+    with pytest.raises(kind):
+        write()
+    check_untouched(path)
+
+
+def test_errors_of_other_files_keep_their_path(path):
+    with pytest.raises(FileNotFoundError, match=r"'/none/at/all'"), replacing(path):
+        os.stat("/none/at/all")
+    check_untouched(path)
+
+
+# ---- what others write, or left
+
+
+KILLED = """
+import os, sys, time
+from ntm.files import replacing
+with replacing(sys.argv[1]) as temporary:
+    with open(temporary, "w") as file:
+        file.write("half")
+    print("ready", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_process_that_is_killed(path):
+    """Its temporary file goes with the next write of the same path, not before it is dead."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        (temporary,) = [each for each in path.parent.iterdir() if each != path]
+        write_arrays(path, ARRAYS, ABOUT)
+        write_arrays(path.with_name("other"), ARRAYS, ABOUT)
+        assert temporary.read_text() == "half"
+        process.kill()
+    check_untouched(path, [temporary, path.with_name("other")])
+    write_arrays(path.with_name("other"), ARRAYS, ABOUT)
+    assert temporary.exists()
+    write_arrays(path, ARRAYS, ABOUT)
+    check_untouched(path, [path.with_name("other")])
+
+
+def test_files_of_other_names_stay(tmp_path):
+    path = tmp_path / "net.png"
+    with replacing(path) as temporary:
+        open(temporary, "w").close()
+    start, _, end = os.path.basename(temporary).partition(f"-{os.getpid()}-")
+    names = [
+        f"{start}-{DEAD}-1.jpg",
+        f"{start}-x-1.png",
+        f".net.png.part-00000000-{DEAD}-1.png",
+        f"net.png.part-{DEAD}",
+    ]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / f"{start}-{DEAD}-{end}").touch()
+    with replacing(path) as temporary:
+        open(temporary, "w").close()
+    assert {each.name for each in tmp_path.iterdir()} == {*names, "net.png"}
+
+
+def test_threads_write_one_path(path):
+    """Each has a temporary file of its own: the last to end wins."""
+    started = threading.Barrier(2)
+
+    def write(value):
+        with replacing(path) as temporary, open(temporary, "w") as file:
+            started.wait()
+            file.write(value * 1000)
+            started.wait()
+
+    threads = [threading.Thread(target=write, args=(value,)) for value in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_text() in ("a" * 1000, "b" * 1000)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_stays_one(path):
+    link = path.with_name("latest")
+    link.symlink_to(path.name)
+    write_arrays(link, {"new": np.ones(2)}, {})
+    assert link.is_symlink()
+    check_equal(read_arrays(path)[0], {"new": np.ones(2)})
+
+
+def test_the_ending_is_kept(tmp_path):
+    with replacing(tmp_path / "a.b.png") as temporary:
+        assert temporary.endswith(".png")
+        open(temporary, "w").close()

@@ -1,0 +1,101 @@
+import json
+
+import pytest
+
+from ntm.metrics import CSV, JSONLines, TensorBoard, read_json_lines
+
+
+def make_row(step, **more):
+    return {
+        "step": step,
+        "sequences": 2 * step,
+        "loss": 1 / 3,
+        "norm": 1.5,
+        "rate": 1e-4,
+        "level": 1,
+        "skipped": 0,
+        **more,
+    }
+
+
+EVALUATION = {"step": 10, "sequences": 20, "wrong_bits at length 10": 0.5}
+
+
+def test_json_lines(tmp_path):
+    log = JSONLines(tmp_path / "metrics.jsonl")
+    log(make_row(10))
+    log(EVALUATION)
+    log(make_row(20, loss=None))
+    assert read_json_lines(log.path) == [make_row(10), EVALUATION, make_row(20, loss=None)]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30])
+def test_json_lines_of_a_resumed_run(tmp_path, cut):
+    log = JSONLines(tmp_path / "metrics.jsonl")
+    for step in (10, 20, 30):
+        log(make_row(step))
+    content = (tmp_path / "metrics.jsonl").read_bytes()
+    (tmp_path / "metrics.jsonl").write_bytes(content[: len(content) - cut])
+    log = JSONLines(tmp_path / "metrics.jsonl", step=20)
+    log(make_row(30, loss=7.0))
+    assert read_json_lines(log.path) == [make_row(10), make_row(20), make_row(30, loss=7.0)]
+
+
+def test_json_lines_without_a_file(tmp_path):
+    assert read_json_lines(tmp_path / "metrics.jsonl") == []
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10])
+def test_csv(tmp_path, cut):
+    path = tmp_path / "metrics.csv"
+    log = CSV(path)
+    for step in (10, 20, 30):
+        log(make_row(step))
+    log(EVALUATION)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
+    log = CSV(path, step=20)
+    log(make_row(30, loss=0.25))
+    assert path.read_text().splitlines() == [
+        "step,sequences,loss,norm,rate,level,skipped",
+        "10,20,0.3333333333333333,1.5,0.0001,1,0",
+        "20,40,0.3333333333333333,1.5,0.0001,1,0",
+        "30,60,0.25,1.5,0.0001,1,0",
+    ]
+
+
+def test_tensorboard(tmp_path, monkeypatch):
+    tensorboardX = pytest.importorskip("tensorboardX")
+    written = []
+    monkeypatch.setattr(
+        tensorboardX.SummaryWriter, "add_scalar", lambda self, *args: written.append(args)
+    )
+    board = TensorBoard(tmp_path)
+    board(make_row(10, loss=None))
+    board(EVALUATION)
+    board.close()
+    assert ("norm", 1.5, 10) in written
+    assert ("wrong_bits/length 10", 0.5, 10) in written
+    assert not any(name == "loss" for name, *_ in written)
+
+
+def test_tensorboard_images(tmp_path):
+    pytest.importorskip("tensorboardX")
+    import numpy as np
+
+    board = TensorBoard(tmp_path)
+    board.add_images({"memory": np.linspace(0, 1, 12).reshape(3, 4)}, 5)
+    board.close()
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    assert b"memory" in content
+    assert b"PNG" in content
+
+
+def test_tensorboard_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"ntm-lasagne\[tensorboard\]"):
+        TensorBoard(tmp_path)
+
+
+def test_rows_are_json():
+    json.dumps(make_row(1), allow_nan=False)

@@ -1,0 +1,241 @@
+"""Runs in folders: what is written, and that nothing is lost when a run is killed.
+
+The environment variable NTM_KILLS says how often `test_killed_runs` kills: a few times unless it is set.
+"""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+
+import numpy as np
+import pytensor
+import pytest
+
+import ntm
+from lasagne.layers import get_all_param_values
+from ntm import files
+from ntm.files import read_arrays
+from ntm.metrics import read_json_lines
+from ntm.runs import Run, list_checkpoints, read_settings
+from ntm.settings import make_settings
+
+KILLS = int(os.environ.get("NTM_KILLS", "4"))
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+
+
+def make_small(**given):
+    """The settings of a run that is quick."""
+    return make_settings(
+        "copy",
+        **{
+            "task_options": {"size": 2, "max_length": 3},
+            "model_options": {"num_units": 5, "memory_slots": 6, "memory_width": 3},
+            "max_steps": 30,
+            "save_every": 10,
+            "log_every": 5,
+            "evaluate_at": [{"length": 2}, {"length": 6}],
+            **given,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run that was never stopped."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    before = pytensor.config.floatX
+    pytensor.config.floatX = "float32"
+    run = Run.create(folder, make_small())
+    result = run.train(progress=False)
+    pytensor.config.floatX = before
+    assert result["ended"] == "done"
+    return folder
+
+
+def read_state(folder):
+    """The latest checkpoint without what depends on the clock."""
+    arrays, about = read_arrays(list_checkpoints(folder)[-1])
+    return arrays, about["trainer"]
+
+
+def assert_same_run(folder, other):
+    (arrays, about), (others, about_other) = read_state(folder), read_state(other)
+    assert about == about_other
+    assert arrays.keys() == others.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)
+    metrics = [read_json_lines(each / "metrics.jsonl") for each in (folder, other)]
+    assert metrics[0] == metrics[1]
+
+
+def test_what_a_run_leaves(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {
+        "settings.json",
+        "checkpoint-000000020.safetensors",
+        "checkpoint-000000030.safetensors",
+        "metrics.jsonl",
+        "network.safetensors",
+        "result.json",
+    }
+    assert read_settings(finished) == make_small()
+    assert [row["step"] for row in read_json_lines(finished / "metrics.jsonl")] == [
+        5,
+        10,
+        15,
+        20,
+        25,
+        30,
+    ]
+    result = json.loads((finished / "result.json").read_text())
+    assert (result["ended"], result["steps"], result["sequences"]) == ("done", 30, 30)
+    assert result["seconds"] > 0
+    assert [row["sizes"] for row in result["measures"]] == [{}, {"length": 2}, {"length": 6}]
+
+
+def test_the_network_that_a_run_leaves(finished):
+    values = get_all_param_values(ntm.load(finished / "network.safetensors"))
+    run = Run.open(finished)
+    assert run.trainer.step_count == 30
+    for a, b in zip(values, get_all_param_values(run.trainer.l_out), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_resumed_run_is_the_same(finished, tmp_path):
+    folder = tmp_path / "run"
+    Run.create(folder, make_small()).train(progress=False, max_steps=13)
+    Run.open(folder).train(progress=False)
+    assert_same_run(folder, finished)
+
+
+def test_another_run_is_not_the_same(finished, tmp_path):
+    folder = tmp_path / "run"
+    Run.create(folder, make_small(seed=2)).train(progress=False)
+    with pytest.raises(AssertionError):
+        assert_same_run(folder, finished)
+
+
+def test_a_folder_that_holds_a_run(finished):
+    with pytest.raises(FileExistsError, match=r"holds a run already: resume it \(ntm resume"):
+        Run.create(finished, make_small())
+
+
+def test_a_folder_that_holds_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no run in .*no settings\.json"):
+        Run.open(tmp_path)
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """The folder of a run with two checkpoints, that has not ended."""
+    folder = tmp_path / "stopped"
+    Run.create(folder, make_small()).train(progress=False, max_steps=20)
+    return folder
+
+
+def test_a_damaged_checkpoint(stopped):
+    first, last = list_checkpoints(stopped)
+    content = last.read_bytes()
+    last.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=rf"{last.name}.*truncated.*--checkpoint {first.name}"):
+        Run.open(stopped)
+    assert Run.open(stopped, first.name).trainer.step_count == 10
+
+
+def test_a_checkpoint_of_another_run(stopped, tmp_path):
+    other = tmp_path / "other"
+    Run.create(other, make_small(seed=5)).train(progress=False, max_steps=2)
+    list_checkpoints(other)[0].rename(stopped / "checkpoint-000000099.safetensors")
+    with pytest.raises(ValueError, match=r"not a checkpoint of this run"):
+        Run.open(stopped)
+
+
+def test_damaged_settings(stopped):
+    path = stopped / "settings.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(ValueError, match=r"settings\.json does not hold the settings of a run"):
+        Run.open(stopped)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+def test_a_disk_that_takes_no_more(stopped, monkeypatch, code):
+    """The run fails at its next checkpoint, and the ones before are still there."""
+    before = {path.name: path.read_bytes() for path in list_checkpoints(stopped)}
+    run = Run.open(stopped)
+
+    def fail(*args):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        run.train(progress=False)
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in stopped.glob("checkpoint*")} == before
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    assert Run.open(stopped).trainer.step_count == 20
+
+
+def test_a_run_that_is_not_finite_is_not_saved(stopped):
+    run = Run.open(stopped)
+    run.trainer.l_out.b.set_value(np.full(3, np.nan, "float32"))
+    with pytest.raises(ntm.training.TrainingError, match=r"output\.b is not finite"):
+        run.save()
+    assert Run.open(stopped).trainer.step_count == 20
+
+
+# ---- Kills
+
+WORKER = """
+import pathlib, sys, json
+import pytensor
+pytensor.config.floatX = "float32"
+from ntm.runs import Run, write_json
+from ntm.settings import Settings
+folder = pathlib.Path(sys.argv[1])
+settings = Settings(**json.loads(sys.argv[2]))
+run = Run.open(folder) if (folder / "settings.json").exists() else Run.create(folder, settings)
+run.train([lambda row: print("training", flush=True)], progress=False)
+print("ended", flush=True)
+"""
+
+
+def test_killed_runs(tmp_path):
+    """A run that is killed at random moments, also while it writes, ends as one that was left alone."""
+    # A checkpoint after every other step: about half of the time goes into writing
+    settings = make_small(max_steps=250 * KILLS, save_every=2, solve_every=0)
+    calm = tmp_path / "calm"
+    Run.create(calm, settings).train(progress=False)
+    folder = tmp_path / "killed"
+    rng = random.Random(0)
+    command = [sys.executable, "-c", WORKER, str(folder), json.dumps(asdict(settings))]
+    kills, steps = 0, []
+    while kills < KILLS:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # Some are killed while they start, the others once they take steps
+        if kills % 5 == 4:
+            time.sleep(rng.uniform(0.0, 5.0))
+        else:
+            assert process.stdout.readline() == "training\n", f"after {kills} kills"
+            time.sleep(rng.uniform(0.0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert "ended" not in process.stdout.read(), "the run ended before it was killed"
+        process.stdout.close()
+        kills += 1
+        if list_checkpoints(folder):
+            steps.append(read_state(folder)[1]["step"])
+    assert steps == sorted(steps)
+    assert steps[-1] > steps[0]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert_same_run(folder, calm)
+    assert not list(folder.glob("*.part*"))

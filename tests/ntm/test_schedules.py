@@ -1,0 +1,34 @@
+import pytest
+
+from ntm.schedules import make_schedule
+
+
+def test_constant():
+    assert [make_schedule("constant")(step) for step in (0, 10**6)] == [1.0, 1.0]
+
+
+def test_exponential():
+    factor = make_schedule("exponential", options={"decay": 0.25, "every": 100})
+    assert [factor(step) for step in (0, 50, 100, 200)] == pytest.approx([1, 0.5, 0.25, 0.0625])
+
+
+def test_steps():
+    factor = make_schedule("steps", options={"decay": 0.5, "every": 10})
+    assert [factor(step) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]
+
+
+def test_cosine():
+    factor = make_schedule("cosine", options={"total": 100, "last": 0.2})
+    assert [factor(step) for step in (0, 50, 100, 500)] == pytest.approx([1, 0.6, 0.2, 0.2])
+
+
+def test_warmup():
+    factor = make_schedule("constant", warmup=3)
+    assert [factor(step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match=r"unknown schedule 'sine': expected one of constant"):
+        make_schedule("sine")
+    with pytest.raises(ValueError, match=r"schedule 'cosine'.*'peak'"):
+        make_schedule("cosine", options={"peak": 1})

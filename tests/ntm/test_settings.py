@@ -1,0 +1,100 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytensor
+import pytest
+
+from lasagne.layers import get_all_layers, get_all_param_values, get_output
+from ntm.layers import NTMLayer
+from ntm.models import CONTROLLERS, MODELS, get_model_options
+from ntm.settings import DEFAULTS, DEFAULTS_OF_MODELS, Settings, get_task_options, make_settings
+from ntm.tasks import TASKS
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("task", TASKS)
+def test_defaults(task, model):
+    settings = make_settings(task, model)
+    assert Settings(**json.loads(json.dumps(asdict(settings)))) == settings
+    made = settings.make_task()
+    l_out = settings.make_network(made)
+    assert l_out.output_shape == (None, None, made.num_outputs)
+    assert set(DEFAULTS) == set(TASKS)
+    for sizes in settings.evaluate_at:
+        assert made.num_steps(**sizes) > 0
+
+
+def test_defaults_name_what_there_is():
+    for task, kind in DEFAULTS_OF_MODELS:
+        assert task in (*TASKS, "*")
+        assert kind in (*MODELS, *CONTROLLERS)
+
+
+def test_what_is_given_comes_first():
+    given = {"task_options": {"size": 3}, "model_options": {"num_units": 7}, "learning_rate": 0.5}
+    settings = make_settings("copy", **given, seed=4)
+    assert settings.task_options["size"] == 3
+    assert settings.model_options["num_units"] == 7
+    assert (settings.learning_rate, settings.seed) == (0.5, 4)
+
+
+def test_the_seed_draws_parameters_and_sequences():
+    values = [
+        [
+            np.concatenate([v.ravel() for v in get_all_param_values(settings.make_network(task))]),
+            task.sample(length=5).inputs,
+        ]
+        for settings in (make_settings("copy", seed=seed) for seed in (1, 1, 2))
+        for task in [settings.make_task()]
+    ]
+    for one, same, other in zip(*values, strict=True):
+        np.testing.assert_array_equal(one, same)
+        assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_controllers(controller):
+    settings = make_settings(
+        "copy", model_options={"controller": controller, "num_heads": 2, "num_units": 6}
+    )
+    l_out = settings.make_network(settings.make_task())
+    (l_ntm,) = [layer for layer in get_all_layers(l_out) if isinstance(layer, NTMLayer)]
+    assert type(l_ntm.controller) is CONTROLLERS[controller][0]
+    assert (l_ntm.num_writes, l_ntm.num_reads) == (2, 2)
+    output = get_output(l_out, np.zeros((2, 3, 9), "float32")).eval(mode="FAST_COMPILE")
+    assert output.shape == (2, 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"task": "juggling"}, r"unknown task 'juggling': expected one of copy"),
+        ({"model": "rnn"}, r"unknown model 'rnn': expected one of ntm, lstm"),
+        ({"optimizer": "luck"}, r"unknown optimizer 'luck'"),
+        ({"curriculum": "steep"}, r"unknown curriculum 'steep'"),
+        ({"schedule": "sine"}, r"unknown schedule 'sine'"),
+        ({"task_options": {"hight": 3}}, r"copy has no option 'hight'; its options are size"),
+        ({"model_options": {"num_layers": 3}}, r"ntm has no option 'num_layers'"),
+        ({"batch_size": 0}, r"batch_size must be positive, not 0"),
+        ({"learning_rate": 0.0}, r"learning_rate must be positive, not 0\.0"),
+    ],
+)
+def test_settings_that_are_wrong(given, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**{"task": "copy", **given})
+
+
+def test_a_controller_that_there_is_not():
+    with pytest.raises(ValueError, match=r"unknown controller 'abacus': expected one of dense"):
+        make_settings("copy", model_options={"controller": "abacus"}).make_network(TASKS["copy"]())
+
+
+def test_options_are_those_of_the_functions():
+    assert get_task_options("copy") == {"size": 8, "min_length": 1, "max_length": 20}
+    assert get_model_options("lstm") == {"num_units": 256, "num_layers": 3}

@@ -1,0 +1,365 @@
+import json
+import os
+import signal
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from scipy.special import log_softmax
+
+import lasagne
+from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_values
+from lasagne.updates import adam, sgd
+from ntm.models import build_dense, build_ntm
+from ntm.tasks import Batch, CopyTask
+from ntm.training import MAX_SKIPPED_IN_A_ROW, Trainer, TrainingError, sequence_loss
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    monkeypatch.setattr(lasagne.random, "_rng", np.random.RandomState(0))
+
+
+def make_task(**options):
+    return CopyTask(**{"size": 2, "max_length": 3, "batch_size": 2, "seed": 0, **options})
+
+
+def make_trainer(task=None, **options):
+    task = task or make_task()
+    lasagne.random.set_rng(np.random.RandomState(0))
+    return Trainer(build_dense(task, num_units=4, num_layers=1), task, **options)
+
+
+def values_of(trainer):
+    return [
+        np.array(variable.get_value())
+        for _, group in trainer._list_variables()
+        for variable in group
+    ]
+
+
+def assert_equal(one, other):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# ---- the loss
+
+
+def evaluate_loss(kind, outputs, targets, mask):
+    values = [pt.constant(np.asarray(value, "float64")) for value in (outputs, targets, mask)]
+    return sequence_loss(kind, *values).eval()
+
+
+RNG = np.random.default_rng(0)
+OUTPUTS = RNG.normal(size=(3, 4, 5))
+MASK = RNG.integers(0, 3, (3, 4)) / 2
+
+
+def test_loss_of_bits():
+    bits = RNG.integers(0, 2, OUTPUTS.shape)
+    p = 1 / (1 + np.exp(-OUTPUTS))
+    expected = -(MASK[:, :, None] * np.log(np.where(bits, p, 1 - p))).sum(axis=(1, 2))
+    np.testing.assert_allclose(evaluate_loss("bits", OUTPUTS, bits, MASK), expected, rtol=1e-12)
+
+
+def test_loss_of_a_bit_that_is_surely_wrong_has_a_gradient():
+    x = pt.tensor3(dtype="float32")
+    loss = sequence_loss("bits", x, pt.ones_like(x), pt.ones((1, 1), "float32"))
+    function = pytensor.function([x], [loss.sum(), pytensor.grad(loss.sum(), x)])
+    loss, grad = function(np.full((1, 1, 1), -500, "float32"))
+    assert (float(loss), grad.item()) == (500.0, -1.0)
+
+
+def test_loss_of_classes():
+    classes = np.eye(5)[RNG.integers(0, 5, (3, 4))]
+    expected = -(MASK * (classes * log_softmax(OUTPUTS, axis=2)).sum(axis=2)).sum(axis=1)
+    np.testing.assert_allclose(evaluate_loss("classes", OUTPUTS, classes, MASK), expected)
+
+
+def test_loss_of_numbers():
+    numbers = RNG.normal(size=OUTPUTS.shape)
+    expected = (MASK * ((OUTPUTS - numbers) ** 2).sum(axis=2)).sum(axis=1)
+    np.testing.assert_allclose(evaluate_loss("numbers", OUTPUTS, numbers, MASK), expected)
+
+
+def test_loss_of_another_kind():
+    with pytest.raises(ValueError, match=r"'bits', 'classes' or 'numbers', not 'words'"):
+        evaluate_loss("words", OUTPUTS, OUTPUTS, MASK)
+
+
+# ---- a step
+
+
+def gradients_by_hand(trainer, batch):
+    """The gradients of the mean loss of a batch, by a function of its own."""
+    x, targets, mask = trainer._inputs
+    from lasagne.layers import get_output
+
+    loss = sequence_loss("bits", get_output(trainer.l_out), targets, mask).mean()
+    grads = pytensor.grad(loss, trainer.params)
+    return [np.asarray(g) for g in pytensor.function([x, targets, mask], [loss, *grads])(*batch)]
+
+
+@pytest.mark.parametrize(
+    "clipping",
+    [{}, {"clip_value": 0.05}, {"clip_norm": 0.1}, {"clip_value": 0.3, "clip_norm": 0.5}],
+)
+def test_a_step_by_hand(clipping):
+    trainer = make_trainer(update=sgd, learning_rate=0.5, **clipping)
+    before = get_all_param_values(trainer.l_out)
+    loss, *grads = gradients_by_hand(trainer, make_task().sample().pad_to_bucket(8, 1))
+    norm = np.sqrt(sum((grad**2).sum() for grad in grads))
+    if "clip_value" in clipping:
+        grads = [np.clip(grad, -clipping["clip_value"], clipping["clip_value"]) for grad in grads]
+    if "clip_norm" in clipping:
+        size = np.sqrt(sum((grad**2).sum() for grad in grads))
+        grads = [grad * min(1, clipping["clip_norm"] / size) for grad in grads]
+    row = trainer.step()
+    assert row["loss"] == pytest.approx(loss / np.log(2), rel=1e-5)
+    assert row["norm"] == pytest.approx(norm, rel=1e-4)
+    for value, start, grad in zip(get_all_param_values(trainer.l_out), before, grads, strict=True):
+        np.testing.assert_allclose(value, start - 0.5 * grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_schedule_scales_the_learning_rate():
+    trainer = make_trainer(
+        update=sgd, learning_rate=0.5, schedule=lambda step: 0.0 if step else 1.0
+    )
+    start = values_of(trainer)
+    trainer.step()
+    after = values_of(trainer)
+    assert any(not np.array_equal(a, b) for a, b in zip(start, after, strict=True))
+    trainer.step()
+    assert_equal(values_of(trainer), after)
+
+
+def test_a_penalty_is_added():
+    task = make_task()
+    l_out = build_dense(task, num_units=4, num_layers=1)
+    penalty = 10.0 * (l_out.W**2).sum()
+    trainer = Trainer(l_out, task, update=sgd, learning_rate=1e-2, penalty=penalty)
+    for _ in range(200):
+        trainer.step()
+    assert np.abs(l_out.W.get_value()).max() < 0.05
+
+
+# ---- numbers that are not finite
+
+
+class Poisoned(CopyTask):
+    """A copy task, some of whose batches hold a number that is not one."""
+
+    poison: tuple = ()
+    count = 0
+
+    def sample(self, *args, **kwargs):
+        self.count += 1
+        batch = super().sample(*args, **kwargs)
+        if self.count in self.poison:
+            batch.inputs[0, 0, 0] = np.inf
+        return batch
+
+
+def test_a_step_that_is_not_finite_is_skipped():
+    task = Poisoned(size=2, max_length=3, seed=0)
+    task.poison = (3, 5)
+    trainer = make_trainer(task, update=adam)
+    for step in range(1, 7):
+        before = values_of(trainer)
+        trainer.step()
+        unchanged = all(map(np.array_equal, before, values_of(trainer)))
+        assert unchanged == (step in task.poison)
+    assert [entry["step"] for entry in trainer.skipped] == [3, 5]
+    assert trainer.skipped[0]["parameters"][0] == "dense1.W"
+    assert np.isnan(trainer.losses).tolist() == [False, False, True, False, True, False]
+    assert trainer._make_row(trainer.step(), 7)["skipped"] == 2
+
+
+def test_too_many_steps_that_are_not_finite():
+    task = Poisoned(size=2, max_length=3, seed=0)
+    task.poison = range(1, 1000)
+    trainer = make_trainer(task)
+    with pytest.raises(TrainingError, match=rf"last {MAX_SKIPPED_IN_A_ROW} steps.*dense1\.W"):
+        trainer.train(1000, progress=False)
+    assert trainer.step_count == MAX_SKIPPED_IN_A_ROW
+
+
+def test_a_state_that_is_not_finite_is_not_given():
+    trainer = make_trainer()
+    trainer.l_out.b.set_value(np.array([0, np.nan, 0], "float32"))
+    with pytest.raises(TrainingError, match=r"output\.b is not finite after step 0: not saved"):
+        trainer.get_state()
+
+
+# ---- state
+
+
+def make_network_with_dropout(task):
+    layer = InputLayer((None, None, task.num_inputs))
+    layer = DenseLayer(layer, 5, num_leading_axes=2, name="hidden")
+    return DenseLayer(DropoutLayer(layer), task.num_outputs, num_leading_axes=2, nonlinearity=None)
+
+
+def make_small_ntm(task):
+    return build_ntm(task, num_units=5, memory_slots=6, memory_width=3)
+
+
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [
+        (make_network_with_dropout, {"curriculum": "uniform", "update": adam}),
+        (make_small_ntm, {"curriculum": "prediction-gain", "num_buckets": 2}),
+        (make_small_ntm, {"curriculum": "look-back", "clip_norm": 1.0}),
+    ],
+)
+def test_state_continues_exactly(build, options):
+    def make(seed):
+        task = make_task(seed=seed)
+        lasagne.random.set_rng(np.random.RandomState(seed))
+        return Trainer(build(task), task, seed=seed, **options)
+
+    one = make(0)
+    for _ in range(4):
+        one.step()
+    arrays, about = one.get_state()
+    arrays = {name: np.array(array) for name, array in arrays.items()}
+    about = json.loads(json.dumps(about, allow_nan=False))
+    rest = [one.step() for _ in range(5)]
+    other = make(1)
+    other.step()
+    other.set_state(arrays, about)
+    assert [other.step() for _ in range(5)] == rest
+    assert one.losses == other.losses
+    assert len(one.losses) == 9
+    assert_equal(values_of(one), values_of(other))
+    inputs = make_task().sample(3).inputs
+    np.testing.assert_array_equal(one.predict(inputs), other.predict(inputs))
+
+
+def test_state_of_another_network():
+    arrays, about = make_trainer().get_state()
+    task = make_task()
+    trainer = Trainer(build_dense(task, num_units=5, num_layers=1), task)
+    before = values_of(trainer)
+    with pytest.raises(
+        ValueError, match=r"another network or update rule: different are .*dense1\.W"
+    ):
+        trainer.set_state(arrays, about)
+    with pytest.raises(ValueError, match=r"optimizer/000"):
+        make_trainer(update=sgd).set_state(arrays, about)
+    assert_equal(values_of(trainer), before)
+
+
+# ---- measures
+
+
+def test_evaluation_leaves_training_as_it_is():
+    one, other = make_trainer(), make_trainer()
+    for k in range(6):
+        one.step()
+        other.step()
+        if k % 2:
+            measured = one.evaluate({"length": 5}, num_sequences=7)
+            assert measured == one.evaluate({"length": 5}, num_sequences=7)
+            assert measured != one.evaluate({"length": 5}, num_sequences=7, draw=1)
+    assert one.losses == other.losses
+
+
+def test_a_long_batch_is_predicted_in_parts():
+    trainer = make_trainer()
+    batch = make_task().sample(5)
+    np.testing.assert_allclose(
+        trainer.predict(batch.inputs, chunk=2), trainer.predict(batch.inputs), rtol=1e-6
+    )
+
+
+def test_looking_inside():
+    task = make_task()
+    trainer = Trainer(make_small_ntm(task), task)
+    batch = task.sample()
+    (inside,) = trainer.look_inside(batch.inputs)
+    steps = batch.inputs.shape[1]
+    assert inside["memory"].shape == (2, 6, 3)
+    assert inside["write_weights"].shape == inside["read_weights"].shape == (2, steps, 1, 6)
+    np.testing.assert_allclose(inside["read_weights"].sum(axis=-1), 1, rtol=1e-5)
+    assert make_trainer().look_inside(batch.inputs) == []
+
+
+# ---- the loop
+
+
+class Constant(CopyTask):
+    """A task that a dense network learns: every bit of the answer is one."""
+
+    def sample(self, *args, **kwargs):
+        batch = super().sample(*args, **kwargs)
+        return Batch(batch.inputs, np.ones_like(batch.targets), batch.mask)
+
+
+def test_training_stops_when_solved():
+    trainer = make_trainer(
+        Constant(size=2, max_length=3, batch_size=4, seed=0), update=adam, learning_rate=0.1
+    )
+    assert trainer.train(5000, solve_every=50, progress=False) == "solved"
+    assert trainer.solved_at == trainer.step_count < 5000
+    assert trainer.solved_at % 50 == 0
+    assert trainer.evaluate()["bits"] < 0.01
+    assert trainer.train(6000, progress=False) == "solved"
+    assert trainer.step_count == trainer.solved_at
+
+
+def test_training_that_is_not_solved():
+    trainer = make_trainer()
+    rows, saved = [], []
+    ended = trainer.train(
+        25,
+        evaluate_every=10,
+        evaluate_at=[{"length": 2}, {"length": 4}],
+        log_every=10,
+        loggers=[rows.append],
+        save_every=10,
+        save=lambda: saved.append(trainer.step_count),
+        progress=False,
+    )
+    assert ended == "done"
+    assert saved == [10, 20, 25]
+    losses = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in losses] == [10, 20]
+    assert losses[1]["loss"] == pytest.approx(np.mean(trainer.losses[10:20]))
+    assert losses[1]["sequences"] == 40
+    evaluations = [row for row in rows if "loss" not in row]
+    assert evaluations == trainer.evaluations
+    assert {"step", "bits at length 2", "wrong_bits at length 4"} <= set(evaluations[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_training_after_the_step(number):
+    trainer = make_trainer()
+    saved = []
+    handler = signal.getsignal(number)
+
+    def log(row):
+        if row["step"] == 7:
+            os.kill(os.getpid(), number)
+
+    ended = trainer.train(
+        1000,
+        log_every=1,
+        loggers=[log],
+        save=lambda: saved.append(trainer.step_count),
+        progress=False,
+    )
+    assert ended == "interrupted"
+    assert saved == [trainer.step_count] == [7]
+    assert signal.getsignal(number) is handler
+
+
+def test_networks_that_do_not_fit():
+    task = make_task()
+    with pytest.raises(ValueError, match=r"gives \(None, None, 4\).*expected \(batch, time, 3\)"):
+        Trainer(DenseLayer(InputLayer((None, None, 3)), 4, num_leading_axes=2), task)
+    with pytest.raises(ValueError, match=r"takes \(None, None, 5\)"):
+        Trainer(DenseLayer(InputLayer((None, None, 5)), 3, num_leading_axes=2), task)
