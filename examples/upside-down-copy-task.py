@@ -1,4 +1,4 @@
-"""Train a Neural Turing Machine to give a sequence back with every bit turned over.
+"""Train a Neural Turing Machine to give a sequence back with every vector upside down.
 
 python examples/upside-down-copy-task.py
 python examples/upside-down-copy-task.py --model lstm --seed 3 --output lstm.png

@@ -168,7 +168,7 @@ def read_arrays(path):
         metadata = _read_metadata(content)
         try:
             found = safetensors.numpy.load(content)
-            arrays = {name: np.array(found[name]) for name in sorted(found)}
+            arrays = {name: np.require(found[name], requirements="W") for name in sorted(found)}
         except Exception as error:
             raise ValueError(f"is damaged: {error}") from error
         text = metadata.get("about", "")

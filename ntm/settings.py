@@ -100,9 +100,11 @@ class Settings:
                     raise ValueError(
                         f"{kind} has no option {name!r}; its options are {', '.join(known)}"
                     )
-        for name in ("batch_size", "max_steps", "num_buckets", "log_every", "save_every"):
+        for name in ("batch_size", "num_buckets", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if self.max_steps < 0:
+            raise ValueError(f"max_steps must not be negative, not {self.max_steps!r}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
 

@@ -4,7 +4,7 @@ from ntm.tasks.copy import CopyTask
 
 
 class ReversedCopyTask(CopyTask):
-    """As :class:`CopyTask`, but the answer begins with the vector that was read last.
+    """As the copy task, but the answer begins with the vector that was read last.
 
     With three vectors a, b, c of `size` bits::
 

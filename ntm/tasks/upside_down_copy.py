@@ -1,12 +1,12 @@
-"""The upside-down copy task: read a sequence of random bits, then give back its complement."""
+"""The upside-down copy task: read a sequence of random bits, then give each vector back upside down."""
 
 from ntm.tasks.copy import CopyTask
 
 
 class UpsideDownCopyTask(CopyTask):
-    """As :class:`CopyTask`, but every bit of the answer is the other one: where a one was read it has a zero.
+    """As the copy task, but each vector of the answer has its channels in reverse order.
 
-    With three vectors a, b, c of `size` bits, and a' = 1 - a::
+    With three vectors a, b, c of `size` bits, a' being a whose last bit comes first::
 
         step      1   2   3   4   5   6   7   8
         input     a   b   c   .   .   .   .   .     channels 0 ... size - 1
@@ -15,15 +15,13 @@ class UpsideDownCopyTask(CopyTask):
         marker    .   .   .   .   .   .   .   1     channel size
         mask      .   .   .   .   1   1   1   .
 
-    Not to be confused with ntm-lasagne's task of this name, whose answer has each vector's channels in reverse
-    order, as its picture is when it stands upside down.
-
     Parameters and errors as of :class:`CopyTask`.
 
     References
     ----------
-    Graves et al. 2014, Neural Turing Machines, section 4.1, for the task that it is made from.
+    ntm-lasagne, UpsideDownCopyTask; Graves et al. 2014, Neural Turing Machines, section 4.1, for the task that it is
+    made from.
     """
 
     def transform(self, vectors):
-        return 1 - vectors
+        return vectors[:, ::-1]

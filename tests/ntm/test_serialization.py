@@ -613,6 +613,17 @@ def test_random_numbers_are_new():
     assert (one != two).any()
 
 
+def test_the_description_is_as_of_then():
+    """What happens to the network later does not change it."""
+    W = np.ones((F, 3))
+    layer = DenseLayer(rows(), 3, W=W)
+    _, arrays = encode_network(layer)
+    W[:] = 2.0
+    layer.W.set_value(W)
+    for array in arrays.values():
+        assert (array < 2.0).all()
+
+
 def test_loading_leaves_the_description_and_the_arrays(tmp_path):
     description, arrays = encode_network(ntm_of_stack())
     before = copy.deepcopy((description, arrays))

@@ -12,7 +12,7 @@ from .samples import SEEDS, assert_sequence, bits_of, in_sequences, samples
 ANSWERS = {
     CopyTask: lambda vectors: vectors,
     ReversedCopyTask: lambda vectors: [vectors[-1 - k] for k in range(len(vectors))],
-    UpsideDownCopyTask: lambda vectors: [[{0: 1, 1: 0}[bit] for bit in v] for v in vectors],
+    UpsideDownCopyTask: lambda vectors: [list(reversed(list(v))) for v in vectors],
 }
 SAMPLES = st.sampled_from(list(ANSWERS)).flatmap(
     lambda task: samples(
@@ -77,7 +77,7 @@ def test_example(make_task):
     answer = {
         CopyTask: [a, b, c],
         ReversedCopyTask: [c, b, a],
-        UpsideDownCopyTask: [1 - a, 1 - b, 1 - c],
+        UpsideDownCopyTask: [a[[1, 0]], b[[1, 0]], c[[1, 0]]],
     }[make_task]
     np.testing.assert_array_equal(batch.inputs[0, :, :2], [a, b, c, o, o, o, o, o])
     np.testing.assert_array_equal(batch.targets[0, :, :2], [o, o, o, o, *answer, o])
