@@ -1,4 +1,5 @@
 # make copy-task    train a Neural Turing Machine to copy (makes what it needs first)
+# make reproduce    train every task on several seeds; writes docs/results.md
 # make benchmark    compare with PyTorch and with JAX by hand; writes benchmarks/results.md
 # make test         everything that CI runs
 
@@ -6,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install install-test install-benchmarks copy-task benchmark test lint types unit format clean
+.PHONY: install install-test install-benchmarks copy-task reproduce benchmark test lint types unit format clean
 
 install: $(VENV)/installed
 
@@ -28,6 +29,9 @@ $(VENV)/installed-%: setup.py pyproject.toml | $(BIN)/python
 
 copy-task: $(VENV)/installed
 	$(BIN)/python examples/copy-task.py $(ARGS)
+
+reproduce: $(VENV)/installed
+	$(BIN)/python examples/reproduce.py $(ARGS)
 
 benchmark: install-benchmarks
 	$(BIN)/python benchmarks/run.py $(ARGS)

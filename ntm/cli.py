@@ -61,6 +61,7 @@ SETTINGS_HELP = {
     "clip_value": "largest element of a gradient",
     "clip_norm": "largest norm of all gradients together",
     "curriculum": "how sizes grow in training",
+    "rewind": "go back to where training was best when it falls",
     "num_buckets": "to how many lengths sequences are padded; each is compiled for",
     "solve_every": "steps between looks whether the task is solved; 0: never",
     "evaluate_every": "steps between evaluations along the way; 0: only at the end",

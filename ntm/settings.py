@@ -43,6 +43,8 @@ class Settings:
         See :class:`ntm.training.Trainer` and :func:`ntm.schedules.make_schedule`.
     curriculum, curriculum_options
         See :mod:`ntm.curricula`.
+    rewind : bool
+        Whether to go back when training falls: :class:`ntm.training.Rewinder`.
     num_buckets : int
         To how many lengths batches are padded.
     solve_every, evaluate_every : int
@@ -70,6 +72,7 @@ class Settings:
     clip_norm: float | None = None
     curriculum: str = "uniform"
     curriculum_options: dict = field(default_factory=dict)
+    rewind: bool = True
     num_buckets: int = 1
     solve_every: int = 200
     evaluate_every: int = 0
@@ -134,6 +137,7 @@ class Settings:
             clip_norm=self.clip_norm,
             curriculum=self.curriculum,
             curriculum_options=self.curriculum_options,
+            rewind=self.rewind,
             num_buckets=self.num_buckets,
             seed=self.seed,
             mode=get_mode(self.backend, self.device),

@@ -64,6 +64,75 @@ def predictions(kind, outputs):
     return outputs
 
 
+class Rewinder:
+    """Takes training back to where it was best, with smaller steps, when it falls back or gets no further.
+
+    Memory networks fall: what they learn is sharp, and a few unlucky batches in a row can undo it for good. After every
+    `window` steps the mean loss is compared with the best there was at the curriculum's level, once that is below half
+    of where the level began. If it stays above `tolerance` times the best for `patience` windows, or there is no better
+    one for `stale` windows, the state of the best one is put back and the learning rate multiplied by `factor`.
+
+    Parameters
+    ----------
+    window : int
+        Steps.
+    patience, stale : int
+        Windows.
+    tolerance, factor : float
+    """
+
+    def __init__(self, window=200, patience=3, stale=20, tolerance=3.0, factor=0.5):
+        self.window, self.patience, self.stale = window, patience, stale
+        self.tolerance, self.factor = tolerance, factor
+        #: What the learning rate is multiplied by, from here on
+        self.rate = 1.0
+        #: The steps that training was taken back at, and the steps that it was taken back to
+        self.rewound: list[list[int]] = []
+        self.level: int | None = None
+        self.first = self.best = np.inf
+        self.best_step = 0
+        self.bad_windows = self.windows_since_best = 0
+
+    def look(self, trainer):
+        """Whether to ``"keep"`` the trainer's state, to go ``"back"`` to the one kept last, or ``None`` of these."""
+        if trainer.step_count % self.window:
+            return None
+        recent = np.array(trainer.losses[-self.window :])
+        loss = float(np.nanmean(recent)) if np.isfinite(recent).any() else np.inf
+        level = trainer.curriculum.level
+        if level != self.level:
+            self.level, self.first, self.best = level, loss, np.inf
+        if loss < self.best:
+            self.best, self.best_step = loss, trainer.step_count
+            self.bad_windows = self.windows_since_best = 0
+            return "keep"
+        self.windows_since_best += 1
+        # A best loss of nearly nothing is not to make three times nothing a fall
+        fell = loss > self.tolerance * max(self.best, 0.01 * self.first)
+        self.bad_windows = self.bad_windows + 1 if fell else 0
+        if self.best > self.first / 2 or (
+            self.bad_windows < self.patience and self.windows_since_best < self.stale
+        ):
+            return None
+        self.rewound.append([trainer.step_count, self.best_step])
+        self.rate *= self.factor
+        self.bad_windows = self.windows_since_best = 0
+        return "back"
+
+    def get_state(self):
+        """What :meth:`set_state` needs, as JSON takes it; what has not been seen yet is None."""
+        return {
+            name: None if value == np.inf else value
+            for name, value in vars(self).items()
+            if name not in ("window", "patience", "stale", "tolerance", "factor")
+        }
+
+    def set_state(self, state):
+        """Go on from a state of :meth:`get_state`."""
+        for name, value in state.items():
+            setattr(self, name, np.inf if value is None and name in ("first", "best") else value)
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on, because numbers are no longer finite."""
 
@@ -90,6 +159,8 @@ class Trainer:
     curriculum_options : dict, optional
     penalty : scalar expression, optional
         Added to the loss, for example by :mod:`lasagne.regularization`.
+    rewind : bool
+        Whether training that falls back after it had learnt is taken back to where it was best: see :class:`Rewinder`.
     num_buckets : int
         To how many lengths batches are padded; each is compiled for when it first comes.
     seed : int
@@ -122,6 +193,7 @@ class Trainer:
         curriculum="uniform",
         curriculum_options=None,
         penalty=0,
+        rewind=True,
         num_buckets=1,
         seed=0,
         mode=None,
@@ -142,6 +214,8 @@ class Trainer:
         self.solved_at: int | None = None
         self._skipped_in_a_row = 0
         self._look = None
+        self.rewinder = Rewinder() if rewind else None
+        self._kept: dict[str, np.ndarray] = {}
 
         self._inputs = self._make_inputs()
         self._make_functions(update, clip_value, clip_norm, penalty)
@@ -182,8 +256,16 @@ class Trainer:
             clipped = total_norm_constraint(clipped, clip_norm)
         rate = pt.scalar("learning_rate")
         updates = update(clipped, trainable, learning_rate=rate)
-        # What the update rule keeps from step to step, besides the parameters
-        self._optimizer_state = [variable for variable in updates if variable not in self.params]
+        # All that the run's state consists of: parameters, and what the update rule keeps from step to step
+        kinds = {
+            "parameter": self.params,
+            "optimizer": [variable for variable in updates if variable not in self.params],
+        }
+        self._variables = {
+            f"{kind}/{k:03d} {variable.name or ''}".strip(): variable
+            for kind, variables in kinds.items()
+            for k, variable in enumerate(variables)
+        }
         updates = {variable: pt.switch(finite, new, variable) for variable, new in updates.items()}
 
         self._trainable, self._grads = trainable, grads
@@ -229,7 +311,10 @@ class Trainer:
             If many steps in a row had a loss or a gradient that was not finite.
         """
         batch = self.sample()
-        rate = np.asarray(self.learning_rate * self.schedule(self.step_count), "float32")
+        rate = self.learning_rate * self.schedule(self.step_count)
+        if self.rewinder is not None:
+            rate *= self.rewinder.rate
+        rate = np.asarray(rate, "float32")
         before = float(self._loss(*batch)) if self.curriculum.needs_gain else None
         loss, norm, finite = (np.asarray(value) for value in self._train(*batch, rate))
         self.step_count += 1
@@ -243,7 +328,17 @@ class Trainer:
             self.curriculum.update(loss, gain)
         else:
             self._skip(batch, loss)
+        self._rewind()
         return {"loss": loss, "norm": float(norm), "rate": float(rate)}
+
+    def _rewind(self):
+        """Keep the parameters and the update rule's state, or put them back, as the rewinder says."""
+        verdict = None if self.rewinder is None else self.rewinder.look(self)
+        if verdict == "keep":
+            self._kept = {name: np.array(v.get_value()) for name, v in self._variables.items()}
+        elif verdict == "back":
+            for name, variable in self._variables.items():
+                variable.set_value(self._kept[name])
 
     def _skip(self, batch, loss):
         """Note a step that was not taken, and in which parameters its gradient was not finite."""
@@ -465,19 +560,16 @@ class Trainer:
             If a number among the parameters or in the update rule's state is not finite.
         """
         arrays = {}
-        for kind, variables in self._list_variables():
-            for k, variable in enumerate(variables):
-                value = np.asarray(variable.get_value(borrow=True))
-                name = f"{kind}/{k:03d} {variable.name or ''}".strip()
-                if not np.isfinite(value).all():
-                    raise TrainingError(
-                        f"{name} is not finite after step {self.step_count}: not saved"
-                    )
-                arrays[name] = value
+        for name, variable in self._variables.items():
+            arrays[name] = np.asarray(variable.get_value(borrow=True))
+            if not np.isfinite(arrays[name]).all():
+                raise TrainingError(f"{name} is not finite after step {self.step_count}: not saved")
+        arrays |= {f"kept {name}": array for name, array in self._kept.items()}
         arrays["losses"] = np.array(self.losses)
         about = {
             "step": self.step_count,
             "task": self.task.get_state(),
+            "rewinder": None if self.rewinder is None else self.rewinder.get_state(),
             "curriculum": self.curriculum.get_state(),
             "curriculum_rng": self.curriculum.rng.bit_generator.state,
             "network_rngs": [_encode_rng(storage[0]) for storage in self._find_rngs()],
@@ -498,10 +590,12 @@ class Trainer:
         """
         arrays = dict(arrays)
         losses = arrays.pop("losses", np.zeros(0))
-        expected = {}
-        for kind, variables in self._list_variables():
-            for k, variable in enumerate(variables):
-                expected[f"{kind}/{k:03d} {variable.name or ''}".strip()] = variable
+        kept = {
+            name.removeprefix("kept "): arrays.pop(name)
+            for name in list(arrays)
+            if name.startswith("kept ")
+        }
+        expected = self._variables
         different = sorted(set(arrays) ^ set(expected)) + [
             name
             for name in expected
@@ -521,6 +615,9 @@ class Trainer:
             variable.set_value(arrays[name].astype(variable.dtype))
         for storage, state in zip(rngs, about["network_rngs"], strict=True):
             storage[0] = _decode_rng(state)
+        self._kept = kept
+        if self.rewinder is not None and about["rewinder"] is not None:
+            self.rewinder.set_state(about["rewinder"])
         self.losses = losses.tolist()
         self.step_count = about["step"]
         self.task.set_state(about["task"])
@@ -530,10 +627,6 @@ class Trainer:
         self._skipped_in_a_row = about["skipped_in_a_row"]
         self.evaluations = about["evaluations"]
         self.solved_at = about["solved_at"]
-
-    def _list_variables(self):
-        """Shared variables whose values are the run's state, by kind."""
-        return [("parameter", self.params), ("optimizer", self._optimizer_state)]
 
     def _find_rngs(self):
         """Where the training function keeps its random generators: lists of one item each."""

@@ -755,23 +755,26 @@ def test_copies(tmp_path):
 
 @register
 class Doubling(Layer):
-    """A layer as a user writes it, with a parameter and a layer of its own."""
+    """A layer as a user writes it, with a parameter and layers of its own."""
 
     def __init__(self, incoming, factor=2.0, name=None):
         super().__init__(incoming, name=name)
         self.factor = factor
         self.inner = batch_norm(DenseLayer(incoming, 3, name="inner"))
+        self.parts = {"more": [], "bias": BiasLayer((None, 3), init.Normal(), name="part")}
         self.scale = self.add_param(init.Normal(), (3,), name="scale", mine=True)
 
     def get_params(self, unwrap_shared=True, **tags):
-        inner = get_all_params(self.inner, unwrap_shared=unwrap_shared, **tags)
-        return super().get_params(unwrap_shared, **tags) + [p for p in inner]
+        parts = [self.inner, self.parts["bias"]]
+        inner = get_all_params(parts, unwrap_shared=unwrap_shared, **tags)
+        return super().get_params(unwrap_shared, **tags) + inner
 
     def get_output_shape_for(self, input_shape):
         return (input_shape[0], 3)
 
     def get_output_for(self, input, **kwargs):
-        return self.factor * get_output(self.inner, input, **kwargs) * self.scale
+        inner = get_output(self.inner, input, **kwargs)
+        return self.parts["bias"].get_output_for(self.factor * inner * self.scale)
 
 
 @register
@@ -809,6 +812,32 @@ def test_own_classes(tmp_path):
     again = load(tmp_path / "x")
     check_same(network, again)
     assert again.nonlinearity.beta is again.input_layer.nonlinearity.beta
+
+
+def test_objects_that_hold_layers():
+    """Two layers that were given one object know the layer in it."""
+
+    @register
+    class Like(init.Initializer):
+        def __init__(self, layer):
+            self.layer = layer
+
+        def sample(self, shape):
+            return self.layer.W.get_value()
+
+    @register
+    class Following(DenseLayer):
+        def __init__(self, incoming, like):
+            super().__init__(incoming, 3, W=like)
+            self.followed = like.layer
+
+    layer = DenseLayer(rows(), 3, name="followed")
+    like = Like(layer)
+    network = ConcatLayer([Following(rows(), like), Following(rows(), like), layer])
+    again = store(network)
+    check_same(network, again)
+    one, two, three = again.input_layers
+    assert one.followed is two.followed is three
 
 
 def test_own_controllers_and_heads():

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytensor
@@ -13,7 +14,7 @@ from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_v
 from lasagne.updates import adam, sgd
 from ntm.models import build_dense, build_ntm
 from ntm.tasks import Batch, CopyTask
-from ntm.training import MAX_SKIPPED_IN_A_ROW, Trainer, TrainingError, sequence_loss
+from ntm.training import MAX_SKIPPED_IN_A_ROW, Rewinder, Trainer, TrainingError, sequence_loss
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +34,7 @@ def make_trainer(task=None, **options):
 
 
 def values_of(trainer):
-    return [
-        np.array(variable.get_value())
-        for _, group in trainer._list_variables()
-        for variable in group
-    ]
+    return [np.array(variable.get_value()) for variable in trainer._variables.values()]
 
 
 def assert_equal(one, other):
@@ -363,3 +360,88 @@ def test_networks_that_do_not_fit():
         Trainer(DenseLayer(InputLayer((None, None, 3)), 4, num_leading_axes=2), task)
     with pytest.raises(ValueError, match=r"takes \(None, None, 5\)"):
         Trainer(DenseLayer(InputLayer((None, None, 5)), 3, num_leading_axes=2), task)
+
+
+# ---- going back
+
+
+def look_at(rewinder, losses, level=1, window=10):
+    """What the rewinder says after each of some windows of equal losses."""
+    trainer = SimpleNamespace(losses=[], step_count=0, curriculum=SimpleNamespace(level=level))
+    verdicts = []
+    for loss in losses:
+        for _ in range(window):
+            trainer.losses.append(loss)
+            trainer.step_count += 1
+            verdict = rewinder.look(trainer)
+            assert verdict is None or trainer.step_count % window == 0
+        verdicts.append(verdict)
+    return verdicts
+
+
+def test_going_back_after_a_fall():
+    rewinder = Rewinder(window=10, patience=3, tolerance=3.0)
+    # At 5 it is below three times the best, so patience starts anew
+    verdicts = look_at(rewinder, [8, 6, 3, 8, 2, 7, 7, 5, 7, 7, 7])
+    assert verdicts == ["keep", "keep", "keep", None, "keep", None, None, None, None, None, "back"]
+    assert rewinder.rewound == [[110, 50]]
+    assert rewinder.rate == 0.5
+    assert look_at(rewinder, [7, 7, 7]) == [None, None, "back"]
+    assert rewinder.rate == 0.25
+
+
+def test_no_going_back_before_anything_is_learnt():
+    assert "back" not in look_at(Rewinder(window=10, tolerance=1.1), [8, 5, 8, 8, 8, 8, 8, 8])
+
+
+def test_going_back_when_it_gets_no_further():
+    rewinder = Rewinder(window=10, stale=4)
+    assert look_at(rewinder, [8, 1, 1.5, 1.5, 1.5, 1.5, 1.5])[-2:] == ["back", None]
+
+
+def test_a_loss_of_nearly_nothing_may_double():
+    assert "back" not in look_at(Rewinder(window=10), [8, 1e-6, 1e-2, 1e-2, 1e-2, 1e-2])
+
+
+def test_every_level_is_seen_by_itself():
+    rewinder = Rewinder(window=10)
+    assert look_at(rewinder, [8, 1], level=1) == ["keep", "keep"]
+    assert look_at(rewinder, [9, 9, 9, 9], level=2) == ["keep", None, None, None]
+
+
+def test_windows_of_skipped_steps():
+    rewinder = Rewinder(window=10)
+    assert look_at(rewinder, [8, 1, np.nan, np.nan, np.nan])[-1] == "back"
+
+
+def test_state_of_a_rewinder():
+    one, other = Rewinder(window=10), Rewinder(window=10)
+    fresh = json.loads(json.dumps(one.get_state(), allow_nan=False))
+    look_at(one, [8, 1, 5, 5])
+    other.set_state(json.loads(json.dumps(one.get_state(), allow_nan=False)))
+    assert look_at(one, [6]) == look_at(other, [6]) == ["back"]
+    other.set_state(fresh)
+    assert vars(other) == vars(Rewinder(window=10))
+
+
+def test_training_that_falls_is_taken_back():
+    task = Constant(size=2, max_length=3, batch_size=4, seed=0)
+    trainer = make_trainer(task, update=adam, learning_rate=0.05)
+    trainer.rewinder = Rewinder(window=10, patience=2)
+    for _ in range(100):
+        trainer.step()
+    best = trainer.rewinder.best_step
+    kept = [np.array(value) for value in trainer._kept.values()]
+    trainer.l_out.b.set_value(np.full(3, -20, "float32"))
+    trainer.learning_rate = 0.0
+    while not trainer.rewinder.rewound:
+        trainer.step()
+        assert trainer.step_count < 200
+    assert trainer.rewinder.rewound == [[trainer.step_count, best]]
+    assert_equal(values_of(trainer), kept)
+    arrays, about = trainer.get_state()
+    other = make_trainer(Constant(size=2, max_length=3, batch_size=4, seed=5), update=adam)
+    other.rewinder = Rewinder(window=10, patience=2)
+    other.set_state(arrays, json.loads(json.dumps(about)))
+    assert other.rewinder.rate == 0.5
+    assert_equal(other._kept.values(), kept)
