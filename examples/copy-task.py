@@ -51,7 +51,7 @@ if options.save:
 # ---- How far it generalises: sequences six times as long as any in training
 
 print("\nlength   wrong bits per sequence")
-longest = max(task.num_steps(**sizes) for sizes in settings.evaluate_at)
+longest = trainer.count_steps(settings.evaluate_at)
 for sizes in settings.evaluate_at:
     measured = trainer.evaluate(sizes, num_sequences=100, num_steps=longest)
     print(f"{sizes['length']:6d}   {measured['wrong_bits']:.2f}")

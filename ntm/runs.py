@@ -192,7 +192,7 @@ class Run:
     def measure(self, num_sequences=100):
         """Measures at the training sizes, and at each of the sizes in the settings: a list of dicts."""
         trainer, sizes = self.trainer, self.settings.evaluate_at
-        steps = max((trainer.task.num_steps(**each) for each in sizes), default=None)
+        steps = trainer.count_steps(sizes)
         rows = [{"sizes": {}, **trainer.evaluate(num_sequences=500)}]
         for each in sizes:
             rows.append({"sizes": each, **trainer.evaluate(each, num_sequences, num_steps=steps)})

@@ -398,6 +398,11 @@ class Trainer:
             self.task.set_state(training_state)
         return self.measure(batch)
 
+    def count_steps(self, evaluate_at):
+        """Steps of the longest of some sizes, if there are any; a size that is not given is at its largest."""
+        largest = {name: high for name, (_, high) in self.task.sizes.items()}
+        return max((self.task.num_steps(**largest | sizes) for sizes in evaluate_at), default=None)
+
     def look_inside(self, inputs):
         """What the heads and the memory of each NTM in the network do with sequences.
 
@@ -533,7 +538,7 @@ class Trainer:
 
     def _evaluate_all(self, evaluate_at):
         """Measure at each of some sizes, padded to one length; keep and return the row."""
-        longest = max((self.task.num_steps(**sizes) for sizes in evaluate_at), default=None)
+        longest = self.count_steps(evaluate_at)
         row = {"step": self.step_count, "sequences": self.num_sequences}
         for sizes in evaluate_at:
             where = ", ".join(f"{name} {size}" for name, size in sizes.items())

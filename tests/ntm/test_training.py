@@ -13,7 +13,7 @@ import lasagne
 from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_values
 from lasagne.updates import adam, sgd
 from ntm.models import build_dense, build_ntm
-from ntm.tasks import Batch, CopyTask
+from ntm.tasks import Batch, CopyTask, RepeatCopyTask
 from ntm.training import MAX_SKIPPED_IN_A_ROW, Rewinder, Trainer, TrainingError, sequence_loss
 
 
@@ -263,6 +263,15 @@ def test_evaluation_leaves_training_as_it_is():
             assert measured == one.evaluate({"length": 5}, num_sequences=7)
             assert measured != one.evaluate({"length": 5}, num_sequences=7, draw=1)
     assert one.losses == other.losses
+
+
+def test_sizes_that_are_not_given_are_drawn():
+    task = RepeatCopyTask(size=2, max_length=2, max_repeats=3, seed=0)
+    trainer = make_trainer(task)
+    assert trainer.count_steps([{"length": 5}, {"repeats": 4}]) == task.num_steps(5, 3)
+    assert trainer.count_steps([]) is None
+    trainer.train(1, evaluate_every=1, evaluate_at=[{"length": 5}, {"repeats": 4}], progress=False)
+    assert "correct at repeats 4" in trainer.evaluations[0]
 
 
 def test_a_long_batch_is_predicted_in_parts():
