@@ -119,6 +119,14 @@ def _draw(figure, axis, name, values, unit, colors, rows):
     figure.colorbar(image, ax=axis, pad=0.01, fraction=0.02, ticks=[0, 1])
 
 
+def _prepare_chart(figure):
+    """A figure, a new one unless one is given, and axes on it."""
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(7.0, 4.0)
+    figure.set_layout_engine("constrained")
+    return figure, figure.subplots()
+
+
 def plot_learning(curves, figure=None):
     """Draw how losses fell.
 
@@ -132,10 +140,7 @@ def plot_learning(curves, figure=None):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure() if figure is None else figure
-    figure.set_size_inches(7.0, 4.0)
-    figure.set_layout_engine("constrained")
-    axis = figure.subplots()
+    figure, axis = _prepare_chart(figure)
     for name, (sequences, losses) in curves.items():
         axis.plot(np.asarray(sequences) / 1000, np.asarray(losses, dtype=float), label=name)
     axis.set_xlabel("sequences, in thousands")
@@ -163,10 +168,7 @@ def plot_generalisation(results, title=None, measure=None, figure=None):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure() if figure is None else figure
-    figure.set_size_inches(7.0, 4.0)
-    figure.set_layout_engine("constrained")
-    axis = figure.subplots()
+    figure, axis = _prepare_chart(figure)
     for name, result in results.items():
         rows = [row for row in result["measures"] if row["sizes"]]
         if not rows:

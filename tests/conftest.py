@@ -7,3 +7,16 @@ import os
 # imported that there is no C: told later, its loops fuse sums for C and compute them wrongly in Python.
 flags = ["mode=FAST_COMPILE", "cxx=", os.environ.get("PYTENSOR_FLAGS", "")]
 os.environ["PYTENSOR_FLAGS"] = ",".join(flag for flag in flags if flag)
+
+import numpy as np  # noqa: E402
+import pytensor  # noqa: E402
+import pytest  # noqa: E402
+
+import lasagne  # noqa: E402
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    """What trains: floatX is float32; and initial values are the same each time."""
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    monkeypatch.setattr(lasagne.random, "_rng", np.random.RandomState(0))

@@ -28,9 +28,7 @@ from ntm.settings import make_settings
 KILLS = int(os.environ.get("NTM_KILLS", "4"))
 
 
-@pytest.fixture(autouse=True)
-def float32(monkeypatch):
-    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 def make_small(**given):

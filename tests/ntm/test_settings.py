@@ -2,7 +2,6 @@ import json
 from dataclasses import asdict
 
 import numpy as np
-import pytensor
 import pytest
 
 from lasagne.layers import get_all_layers, get_all_param_values, get_output
@@ -11,10 +10,7 @@ from ntm.models import CONTROLLERS, MODELS, get_model_options
 from ntm.settings import DEFAULTS, DEFAULTS_OF_MODELS, Settings, get_task_options, make_settings
 from ntm.tasks import TASKS
 
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch):
-    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 @pytest.mark.parametrize("model", MODELS)

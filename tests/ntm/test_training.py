@@ -16,11 +16,7 @@ from ntm.models import build_dense, build_ntm
 from ntm.tasks import Batch, CopyTask, RepeatCopyTask
 from ntm.training import MAX_SKIPPED_IN_A_ROW, Rewinder, Trainer, TrainingError, sequence_loss
 
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch):
-    monkeypatch.setattr(pytensor.config, "floatX", "float32")
-    monkeypatch.setattr(lasagne.random, "_rng", np.random.RandomState(0))
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 def make_task(**options):
