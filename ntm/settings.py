@@ -157,18 +157,37 @@ def _lengths(*lengths):
 
 
 #: What differs from :class:`Settings` for each task
-DEFAULTS = {
+DEFAULTS: dict[str, dict] = {
     "copy": {"evaluate_at": _lengths(10, 20, 40, 60, 80, 100, 120)},
-    "reversed-copy": {"evaluate_at": _lengths(10, 20, 40, 80)},
-    "upside-down-copy": {"evaluate_at": _lengths(10, 20, 40, 80)},
-    "repeat-copy": {},
-    "associative-recall": {},
-    "dynamic-ngrams": {},
-    "priority-sort": {},
-    "sort": {},
-    "dyck-words": {},
-    "addition": {},
-    "argmax": {},
+    "reversed-copy": {"max_steps": 40_000, "evaluate_at": _lengths(10, 20, 40, 80)},
+    "upside-down-copy": {"max_steps": 40_000, "evaluate_at": _lengths(10, 20, 40, 80)},
+    "repeat-copy": {
+        # Counted out in ones, the number of repeats lies in the memory like all else
+        "task_options": {"unary": True},
+        "batch_size": 16,
+        "learning_rate": 3e-4,
+        "clip_value": None,
+        "clip_norm": 10.0,
+        "curriculum": "linear",
+        "curriculum_options": {"every": 200},
+        "num_buckets": 4,
+        "evaluate_at": [
+            {"length": 10, "repeats": 10},
+            {"length": 10, "repeats": 20},
+            {"length": 20, "repeats": 10},
+        ],
+    },
+    "associative-recall": {
+        "batch_size": 16,
+        "learning_rate": 5e-4,
+        "evaluate_at": [{"items": items} for items in (6, 12, 20)],
+    },
+    "dynamic-ngrams": {"evaluate_at": _lengths(200)},
+    "priority-sort": {"evaluate_at": [{"items": 20}]},
+    "sort": {"evaluate_at": _lengths(5, 10)},
+    "dyck-words": {"evaluate_at": _lengths(5, 10, 20)},
+    "addition": {"evaluate_at": _lengths(10, 20, 100)},
+    "argmax": {"evaluate_at": _lengths(10, 20, 100)},
 }
 
 #: What differs from these, for a task (or all, ``"*"``) and a model or a controller of the NTM
