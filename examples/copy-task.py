@@ -39,7 +39,7 @@ task, l_out = trainer.task, trainer.l_out
 if options.load:
     set_all_param_values(l_out, get_all_param_values(ntm.load(options.load)))
 
-# ---- Training, until 500 new sequences take less than 0.01 bits each on average
+# ---- Training, until 2,000 new sequences take less than 0.01 bits each on average
 
 ended = trainer.train(settings.max_steps, solve_every=settings.solve_every)
 bits = np.nanmean(trainer.losses[-200:]) if trainer.losses else np.nan

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 INTRODUCTION = """\
 Each task, trained from scratch by `make reproduce` with the defaults of `ntm train TASK`, which are in
-`ntm/settings.py`, each run on one thread. *Sequences* and *minutes* are those until 500 new sequences of the training
+`ntm/settings.py`, each run on one thread. *Sequences* and *minutes* are those until 2,000 new sequences of the training
 sizes had the measure by which the task counts as solved, or until the steps were over; where there are several seeds,
 the median and the range. Minutes were taken while the other cores trained too.
 """

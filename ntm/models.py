@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lasagne.init import Constant
+from lasagne.init import Constant, Normal
 from lasagne.layers import DenseLayer, GRULayer, InputLayer, LSTMLayer
 from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
 from lasagne.utils import floatX
@@ -91,6 +91,12 @@ def build_ntm(
         # different directions training can get stuck; where they start by standing still it learns to blur
         "b_hid_to_shift": _forward(num_shifts),
         "b_hid_to_gamma": Constant(1.0),
+        # How a head moves hardly depends on the input at first. Where it does, some seeds find other algorithms, which
+        # work up to the lengths in training only
+        "W_hid_to_shift": Normal(0.01),
+        "W_hid_to_gate": Normal(0.01),
+        "W_hid_to_beta": Normal(0.01),
+        "W_hid_to_gamma": Normal(0.01),
     }
     names = [""] if num_heads == 1 else [str(k + 1) for k in range(num_heads)]
     heads: list[Head] = [

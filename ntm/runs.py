@@ -193,7 +193,7 @@ class Run:
         """Measures at the training sizes, and at each of the sizes in the settings: a list of dicts."""
         trainer, sizes = self.trainer, self.settings.evaluate_at
         steps = trainer.count_steps(sizes)
-        rows = [{"sizes": {}, **trainer.evaluate(num_sequences=500)}]
+        rows = [{"sizes": {}, **trainer.evaluate(num_sequences=2000)}]
         for each in sizes:
             rows.append({"sizes": each, **trainer.evaluate(each, num_sequences, num_steps=steps)})
         return rows

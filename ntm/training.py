@@ -434,7 +434,7 @@ class Trainer:
         names = ("memory", "write_weights", "read_weights")
         return [dict(zip(names, values[k : k + 3], strict=True)) for k in range(0, len(values), 3)]
 
-    def is_solved(self, num_sequences=500):
+    def is_solved(self, num_sequences=2000):
         """Whether new sequences of the training sizes have the measure by which the task counts as solved."""
         name, threshold = self.task.solved
         measured = self.evaluate(
