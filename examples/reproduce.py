@@ -68,7 +68,7 @@ PLAN = [
 
 
 def train(entry, seed, folder):
-    """Train in a process of its own, with one thread; how it ended, ``None`` if it was stopped."""
+    """Train in a process of its own, with one thread; how it ended."""
     run = folder / f"{entry.name}-{seed}"
     if (run / "result.json").exists():
         return "ended before"
@@ -88,7 +88,9 @@ def train(entry, seed, folder):
             env=environment,
             check=False,
         ).returncode
-    return {0: "solved", 3: "not solved"}.get(code, f"failed with exit code {code}, see {log.name}")
+    return {0: "solved", 3: "not solved", 130: "interrupted"}.get(
+        code, f"failed with exit code {code}, see {log.name}"
+    )
 
 
 def read_results(entry, folder):
@@ -164,7 +166,7 @@ def tabulate(entry, results):
     first = next(iter(results.values()))
     measures = [name for name in first["measures"][0] if name != "sizes"]
     shown = [name for name in ("wrong_bits", "error", "ratio", "correct") if name in measures]
-    lines = [f"## {entry.name.replace('-', ' ', 0)}", ""]
+    lines = [f"## {entry.name}", ""]
     failed = [str(seed) for seed, run in results.items() if run["ended"] != "solved"]
     skipped = sum(run["skipped"] for run in results.values())
     lines += [

@@ -4,7 +4,6 @@ import argparse
 import inspect
 import json
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from ntm.metrics import CSV, TensorBoard, read_json_lines
 from ntm.models import CONTROLLERS, MODELS, get_model_options
 from ntm.runs import Run, read_settings
 from ntm.schedules import SCHEDULES
-from ntm.settings import OPTIMIZERS, Settings, get_task_options, make_settings
+from ntm.settings import OPTIMIZERS, get_task_options, make_settings
 from ntm.tasks import TASKS
 from ntm.training import TrainingError
 from ntm.visualization import plot_generalisation, plot_learning, plot_sequence, save_figure
@@ -32,7 +31,8 @@ examples:
   ntm train repeat-copy --max-length 5 --max-repeats 5 --batch-size 16
   ntm train copy --help                       all options, with their defaults for the task
   ntm resume runs/copy-ntm-1                  goes on where it was stopped or killed
-  ntm evaluate runs/copy-ntm-1 --length 200   how far it generalises
+  ntm evaluate runs/copy-ntm-1 --size length=200
+                                              how far it generalises
   ntm plot runs/copy-ntm-1                    a picture of what it does with a sequence
   ntm compare copy --models ntm lstm          trains both, one figure of how they generalise
 
@@ -96,7 +96,11 @@ def add_settings(parser, task):
     group = parser.add_argument_group("the network")
     group.add_argument("--model", choices=MODELS, default="ntm", help="(default: ntm)")
     for name, text in MODEL_HELP.items():
-        found = {model: options[name] for model in MODELS if name in (options := _options(model))}
+        found = {
+            model: options[name]
+            for model in MODELS
+            if name in (options := get_model_options(model))
+        }
         found |= {"ntm": defaults.model_options[name]} if name in defaults.model_options else {}
         shown = ", ".join(
             f"{value} for {model}" for model, value in found.items() if value is not None
@@ -114,10 +118,6 @@ def add_settings(parser, task):
         metavar="BITS",
         help="loss at which naive and look-back curricula go on to the next level (default: 1.0)",
     )
-
-
-def _options(model):
-    return get_model_options(model)
 
 
 def _add(group, name, default, text, shown=None):
@@ -152,8 +152,7 @@ def read_settings_from(options, task, model=None):
     """
     given = vars(options)
     model = model or given["model"]
-    known = {each.name for each in fields(Settings)}
-    parts = {name: given[name] for name in SETTINGS_HELP if name in given and name in known}
+    parts = {name: given[name] for name in SETTINGS_HELP if name in given}
     parts["task_options"] = {name: given[name] for name in get_task_options(task) if name in given}
     parts["model_options"] = {name: given[name] for name in MODEL_HELP if name in given}
     if "advance_below" in given:
@@ -184,14 +183,12 @@ def make_parser():
         for task in TASKS:
             each = tasks.add_parser(task, help=_summary(task), description=_summary(task))
             each.set_defaults(run=function)
-            each.add_argument(
-                "--folder", help="where the run is kept (default: runs/TASK-MODEL-SEED)"
-            )
             if name == "compare":
                 each.add_argument("--models", nargs="+", choices=MODELS, default=["ntm", "lstm"])
                 _add_output(each)
-            _add_logging(each)
-            add_settings(each, task)
+                _add_train(each, task, "the folder of the runs (default: runs)")
+            else:
+                _add_train(each, task)
 
     command = commands.add_parser("resume", help="go on with a run that was stopped or killed")
     command.set_defaults(run=resume)
@@ -229,8 +226,8 @@ def make_parser():
     return parser
 
 
-def _add_train(parser, task):
-    parser.add_argument("--folder", help="where the run is kept (default: runs/TASK-MODEL-SEED)")
+def _add_train(parser, task, folder="where the run is kept (default: runs/TASK-MODEL-SEED)"):
+    parser.add_argument("--folder", help=folder)
     _add_logging(parser)
     add_settings(parser, task)
 
@@ -294,6 +291,15 @@ def _default_folder(settings):
     controller = settings.model_options.get("controller")
     model = f"{settings.model}-{controller}" if controller else settings.model
     return Path("runs") / f"{settings.task}-{model}-{settings.seed}"
+
+
+def _is_run_of(folder, settings):
+    return (folder / "settings.json").exists() and read_settings(folder) == settings
+
+
+def _open_or_create(folder, settings):
+    """The run in a folder if it has these settings, so that the same command goes on where it was stopped."""
+    return Run.open(folder) if _is_run_of(folder, settings) else Run.create(folder, settings)
 
 
 def _go_on(run, options, max_steps=None):
@@ -361,10 +367,8 @@ def compare(options):
     for model in options.models:
         settings = read_settings_from(options, options.task, model)
         folder = parent / _default_folder(settings).name
-        if not (folder / "result.json").exists():
-            started = (folder / "settings.json").exists()
-            run = Run.open(folder) if started else Run.create(folder, settings)
-            code = _go_on(run, options)
+        if not _is_run_of(folder, settings) or not (folder / "result.json").exists():
+            code = _go_on(_open_or_create(folder, settings), options)
             if code == INTERRUPTED:
                 return code
             worst = max(worst, code)
@@ -491,9 +495,7 @@ def run_example(task, description, arguments=None):
 def _run_example(options):
     settings = read_settings_from(options, options.task)
     folder = Path(options.folder or _default_folder(settings))
-    # Once more the same command goes on where it was stopped
-    started = (folder / "settings.json").exists() and read_settings(folder) == settings
-    run = Run.open(folder) if started else Run.create(folder, settings)
+    run = _open_or_create(folder, settings)
     code = _go_on(run, options)
     if code != INTERRUPTED:
         _save(draw_sequence(run), options.output)

@@ -4,7 +4,7 @@
 ``settings.json``                     all that the run is made from (:class:`ntm.settings.Settings`)
 ``checkpoint-000001000.safetensors``  everything after 1,000 steps; the latest two are kept
 ``metrics.jsonl``                     losses and evaluations along the way
-``network.safetensors``               the network as it is now, for :func:`ntm.load`
+``network.safetensors``               the network when training ended, for :func:`ntm.load`
 ``result.json``                       how it ended
 ====================================  ================================================================
 """

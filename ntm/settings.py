@@ -215,6 +215,9 @@ def make_settings(task, model="ntm", **given):
         layers += [DEFAULTS_OF_MODELS.get((where, kind), {}) for where in ("*", task)]
     merged: dict = {}
     for layer in (*layers, given):
+        for name in ("curriculum", "schedule"):
+            if layer.get(name, merged.get(name)) != merged.get(name):
+                merged.pop(f"{name}_options", None)  # those of another one
         for name, value in layer.items():
             merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
     return Settings(task=task, model=model, **merged)

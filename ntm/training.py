@@ -543,7 +543,11 @@ class Trainer:
         for sizes in evaluate_at:
             where = ", ".join(f"{name} {size}" for name, size in sizes.items())
             measured = self.evaluate(sizes, num_steps=longest)
-            row |= {f"{name} at {where}": value for name, value in measured.items()}
+            # Predictions that are no numbers measure infinite, for which JSON has no word
+            row |= {
+                f"{name} at {where}": value if np.isfinite(value) else None
+                for name, value in measured.items()
+            }
         self.evaluations.append(row)
         return row
 

@@ -8,7 +8,8 @@ import matplotlib.image
 import pytensor
 import pytest
 
-from ntm.cli import DONE, FAILED, NOT_SOLVED, main
+from ntm.cli import DONE, FAILED, NOT_SOLVED, main, make_parser
+from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
 from ntm.tasks import TASKS
 
 SMALL = ["--size", "2", "--max-length", "3", "--num-units", "5", "--memory-slots", "6"]
@@ -59,6 +60,16 @@ def test_help(capsys, words, expected):
         main(words)
     assert stop.value.code == 0
     assert expected in capsys.readouterr().out
+
+
+def test_the_commands_in_the_help_are_right():
+    commands = [
+        line.split("  ")[1] for line in EXAMPLES_OF_HELP.splitlines() if line.startswith("  ntm")
+    ]
+    assert len(commands) == 9
+    for command in commands:
+        if not command.endswith("--help"):
+            make_parser().parse_args(command.split()[1:])
 
 
 @pytest.mark.parametrize(
@@ -149,6 +160,9 @@ def test_compare(capsys):
     first = capsys.readouterr().out
     assert "lstm learns copy" in first
     assert "dense learns copy" in first
+    # With other options it is another run
+    assert main([*words, "--learning-rate", "0.5"]) == FAILED
+    assert "holds a run already" in capsys.readouterr().err
     # What has ended is taken as it is
     assert main(words) == DONE
     assert "learns" not in capsys.readouterr().out

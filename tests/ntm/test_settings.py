@@ -40,6 +40,15 @@ def test_what_is_given_comes_first():
     assert (settings.learning_rate, settings.seed) == (0.5, 4)
 
 
+def test_options_of_another_curriculum_are_left_out():
+    assert make_settings("repeat-copy").curriculum_options == {"every": 200}
+    linear = make_settings("repeat-copy", curriculum="linear", curriculum_options={"add": 2})
+    assert linear.curriculum_options == {"every": 200, "add": 2}
+    settings = make_settings("repeat-copy", curriculum="naive")
+    assert settings.curriculum_options == {}
+    settings.make_trainer()
+
+
 def test_the_seed_draws_parameters_and_sequences():
     values = [
         [

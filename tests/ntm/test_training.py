@@ -270,6 +270,17 @@ def test_sizes_that_are_not_given_are_drawn():
     assert "correct at repeats 4" in trainer.evaluations[0]
 
 
+def test_measures_that_are_infinite_can_be_saved(monkeypatch):
+    trainer = make_trainer()
+    monkeypatch.setattr(
+        trainer, "predict", lambda inputs, chunk: np.full((*inputs.shape[:2], 3), np.nan)
+    )
+    row = trainer._evaluate_all([{"length": 2}])
+    assert row["bits at length 2"] is None
+    assert row["wrong_bits at length 2"] == 6
+    json.dumps(trainer.get_state()[1], allow_nan=False)
+
+
 def test_a_long_batch_is_predicted_in_parts():
     trainer = make_trainer()
     batch = make_task().sample(5)
