@@ -6,6 +6,7 @@ it is one larger, up to its highest. Where there are several sizes they grow tog
 
 import numpy as np
 
+from ntm.choices import make_choice
 from ntm.memory import is_integer
 
 #: Of how many steps a curriculum looks at the loss, before it goes on to the next level
@@ -270,9 +271,4 @@ def make_curriculum(name, sizes, rng, options=None):
     ValueError
         If there is no such curriculum, or it has no such option.
     """
-    if name not in CURRICULA:
-        raise ValueError(f"unknown curriculum {name!r}: expected one of {', '.join(CURRICULA)}")
-    try:
-        return CURRICULA[name](sizes, rng, **(options or {}))
-    except TypeError as error:
-        raise ValueError(f"curriculum {name!r}: {error}") from error
+    return make_choice("curriculum", name, CURRICULA, sizes, rng, options=options)

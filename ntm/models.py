@@ -12,6 +12,7 @@ from lasagne.init import Constant, Normal
 from lasagne.layers import DenseLayer, GRULayer, InputLayer, LSTMLayer
 from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
 from lasagne.utils import floatX
+from ntm.choices import check_choice
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
 from ntm.heads import Head, ReadHead, WriteHead
 from ntm.layers import NTMLayer
@@ -62,10 +63,7 @@ def build_ntm(
     -------
     Layer (B, T, O)
     """
-    if controller not in CONTROLLERS:
-        raise ValueError(
-            f"unknown controller {controller!r}: expected one of {', '.join(CONTROLLERS)}"
-        )
+    check_choice("controller", controller, CONTROLLERS)
     l_input = _input(task)
     shape = (memory_slots, memory_width)
     kind, nonlinearity = CONTROLLERS[controller]

@@ -2,6 +2,8 @@
 
 import math
 
+from ntm.choices import make_choice
+
 
 def constant():
     """Always one."""
@@ -52,10 +54,5 @@ def make_schedule(name, warmup=0, options=None):
     ValueError
         If there is no such schedule, or it has no such option.
     """
-    if name not in SCHEDULES:
-        raise ValueError(f"unknown schedule {name!r}: expected one of {', '.join(SCHEDULES)}")
-    try:
-        factor = SCHEDULES[name](**(options or {}))
-    except TypeError as error:
-        raise ValueError(f"schedule {name!r}: {error}") from error
+    factor = make_choice("schedule", name, SCHEDULES, options=options)
     return lambda step: factor(step) * min(1.0, (step + 1) / (warmup + 1))

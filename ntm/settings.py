@@ -7,6 +7,7 @@ import numpy as np
 
 import lasagne
 from ntm.backends import get_mode
+from ntm.choices import check_choice
 from ntm.curricula import CURRICULA
 from ntm.models import MODELS, get_model_options
 from ntm.schedules import SCHEDULES, make_schedule
@@ -90,10 +91,7 @@ class Settings:
             ("curriculum", CURRICULA),
             ("schedule", SCHEDULES),
         ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"unknown {name} {getattr(self, name)!r}: expected one of {', '.join(known)}"
-                )
+            check_choice(name, getattr(self, name), known)
         for kind, options, known in (
             (self.task, self.task_options, get_task_options(self.task)),
             (self.model, self.model_options, get_model_options(self.model)),
@@ -207,8 +205,7 @@ def make_settings(task, model="ntm", **given):
     -------
     Settings
     """
-    if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
+    check_choice("task", task, TASKS)
     controller = given.get("model_options", {}).get("controller")
     layers = [DEFAULTS[task]]
     for kind in (model, controller):
