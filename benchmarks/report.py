@@ -4,12 +4,13 @@ import os
 import platform
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from cases import DEFAULT
 from floor import floor, num_bytes, num_operations
 from rivals import COMPILED, JAX, OURS, TITLES, TORCH, TUNED
 from start import STAGES
+
+from ntm.machine import get_processor
 
 PACKAGES = ["ntm-lasagne", "pytensor", "jax", "jaxlib", "numpy", "torch"]
 KINDS = {"train": "Training step", "predict": "Inference"}
@@ -30,11 +31,6 @@ def describe_machine(cores):
     cores : int
         How many cores there are to use.
     """
-    cpu = platform.processor()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
@@ -45,7 +41,7 @@ def describe_machine(cores):
     system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     return [
-        f"- {cpu}, {cores} cores, {memory:.1f} GiB",
+        f"- {get_processor()}, {cores} cores, {memory:.1f} GiB",
         f"- {system}, Linux {platform.release()}",
         f"- {', '.join(packages)}",
         f"- {datetime.now():%Y-%m-%d %H:%M}, load average before the run {load}",

@@ -10,10 +10,8 @@ It can be stopped and started again: what has ended is not trained anew, and wha
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +33,13 @@ the median and the range. Minutes were taken while the other cores trained too.
 """
 
 
+#: What a cell of a task's table holds, by the kind of its targets
+DESCRIPTIONS = {
+    "bits": "In each cell: wrong bits per sequence; bits right; sequences right.",
+    "numbers": "In each cell: mean squared error; answers right when rounded.",
+}
+
+
 @dataclass
 class Entry:
     """A network that is trained on a task, how many times, and what was published of it."""
@@ -43,6 +48,7 @@ class Entry:
     seeds: int
     options: list = field(default_factory=list)
     published: str = ""
+    note: str = ""
 
     @property
     def name(self):
@@ -105,12 +111,13 @@ def read_results(entry, folder):
 
 def write_report(entries, folder, path):
     """Write the tables of all results there are."""
+    runs = [run for entry in entries for run in read_results(entry, folder).values()]
     lines = [
         "# Results",
         "",
         INTRODUCTION,
         "",
-        f"- {describe_machine()}",
+        *sorted({f"- {run['machine']}, {run['date']}" for run in runs}),
         "",
         "| task | network | solved | sequences | minutes | parameters | measure | published |",
         "| :-- | :-- | --: | --: | --: | --: | --: | :-- |",
@@ -121,7 +128,7 @@ def write_report(entries, folder, path):
         if not results:
             continue
         lines.append(summarise(entry, results, folder))
-        details += tabulate(entry, results)
+        details += tabulate(entry, results, folder)
     with replacing(path) as temporary:
         Path(temporary).write_text(
             "\n".join([*lines, "", *details]).rstrip() + "\n", encoding="utf-8"
@@ -137,8 +144,8 @@ def summarise(entry, results, folder):
         word for word in (settings.model, settings.model_options.get("controller") or "") if word
     )
     runs = list(results.values())
-    solved = sum(run["ended"] == "solved" for run in runs)
     measured = [run["measures"][0][name] for run in runs]
+    solved = sum(value < threshold for value in measured)
     cells = [
         entry.task,
         network,
@@ -161,47 +168,51 @@ def spread(values, form):
     return f"{middle} ({form.format(values[0])} to {form.format(values[-1])})"
 
 
-def tabulate(entry, results):
-    """How the runs of an entry do at other sizes: a section with a table."""
-    first = next(iter(results.values()))
-    measures = [name for name in first["measures"][0] if name != "sizes"]
-    shown = [name for name in ("wrong_bits", "error", "ratio", "correct") if name in measures]
-    lines = [f"## {entry.name}", ""]
-    failed = [str(seed) for seed, run in results.items() if run["ended"] != "solved"]
-    skipped = sum(run["skipped"] for run in results.values())
-    lines += [
-        (
-            f"Seeds that were not solved: {', '.join(failed)}. "
-            if failed
-            else "Every seed was solved. "
-        )
-        + f"Steps skipped because a number was not finite: {skipped}.",
-        "",
-        "| sizes | "
-        + " | ".join(f"{name.replace('_', ' ')}, seed {seed}" for seed in results for name in shown)
-        + " |",
-        "| :-- |" + " --: |" * (len(shown) * len(results)),
+def tabulate(entry, results, folder):
+    """How the runs of an entry do at each of the sizes: a section with a table."""
+    task = read_settings(folder / f"{entry.name}-{min(results)}").make_task()
+    name, threshold = task.solved
+    rows = next(iter(results.values()))["measures"]
+    titles = [
+        ", ".join(f"{size} {value}" for size, value in row["sizes"].items()) or "as in training"
+        for row in rows
     ]
-    for number, row in enumerate(first["measures"]):
-        sizes = (
-            ", ".join(f"{name} {size}" for name, size in row["sizes"].items()) or "as in training"
-        )
+    failed = [str(seed) for seed, run in results.items() if run["measures"][0][name] >= threshold]
+    verdict = (
+        f"Seeds that were not solved: {', '.join(failed)}." if failed else "Every seed was solved."
+    )
+    lines = [
+        f"## {entry.name}",
+        "",
+        *([entry.note, ""] if entry.note else []),
+        f"{verdict} {DESCRIPTIONS[task.output]}",
+        "",
+        f"| seed | sequences | minutes | skipped steps | {' | '.join(titles)} |",
+        "| --: |" + " --: |" * (3 + len(titles)),
+    ]
+    for seed, run in results.items():
         cells = [
-            f"{run['measures'][number][name]:.4g}" for run in results.values() for name in shown
+            f"{run['sequences']:,}",
+            f"{run['seconds'] / 60:.1f}",
+            str(run["skipped"]),
+            *(show(task, row) for row in run["measures"]),
         ]
-        lines.append(f"| {sizes} | {' | '.join(cells)} |")
+        lines.append(f"| {seed} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
-def describe_machine():
-    """Processor, cores, system, date."""
-    processor = platform.processor() or platform.machine()
-    try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next(line.split(": ")[1] for line in info if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+def show(task, row):
+    """A run's measures at some sizes, in a cell."""
+    correct = f"{row['correct']:.1%}"
+    if "ratio" in row:
+        return f"{row['bits']:.1f} bits, {row['ratio']:.3f} times the optimum"
+    if task.output == "numbers":
+        return f"{row['error']:.3g}; {correct}"
+    if not row["sizes"]:
+        return f"{row['bits']:.3g} bits; {row['wrong_bits']:.3g}; {correct}"
+    batch = task.sample(1, **row["sizes"])
+    right = 1 - row["wrong_bits"] / (batch.mask.sum() * task.num_outputs)
+    return f"{row['wrong_bits']:.3g}; {right:.2%}; {correct}"
 
 
 def main():

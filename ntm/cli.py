@@ -63,6 +63,7 @@ SETTINGS_HELP = {
     "curriculum": "how sizes grow in training",
     "rewind": "go back to where training was best when it falls",
     "num_buckets": "to how many lengths sequences are padded; each is compiled for",
+    "solved_below": "what the measure must be for the task to count as solved; None: the task's own",
     "solve_every": "steps between looks whether the task is solved; 0: never",
     "evaluate_every": "steps between evaluations along the way; 0: only at the end",
     "log_every": "steps between lines in metrics.jsonl",
@@ -129,7 +130,11 @@ def _add(group, name, default, text, shown=None):
         )
         return
     kind = (
-        float if name in ("clip_value", "clip_norm") else str if default is None else type(default)
+        float
+        if name in ("clip_value", "clip_norm", "solved_below")
+        else str
+        if default is None
+        else type(default)
     )
     choices = CHOICES.get(name)
     group.add_argument(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ntm.checkpoints import save
 from ntm.files import read_arrays, replacing, write_arrays
+from ntm.machine import describe_machine
 from ntm.metrics import JSONLines
 from ntm.settings import Settings
 
@@ -172,6 +173,7 @@ class Run:
         result = self.get_result(ended)
         if ended != "interrupted":
             result["measures"] = self.measure()
+            result |= {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d")}
             write_json(self.folder / "result.json", result)
         return result
 

@@ -46,6 +46,8 @@ class Settings:
         See :mod:`ntm.curricula`.
     rewind : bool
         Whether to go back when training falls: :class:`ntm.training.Rewinder`.
+    solved_below : float or None
+        What the measure has to be for the task to count as solved, and training to end; None for the task's own.
     num_buckets : int
         To how many lengths batches are padded.
     solve_every, evaluate_every : int
@@ -74,6 +76,7 @@ class Settings:
     curriculum: str = "uniform"
     curriculum_options: dict = field(default_factory=dict)
     rewind: bool = True
+    solved_below: float | None = None
     num_buckets: int = 1
     solve_every: int = 200
     evaluate_every: int = 0
@@ -106,6 +109,8 @@ class Settings:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
         if self.max_steps < 0:
             raise ValueError(f"max_steps must not be negative, not {self.max_steps!r}")
+        if self.solved_below is not None and not self.solved_below > 0:
+            raise ValueError(f"solved_below must be positive, not {self.solved_below!r}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
 
@@ -136,6 +141,7 @@ class Settings:
             curriculum=self.curriculum,
             curriculum_options=self.curriculum_options,
             rewind=self.rewind,
+            solved_below=self.solved_below,
             num_buckets=self.num_buckets,
             seed=self.seed,
             mode=get_mode(self.backend, self.device),
@@ -156,7 +162,11 @@ def _lengths(*lengths):
 
 #: What differs from :class:`Settings` for each task
 DEFAULTS: dict[str, dict] = {
-    "copy": {"evaluate_at": _lengths(10, 20, 40, 60, 80, 100, 120)},
+    # With larger steps it is learnt sooner, but some seeds then fail at a vector of zeros once in a thousand sequences
+    "copy": {
+        "learning_rate": 5e-5,
+        "evaluate_at": _lengths(10, 20, 40, 60, 80, 100, 120),
+    },
     "reversed-copy": {"max_steps": 40_000, "evaluate_at": _lengths(10, 20, 40, 80)},
     "upside-down-copy": {"max_steps": 40_000, "evaluate_at": _lengths(10, 20, 40, 80)},
     "repeat-copy": {
@@ -188,8 +198,15 @@ DEFAULTS: dict[str, dict] = {
     "argmax": {"evaluate_at": _lengths(10, 20, 100)},
 }
 
-#: What differs from these, for a task (or all, ``"*"``) and a model or a controller of the NTM
-DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {}
+#: What differs from these for a task (or all, ``"*"``) and a model, or a model and its controller
+DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
+    ("copy", "ntm-gru"): {"learning_rate": 1e-4},
+    ("copy", "ntm-lstm"): {"learning_rate": 2e-4},
+}
+
+
+def _defaults_of(task, kind):
+    return [DEFAULTS_OF_MODELS.get((where, kind), {}) for where in ("*", task)]
 
 
 def make_settings(task, model="ntm", **given):
@@ -206,10 +223,10 @@ def make_settings(task, model="ntm", **given):
     Settings
     """
     check_choice("task", task, TASKS)
-    controller = given.get("model_options", {}).get("controller")
-    layers = [DEFAULTS[task]]
-    for kind in (model, controller):
-        layers += [DEFAULTS_OF_MODELS.get((where, kind), {}) for where in ("*", task)]
+    layers = [DEFAULTS[task], *_defaults_of(task, model)]
+    controllers = [layer.get("model_options", {}).get("controller") for layer in (*layers, given)]
+    controller = next((name for name in reversed(controllers) if name), "dense")
+    layers += _defaults_of(task, f"{model}-{controller}")
     merged: dict = {}
     for layer in (*layers, given):
         for name in ("curriculum", "schedule"):

@@ -79,11 +79,15 @@ class Rewinder:
     patience, stale : int
         Windows.
     tolerance, factor : float
+    lowest_rate : float
+        Below which the learning rate is not lowered, as a part of what it was.
     """
 
-    def __init__(self, window=200, patience=3, stale=20, tolerance=3.0, factor=0.5):
+    def __init__(
+        self, window=200, patience=3, stale=20, tolerance=3.0, factor=0.5, lowest_rate=1 / 32
+    ):
         self.window, self.patience, self.stale = window, patience, stale
-        self.tolerance, self.factor = tolerance, factor
+        self.tolerance, self.factor, self.lowest_rate = tolerance, factor, lowest_rate
         #: What the learning rate is multiplied by, from here on
         self.rate = 1.0
         #: The steps that training was taken back at, and the steps that it was taken back to
@@ -115,7 +119,9 @@ class Rewinder:
         ):
             return None
         self.rewound.append([trainer.step_count, self.best_step])
-        self.rate *= self.factor
+        self.rate = max(self.rate * self.factor, self.lowest_rate)
+        # A best loss that does not come again was luck; without this, luck would take training back forever
+        self.best = min(self.best * self.tolerance, self.first / 2)
         self.bad_windows = self.windows_since_best = 0
         return "back"
 
@@ -124,7 +130,7 @@ class Rewinder:
         return {
             name: None if value == np.inf else value
             for name, value in vars(self).items()
-            if name not in ("window", "patience", "stale", "tolerance", "factor")
+            if name not in ("window", "patience", "stale", "tolerance", "factor", "lowest_rate")
         }
 
     def set_state(self, state):
@@ -161,6 +167,8 @@ class Trainer:
         Added to the loss, for example by :mod:`lasagne.regularization`.
     rewind : bool
         Whether training that falls back after it had learnt is taken back to where it was best: see :class:`Rewinder`.
+    solved_below : float, optional
+        What the measure by which the task counts as solved has to be, instead of the task's own threshold.
     num_buckets : int
         To how many lengths batches are padded; each is compiled for when it first comes.
     seed : int
@@ -194,6 +202,7 @@ class Trainer:
         curriculum_options=None,
         penalty=0,
         rewind=True,
+        solved_below=None,
         num_buckets=1,
         seed=0,
         mode=None,
@@ -201,6 +210,8 @@ class Trainer:
         self.l_out, self.task, self.seed = l_out, task, seed
         self.learning_rate = learning_rate
         self.schedule = schedule or constant()
+        name, threshold = task.solved
+        self.solved = name, threshold if solved_below is None else solved_below
         self.num_buckets = num_buckets
         self.mode = get_mode() if mode is None else mode
         self.params = get_all_params(l_out)
@@ -436,7 +447,7 @@ class Trainer:
 
     def is_solved(self, num_sequences=2000):
         """Whether new sequences of the training sizes have the measure by which the task counts as solved."""
-        name, threshold = self.task.solved
+        name, threshold = self.solved
         measured = self.evaluate(
             num_sequences=num_sequences, num_steps=self.task.longest, draw=1 + self.step_count
         )
@@ -518,7 +529,7 @@ class Trainer:
         A loss counts in bits, or as a squared error, whereas the task's measure may be another; then it is always worth
         it.
         """
-        name, threshold = self.task.solved
+        name, threshold = self.solved
         if name != "bits" or self.curriculum.level < self.curriculum.num_levels:
             return self.curriculum.level >= self.curriculum.num_levels
         return np.nanmean(self.losses[-200:]) < 2 * threshold

@@ -29,7 +29,19 @@ def test_defaults(task, model):
 def test_defaults_name_what_there_is():
     for task, kind in DEFAULTS_OF_MODELS:
         assert task in (*TASKS, "*")
-        assert kind in (*MODELS, *CONTROLLERS)
+        assert kind in (*MODELS, *(f"ntm-{controller}" for controller in CONTROLLERS))
+
+
+def test_defaults_of_a_controller():
+    rates = [
+        make_settings("copy", model_options={"controller": controller}).learning_rate
+        for controller in CONTROLLERS
+    ]
+    assert len(set(rates)) > 1
+    assert make_settings("copy").learning_rate == rates[0]
+    assert make_settings("copy", "lstm").learning_rate == rates[0]
+    given = make_settings("copy", model_options={"controller": "gru"}, learning_rate=0.5)
+    assert given.learning_rate == 0.5
 
 
 def test_what_is_given_comes_first():

@@ -324,6 +324,13 @@ def test_training_stops_when_solved():
     assert trainer.step_count == trainer.solved_at
 
 
+def test_what_counts_as_solved_can_be_set():
+    task = Constant(size=2, max_length=3, batch_size=4, seed=0)
+    trainer = make_trainer(task, update=adam, learning_rate=0.02, solved_below=1.0)
+    assert trainer.train(5000, solve_every=10, progress=False) == "solved"
+    assert 0.01 < trainer.evaluate()["bits"] < 1.0
+
+
 def test_training_that_is_not_solved():
     trainer = make_trainer()
     rows, saved = [], []
@@ -397,13 +404,27 @@ def look_at(rewinder, losses, level=1, window=10):
 
 def test_going_back_after_a_fall():
     rewinder = Rewinder(window=10, patience=3, tolerance=3.0)
-    # At 5 it is below three times the best, so patience starts anew
-    verdicts = look_at(rewinder, [8, 6, 3, 8, 2, 7, 7, 5, 7, 7, 7])
+    # At 1 it is below three times the best, so patience starts anew
+    verdicts = look_at(rewinder, [8, 6, 3, 8, 0.5, 7, 7, 1, 7, 7, 7])
     assert verdicts == ["keep", "keep", "keep", None, "keep", None, None, None, None, None, "back"]
     assert rewinder.rewound == [[110, 50]]
     assert rewinder.rate == 0.5
     assert look_at(rewinder, [7, 7, 7]) == [None, None, "back"]
     assert rewinder.rate == 0.25
+
+
+def test_luck_does_not_take_training_back_forever():
+    rewinder = Rewinder(window=10, patience=3, tolerance=3.0)
+    look_at(rewinder, [8, 0.1, *[1] * 18])
+    assert len(rewinder.rewound) == 2
+
+
+def test_the_learning_rate_has_a_lower_end():
+    rewinder = Rewinder(window=10, patience=1, lowest_rate=0.125)
+    for k in range(10):
+        look_at(rewinder, [8, 0.01, 8], level=k)
+    assert len(rewinder.rewound) == 10
+    assert rewinder.rate == 0.125
 
 
 def test_no_going_back_before_anything_is_learnt():
@@ -412,7 +433,7 @@ def test_no_going_back_before_anything_is_learnt():
 
 def test_going_back_when_it_gets_no_further():
     rewinder = Rewinder(window=10, stale=4)
-    assert look_at(rewinder, [8, 1, 1.5, 1.5, 1.5, 1.5, 1.5])[-2:] == ["back", None]
+    assert look_at(rewinder, [8, 1, 1.5, 1.5, 1.5, 1.5, 1.5])[-2:] == ["back", "keep"]
 
 
 def test_a_loss_of_nearly_nothing_may_double():

@@ -1,0 +1,21 @@
+"""What measurements were made on."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def get_processor():
+    """The processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe_machine():
+    """Processor, cores and Python in one line."""
+    return f"{get_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"

@@ -1,0 +1,73 @@
+import importlib.util
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from ntm.settings import make_settings
+
+PATH = Path(__file__).parents[1] / "examples" / "reproduce.py"
+
+
+@pytest.fixture(scope="module")
+def reproduce():
+    spec = importlib.util.spec_from_file_location("reproduce", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def put_run(folder, name, settings, ended, measures):
+    run = folder / name
+    run.mkdir()
+    (run / "settings.json").write_text(json.dumps(asdict(settings)))
+    result = {
+        "ended": ended,
+        "sequences": 1200,
+        "seconds": 90.0,
+        "skipped": 3,
+        "parameters": 34567,
+        "measures": measures,
+        "machine": "a processor, 2 cores",
+        "date": "2026-01-01",
+    }
+    (run / "result.json").write_text(json.dumps(result))
+
+
+def test_every_entry_is_a_command(reproduce):
+    for entry in reproduce.PLAN:
+        make_settings(entry.task)
+        assert entry.seeds > 0
+    names = [entry.name for entry in reproduce.PLAN]
+    assert len(set(names)) == len(names)
+
+
+def test_report(reproduce, tmp_path):
+    entry = reproduce.Entry("copy", 3, ["--controller", "gru"], "published", "A note.")
+    other = reproduce.Entry("argmax", 1)
+    settings = make_settings("copy", model_options={"controller": "gru"})
+    for seed, bits in enumerate([0.004, 0.02]):
+        rows = [
+            {"sizes": {}, "bits": bits, "wrong_bits": bits, "correct": 0.995},
+            {"sizes": {"length": 20}, "bits": 1.0, "wrong_bits": 1.89, "correct": 0.5},
+        ]
+        put_run(tmp_path, f"{entry.name}-{seed}", settings, "done", rows)
+    rows = [{"sizes": {}, "error": 0.25, "correct": 1.0}]
+    put_run(tmp_path, f"{other.name}-0", make_settings("argmax"), "done", rows)
+    path = tmp_path / "results.md"
+    reproduce.write_report([entry, other], tmp_path, path)
+    text = path.read_text()
+    assert "- a processor, 2 cores, 2026-01-01\n" in text
+    assert "| copy | ntm gru | 1 of 2 | 1,200 (1,200 to 1,200) |" in text
+    assert "Seeds that were not solved: 1." in text
+    assert "A note." in text
+    # 1.89 of 20 x 9 + 1 bits that count are wrong
+    assert "| 1.89; 98.95%; 50.0% |" in text
+    assert "| 0.25; 100.0% |" in text
+
+
+def test_a_report_without_results(reproduce, tmp_path):
+    path = tmp_path / "results.md"
+    reproduce.write_report(reproduce.PLAN, tmp_path, path)
+    assert path.read_text().startswith("# Results")
