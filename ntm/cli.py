@@ -13,7 +13,7 @@ import ntm
 from ntm.backends import BACKENDS
 from ntm.curricula import CURRICULA
 from ntm.metrics import CSV, TensorBoard, read_json_lines
-from ntm.models import CONTROLLERS, MODELS, get_model_options
+from ntm.models import ADD_NONLINEARITIES, CONTROLLERS, MODELS, get_model_options
 from ntm.runs import Run, read_settings
 from ntm.schedules import SCHEDULES
 from ntm.settings import OPTIMIZERS, get_task_options, make_settings
@@ -49,6 +49,11 @@ MODEL_HELP = {
     "memory_width": "numbers in a slot",
     "num_heads": "read heads, and as many write heads",
     "num_shifts": "how many shifts a head chooses from",
+    "write_gate_bias": "below zero: write heads move on rather than look for content, at first",
+    "read_gate_bias": "the same of read heads",
+    "write_shift_bias": "by how much write heads prefer to move forward, at first",
+    "read_shift_bias": "the same of read heads",
+    "nonlinearity_add": "of what is written",
 }
 SETTINGS_HELP = {
     "seed": "of parameters, sequences and all else that is random",
@@ -73,6 +78,7 @@ SETTINGS_HELP = {
 }
 CHOICES = {
     "controller": CONTROLLERS,
+    "nonlinearity_add": ADD_NONLINEARITIES,
     "optimizer": OPTIMIZERS,
     "curriculum": CURRICULA,
     "schedule": SCHEDULES,

@@ -26,6 +26,8 @@ CONTROLLERS = {
     "lstm": (LSTMController, tanh),
 }
 
+ADD_NONLINEARITIES = {"rectify": rectify, "tanh": tanh}
+
 
 def _input(task):
     return InputLayer((None, None, task.num_inputs), name="input")
@@ -45,6 +47,11 @@ def build_ntm(
     memory_width=20,
     num_heads=1,
     num_shifts=3,
+    write_gate_bias=0.0,
+    read_gate_bias=0.0,
+    write_shift_bias=1.0,
+    read_shift_bias=1.0,
+    nonlinearity_add="rectify",
 ):
     """A Neural Turing Machine with as many write as read heads.
 
@@ -58,12 +65,20 @@ def build_ntm(
     num_heads : int
         Heads of each kind.
     num_shifts : int
+    write_gate_bias, read_gate_bias : float
+        Where the interpolation gates of the heads start: the smaller, the more a head moves from where it was and the
+        less it looks for content.
+    write_shift_bias, read_shift_bias : float
+        By how much the heads prefer to move forward when they start.
+    nonlinearity_add : {'rectify', 'tanh'}
+        Of what is written.
 
     Returns
     -------
     Layer (B, T, O)
     """
     check_choice("controller", controller, CONTROLLERS)
+    check_choice("nonlinearity_add", nonlinearity_add, ADD_NONLINEARITIES)
     l_input = _input(task)
     shape = (memory_slots, memory_width)
     kind, nonlinearity = CONTROLLERS[controller]
@@ -85,9 +100,6 @@ def build_ntm(
         "nonlinearity_beta": softplus,
         "nonlinearity_gate": sigmoid,
         "nonlinearity_gamma": one_plus_softplus,
-        # Heads that start by moving forward, and sharply, find the algorithms of the copy tasks. Where the two start in
-        # different directions training can get stuck; where they start by standing still it learns to blur
-        "b_hid_to_shift": _forward(num_shifts),
         "b_hid_to_gamma": Constant(1.0),
         # How a head moves hardly depends on the input at first. Where it does, some seeds find other algorithms, which
         # work up to the lengths in training only
@@ -101,20 +113,35 @@ def build_ntm(
         WriteHead(
             l_controller,
             nonlinearity_erase=sigmoid,
-            nonlinearity_add=rectify,
+            nonlinearity_add=ADD_NONLINEARITIES[nonlinearity_add],
+            b_hid_to_gate=Constant(write_gate_bias),
+            b_hid_to_shift=_forward(num_shifts, write_shift_bias),
             name=f"write{number}",
             **addressing,
         )
         for number in names
     ]
-    heads += [ReadHead(l_controller, name=f"read{number}", **addressing) for number in names]
+    heads += [
+        ReadHead(
+            l_controller,
+            b_hid_to_gate=Constant(read_gate_bias),
+            b_hid_to_shift=_forward(num_shifts, read_shift_bias),
+            name=f"read{number}",
+            **addressing,
+        )
+        for number in names
+    ]
     l_ntm = NTMLayer(l_input, memory=memory, controller=l_controller, heads=heads, name="ntm")
     return _output(l_ntm, task)
 
 
-def _forward(num_shifts):
-    """Biases of the shift weights that prefer the step forward."""
-    biases = np.full(num_shifts, -1.0)
+def _forward(num_shifts, bias):
+    """Biases of the shift weights that prefer the step forward.
+
+    Heads that start by moving forward, and sharply, find the algorithms of the copy tasks. Where the two start in
+    different directions training can get stuck; where they start by standing still it learns to blur.
+    """
+    biases = np.full(num_shifts, -float(bias))
     biases[(num_shifts - 1) // 2 + 1 :] = 0.0
     return floatX(biases)
 
