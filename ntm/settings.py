@@ -41,7 +41,7 @@ class Settings:
     max_steps : int
         Training steps at most.
     optimizer, learning_rate, schedule, schedule_options, warmup, clip_value, clip_norm
-        See :class:`ntm.training.Trainer` and :func:`ntm.schedules.make_schedule`.
+        See :class:`ntm.training.Trainer` and :func:`ntm.schedules.make_schedule`; `cosine` ends at `max_steps`.
     curriculum, curriculum_options
         See :mod:`ntm.curricula`.
     rewind : bool
@@ -135,7 +135,7 @@ class Settings:
             task,
             update=OPTIMIZERS[self.optimizer],
             learning_rate=self.learning_rate,
-            schedule=make_schedule(self.schedule, self.warmup, self.schedule_options),
+            schedule=make_schedule(self.schedule, self.warmup, self._get_schedule_options()),
             clip_value=self.clip_value,
             clip_norm=self.clip_norm,
             curriculum=self.curriculum,
@@ -146,6 +146,12 @@ class Settings:
             seed=self.seed,
             mode=get_mode(self.backend, self.device),
         )
+
+    def _get_schedule_options(self):
+        """The schedule's options; a cosine ends with the training unless its own `total` is given."""
+        if self.schedule != "cosine":
+            return self.schedule_options
+        return {"total": max(self.max_steps, 1), **self.schedule_options}
 
 
 def get_task_options(task):
@@ -176,7 +182,7 @@ DEFAULTS: dict[str, dict] = {
         "max_steps": 4000,
         "learning_rate": 3e-4,
         "schedule": "cosine",
-        "schedule_options": {"total": 4000, "last": 0.02},
+        "schedule_options": {"last": 0.02},
         "clip_value": None,
         "clip_norm": 10.0,
         "num_buckets": 4,
@@ -193,7 +199,7 @@ DEFAULTS: dict[str, dict] = {
         # Large steps to find how, small ones to get it right: with large ones it comes to rely on the number of items.
         # It goes on after it is solved, for lists longer than in training
         "schedule": "cosine",
-        "schedule_options": {"total": 4000, "last": 0.02},
+        "schedule_options": {"last": 0.02},
         "solved_below": 1e-4,
         "evaluate_at": [{"items": items} for items in (6, 12, 20)],
     },
@@ -203,7 +209,7 @@ DEFAULTS: dict[str, dict] = {
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "schedule": "cosine",
-        "schedule_options": {"total": 4000, "last": 0.02},
+        "schedule_options": {"last": 0.02},
         "clip_value": None,
         "clip_norm": 10.0,
         "evaluate_at": _lengths(200),
@@ -215,7 +221,7 @@ DEFAULTS: dict[str, dict] = {
         "max_steps": 10_000,
         "learning_rate": 5e-4,
         "schedule": "cosine",
-        "schedule_options": {"total": 10_000, "last": 0.02},
+        "schedule_options": {"last": 0.02},
         "curriculum": "linear",
         "curriculum_options": {"every": 200},
         "num_buckets": 4,
@@ -226,7 +232,7 @@ DEFAULTS: dict[str, dict] = {
         "max_steps": 25_000,
         "learning_rate": 5e-4,
         "schedule": "cosine",
-        "schedule_options": {"total": 25_000, "last": 0.02},
+        "schedule_options": {"last": 0.02},
         "evaluate_at": _lengths(5, 10),
     },
     "dyck-words": {
@@ -234,7 +240,7 @@ DEFAULTS: dict[str, dict] = {
         "max_steps": 5000,
         "learning_rate": 3e-4,
         "schedule": "cosine",
-        "schedule_options": {"total": 5000, "last": 0.02},
+        "schedule_options": {"last": 0.02},
         "solved_below": 3e-4,
         "evaluate_at": _lengths(5, 10, 20),
     },
@@ -268,7 +274,7 @@ BASELINE = {
     "optimizer": "adam",
     "learning_rate": 1e-3,
     "schedule": "cosine",
-    "schedule_options": {"total": 5000, "last": 0.02},
+    "schedule_options": {"last": 0.02},
     "clip_value": None,
     "clip_norm": 10.0,
 }

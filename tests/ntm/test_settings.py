@@ -53,12 +53,22 @@ def test_what_is_given_comes_first():
 
 
 def test_options_of_another_curriculum_are_left_out():
-    assert make_settings("repeat-copy").curriculum_options == {"every": 200}
-    linear = make_settings("repeat-copy", curriculum="linear", curriculum_options={"add": 2})
+    assert make_settings("priority-sort").curriculum_options == {"every": 200}
+    linear = make_settings("priority-sort", curriculum="linear", curriculum_options={"add": 2})
     assert linear.curriculum_options == {"every": 200, "add": 2}
-    settings = make_settings("repeat-copy", curriculum="naive")
+    settings = make_settings("priority-sort", curriculum="naive")
     assert settings.curriculum_options == {}
     settings.make_trainer()
+
+
+def test_a_cosine_ends_with_the_training():
+    settings = make_settings("sort", schedule="cosine", schedule_options={"last": 0.5}, max_steps=50)
+    schedule = settings.make_trainer().schedule
+    assert schedule(0) == 1
+    assert schedule(25) == 0.75
+    assert schedule(50) == schedule(90) == 0.5
+    given = make_settings("sort", schedule="cosine", schedule_options={"total": 10, "last": 0.0})
+    assert given.make_trainer().schedule(5) == 0.5
 
 
 def test_the_seed_draws_parameters_and_sequences():
