@@ -178,12 +178,8 @@ DEFAULTS: dict[str, dict] = {
     "repeat-copy": {
         # Counted out in ones, the number of repeats lies in the memory like all else
         "task_options": {"unary": True},
-        "batch_size": 16,
-        "max_steps": 4000,
-        "learning_rate": 3e-4,
-        "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
-        "clip_value": None,
+        "max_steps": 40_000,
+        "learning_rate": 2e-4,
         "clip_norm": 10.0,
         "num_buckets": 4,
         "evaluate_at": [
@@ -194,18 +190,17 @@ DEFAULTS: dict[str, dict] = {
     },
     "associative-recall": {
         "batch_size": 16,
-        "max_steps": 4000,
+        "max_steps": 3000,
         "learning_rate": 5e-4,
         # Large steps to find how, small ones to get it right: with large ones it comes to rely on the number of items.
         # It goes on after it is solved, for lists longer than in training
         "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
         "solved_below": 1e-4,
         "evaluate_at": [{"items": items} for items in (6, 12, 20)],
     },
     "dynamic-ngrams": {
         "batch_size": 16,
-        "max_steps": 4000,
+        "max_steps": 2500,
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "schedule": "cosine",
@@ -218,7 +213,7 @@ DEFAULTS: dict[str, dict] = {
         # From two vectors to twenty: with twenty from the start nothing is learnt
         "task_options": {"min_items": 2},
         "batch_size": 16,
-        "max_steps": 10_000,
+        "max_steps": 6000,
         "learning_rate": 5e-4,
         "schedule": "cosine",
         "schedule_options": {"last": 0.02},
@@ -284,7 +279,7 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("associative-recall", "ntm"): {"model_options": IN_ORDER},
     # With an LSTM the network knows in which phase it is, and generalises; with dense layers it does not
     ("reversed-copy", "ntm"): {"model_options": {"controller": "lstm"}},
-    ("repeat-copy", "ntm"): {"model_options": {"num_heads": 2}},
+    ("repeat-copy", "ntm"): {"model_options": {"controller": "lstm"}},
     ("dynamic-ngrams", "ntm"): {"model_options": {"controller": "lstm", "memory_slots": 64}},
     ("priority-sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
     ("sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
