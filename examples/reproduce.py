@@ -57,16 +57,64 @@ class Entry:
 
 PLAN = [
     Entry("copy", 10, ["--controller", "dense"], "NTM paper: solved; no figure of other seeds"),
-    Entry("copy", 10, ["--controller", "gru"]),
+    Entry(
+        "copy",
+        10,
+        ["--controller", "gru"],
+        note="These train on to 0.003 bits: with 0.01, one seed of six had a few wrong bits at length 120.",
+    ),
     Entry("copy", 10, ["--controller", "lstm"], "NTM paper, figure 4: few errors at length 120"),
-    Entry("repeat-copy", 3, [], "published model: 0 to 82% of sequences right beyond training"),
-    Entry("associative-recall", 3, [], "published model: 94.7% of bits at 12 items, 90.2% at 20"),
-    Entry("reversed-copy", 1),
+    Entry(
+        "repeat-copy",
+        3,
+        [],
+        "published model: 0 to 82% of sequences right beyond training",
+        "It does not generalise: an LSTM counts as far as it had to. Also tried, on one or two seeds: dense layers "
+        "with two heads were at 0.04 wrong bits after 64,000 sequences, with 37 wrong bits at 20 repeats and 24 at "
+        "length 20, but another seed stayed at chance; one head, heads that write in order, and the linear curriculum "
+        "did worse.",
+    ),
+    Entry(
+        "associative-recall",
+        3,
+        [],
+        "published model: 94.7% of bits at 12 items, 90.2% at 20",
+        "The number of steps was chosen on these seeds: it trains on after it is solved; longer training loses at "
+        "20 items. There the write head is still where it should be, but the read head comes to another item.",
+    ),
+    Entry(
+        "reversed-copy",
+        2,
+        note="With a dense or a GRU controller, one seed each, it is solved too, and fails at length 40.",
+    ),
     Entry("upside-down-copy", 1),
-    Entry("dynamic-ngrams", 1, [], "NTM paper, figure 13: 133 bits, optimum 130"),
-    Entry("priority-sort", 1, [], "NTM paper, figure 18: about 0.5 to 1 bit a sequence"),
-    Entry("sort", 1, [], "published model: 98.3% of bits"),
-    Entry("dyck-words", 1),
+    Entry(
+        "dynamic-ngrams",
+        1,
+        [],
+        "NTM paper, figure 13: 133 bits, optimum 130",
+        "NGRAMS",
+    ),
+    Entry(
+        "priority-sort",
+        1,
+        [],
+        "NTM paper, figure 18: about 0.5 to 1 bit a sequence",
+        "PRIORITY",
+    ),
+    Entry(
+        "sort",
+        1,
+        [],
+        "published model: 98.3% of bits",
+        "SORT",
+    ),
+    Entry(
+        "dyck-words",
+        2,
+        note="Also tried, one seed each: with a GRU or an LSTM it is solved in 600 to 800 steps; 14 to 36% of words "
+        "of semilength 20 are right; with a recurrent controller 72%; longer training does not change it.",
+    ),
     Entry("addition", 1),
     Entry("argmax", 1),
     Entry("copy", 1, ["--model", "lstm"], "NTM paper: fails beyond length 20"),
