@@ -64,7 +64,9 @@ def test_options_of_another_curriculum_are_left_out():
 
 
 def test_a_cosine_ends_with_the_training():
-    settings = make_settings("sort", schedule="cosine", schedule_options={"last": 0.5}, max_steps=50)
+    settings = make_settings(
+        "sort", schedule="cosine", schedule_options={"last": 0.5}, max_steps=50
+    )
     schedule = settings.make_trainer().schedule
     assert schedule(0) == 1
     assert schedule(25) == 0.75
