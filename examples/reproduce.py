@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 INTRODUCTION = """\
 Each task, trained from scratch by `make reproduce` with the defaults of `ntm train TASK`, which are in
 `ntm/settings.py`, each run on one thread. *Sequences* and *minutes* are those until 2,000 new sequences of the training
-sizes had the measure by which the task counts as solved, or until the steps were over; where there are several seeds,
-the median and the range. Minutes were taken while the other cores trained too.
+sizes had the measure by which training ends, or until the steps were over; where there are several seeds, the median
+and the range. Minutes were taken while the other cores trained too.
 """
 
 
@@ -93,21 +93,25 @@ PLAN = [
         1,
         [],
         "NTM paper, figure 13: 133 bits, optimum 130",
-        "NGRAMS",
+        "In trials of five minutes, one seed each: an LSTM and batches of 16 came to 168 bits after 22,400 sequences, "
+        "1.38 times the optimum; a GRU with Adam to 174; dense layers and batches of one to 191.",
     ),
     Entry(
         "priority-sort",
         1,
         [],
         "NTM paper, figure 18: about 0.5 to 1 bit a sequence",
-        "PRIORITY",
+        "In trials of three to six minutes, one seed each: twenty vectors from the start, dense layers, batches of "
+        "one: nothing learnt in 46,000 sequences; an LSTM with four heads and the linear curriculum: 74 bits over 2 to "
+        "20 vectors, 120 at 20, after 89,000 sequences.",
     ),
     Entry(
         "sort",
         1,
         [],
         "published model: 98.3% of bits",
-        "SORT",
+        "Also tried, one seed each: an LSTM of 200 units with four heads was at 6.4 bits after 86,000 sequences, dense "
+        "layers with one head at 7.3 after 339,000.",
     ),
     Entry(
         "dyck-words",
@@ -164,7 +168,6 @@ def write_report(entries, folder, path):
         "# Results",
         "",
         INTRODUCTION,
-        "",
         *sorted({f"- {run['machine']}, {run['date']}" for run in runs}),
         "",
         "| task | network | solved | sequences | minutes | parameters | measure | published |",
@@ -174,6 +177,7 @@ def write_report(entries, folder, path):
     for entry in entries:
         results = read_results(entry, folder)
         if not results:
+            details += [f"## {entry.name}", "", f"No run has ended. {entry.note}".strip(), ""]
             continue
         lines.append(summarise(entry, results, folder))
         details += tabulate(entry, results, folder)
@@ -188,9 +192,9 @@ def summarise(entry, results, folder):
     settings = read_settings(folder / f"{entry.name}-{min(results)}")
     task = settings.make_task()
     name, threshold = task.solved
-    network = " ".join(
-        word for word in (settings.model, settings.model_options.get("controller") or "") if word
-    )
+    network = settings.model
+    if network == "ntm":
+        network += " " + settings.model_options.get("controller", "dense")
     runs = list(results.values())
     measured = [run["measures"][0][name] for run in runs]
     solved = sum(value < threshold for value in measured)
