@@ -33,13 +33,6 @@ and the range. Minutes were taken while the other cores trained too.
 """
 
 
-#: What a cell of a task's table holds, by the kind of its targets
-DESCRIPTIONS = {
-    "bits": "In each cell: wrong bits per sequence; bits right; sequences right.",
-    "numbers": "In each cell: mean squared error; answers right when rounded.",
-}
-
-
 @dataclass
 class Entry:
     """A network that is trained on a task, how many times, and what was published of it."""
@@ -179,29 +172,28 @@ def write_report(entries, folder, path):
         if not results:
             details += [f"## {entry.name}", "", f"No run has ended. {entry.note}".strip(), ""]
             continue
-        lines.append(summarise(entry, results, folder))
-        details += tabulate(entry, results, folder)
+        settings = read_settings(folder / f"{entry.name}-{min(results)}")
+        task = settings.make_task()
+        lines.append(summarise(entry, results, settings, task))
+        details += tabulate(entry, results, task)
     with replacing(path) as temporary:
         Path(temporary).write_text(
             "\n".join([*lines, "", *details]).rstrip() + "\n", encoding="utf-8"
         )
 
 
-def summarise(entry, results, folder):
+def summarise(entry, results, settings, task):
     """An entry's row of the first table."""
-    settings = read_settings(folder / f"{entry.name}-{min(results)}")
-    task = settings.make_task()
     name, threshold = task.solved
     network = settings.model
     if network == "ntm":
         network += " " + settings.model_options.get("controller", "dense")
     runs = list(results.values())
     measured = [run["measures"][0][name] for run in runs]
-    solved = sum(value < threshold for value in measured)
     cells = [
         entry.task,
         network,
-        f"{solved} of {len(runs)}",
+        f"{len(runs) - len(find_failed(results, task))} of {len(runs)}",
         spread([run["sequences"] for run in runs], "{:,.0f}"),
         spread([run["seconds"] / 60 for run in runs], "{:.1f}"),
         f"{runs[0]['parameters']:,}",
@@ -220,16 +212,20 @@ def spread(values, form):
     return f"{middle} ({form.format(values[0])} to {form.format(values[-1])})"
 
 
-def tabulate(entry, results, folder):
-    """How the runs of an entry do at each of the sizes: a section with a table."""
-    task = read_settings(folder / f"{entry.name}-{min(results)}").make_task()
+def find_failed(results, task):
+    """The seeds, as words, whose measure at the end does not count as solved."""
     name, threshold = task.solved
+    return [str(seed) for seed, run in results.items() if run["measures"][0][name] >= threshold]
+
+
+def tabulate(entry, results, task):
+    """How the runs of an entry do at each of the sizes: a section with a table."""
     rows = next(iter(results.values()))["measures"]
     titles = [
         ", ".join(f"{size} {value}" for size, value in row["sizes"].items()) or "as in training"
         for row in rows
     ]
-    failed = [str(seed) for seed, run in results.items() if run["measures"][0][name] >= threshold]
+    failed = find_failed(results, task)
     verdict = (
         f"Seeds that were not solved: {', '.join(failed)}." if failed else "Every seed was solved."
     )
@@ -237,7 +233,7 @@ def tabulate(entry, results, folder):
         f"## {entry.name}",
         "",
         *([entry.note, ""] if entry.note else []),
-        f"{verdict} {DESCRIPTIONS[task.output]}",
+        f"{verdict} In each cell: {describe_cells(task)}.",
         "",
         f"| seed | sequences | minutes | skipped steps | {' | '.join(titles)} |",
         "| --: |" + " --: |" * (3 + len(titles)),
@@ -251,6 +247,18 @@ def tabulate(entry, results, folder):
         ]
         lines.append(f"| {seed} | {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def describe_cells(task):
+    """What :func:`show` gives."""
+    if "ratio" in task.measures:
+        return "bits per sequence, and how many times as many as the best possible predictions take"
+    if task.output == "numbers":
+        return "mean squared error; answers right when rounded"
+    return (
+        "wrong bits per sequence; bits right; sequences right (as in training: bits per sequence; wrong bits; "
+        "sequences right)"
+    )
 
 
 def show(task, row):

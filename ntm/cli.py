@@ -76,6 +76,8 @@ SETTINGS_HELP = {
     "backend": "",
     "device": "cpu, gpu or gpu:1, ... for jax; by default what JAX finds",
 }
+#: Settings that are a number or None
+OPTIONAL_NUMBERS = ("clip_value", "clip_norm", "solved_below")
 CHOICES = {
     "controller": CONTROLLERS,
     "nonlinearity_add": ADD_NONLINEARITIES,
@@ -135,13 +137,9 @@ def _add(group, name, default, text, shown=None):
             _flag(name), action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
         )
         return
-    kind = (
-        float
-        if name in ("clip_value", "clip_norm", "solved_below")
-        else str
-        if default is None
-        else type(default)
-    )
+    kind = str if default is None else type(default)
+    if name in OPTIONAL_NUMBERS:
+        kind = float
     choices = CHOICES.get(name)
     group.add_argument(
         _flag(name),

@@ -166,6 +166,17 @@ def _lengths(*lengths):
     return [{"length": length} for length in lengths]
 
 
+#: What differs for the tasks whose answer is a number
+NUMBERS = {
+    "batch_size": 16,
+    "max_steps": 6000,
+    "learning_rate": 5e-4,
+    "schedule": "cosine",
+    "schedule_options": {"last": 0.02},
+    "solved_below": 0.01,
+    "evaluate_at": _lengths(10, 20, 100),
+}
+
 #: What differs from :class:`Settings` for each task
 DEFAULTS: dict[str, dict] = {
     # With larger steps it is learnt sooner, but some seeds then fail at a vector of zeros once in a thousand sequences
@@ -239,24 +250,8 @@ DEFAULTS: dict[str, dict] = {
         "solved_below": 3e-4,
         "evaluate_at": _lengths(5, 10, 20),
     },
-    "addition": {
-        "batch_size": 16,
-        "max_steps": 6000,
-        "learning_rate": 5e-4,
-        "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
-        "solved_below": 0.01,
-        "evaluate_at": _lengths(10, 20, 100),
-    },
-    "argmax": {
-        "batch_size": 16,
-        "max_steps": 6000,
-        "learning_rate": 5e-4,
-        "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
-        "solved_below": 0.01,
-        "evaluate_at": _lengths(10, 20, 100),
-    },
+    "addition": NUMBERS,
+    "argmax": NUMBERS,
 }
 
 #: Heads that at first write slot after slot and read by content. A memory that is blurred, or read at a wrong place, is

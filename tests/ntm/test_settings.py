@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lasagne.layers import get_all_layers, get_all_param_values, get_output
+from lasagne.nonlinearities import tanh
 from ntm.layers import NTMLayer
 from ntm.models import CONTROLLERS, MODELS, get_model_options
 from ntm.settings import DEFAULTS, DEFAULTS_OF_MODELS, Settings, get_task_options, make_settings
@@ -75,6 +76,17 @@ def test_a_cosine_ends_with_the_training():
     assert given.make_trainer().schedule(5) == 0.5
 
 
+def test_how_heads_start():
+    settings = make_settings("associative-recall")
+    layers = get_all_layers(settings.make_network(settings.make_task()))
+    l_ntm = next(layer for layer in layers if isinstance(layer, NTMLayer))
+    write, read = l_ntm.heads
+    assert (write.gate.b.get_value(), read.gate.b.get_value()) == (-3, 2)
+    np.testing.assert_array_equal(write.shift.b.get_value(), [-4, -4, 0])
+    np.testing.assert_array_equal(read.shift.b.get_value(), [-1, -1, 0])
+    assert write.add.nonlinearity is tanh
+
+
 def test_the_seed_draws_parameters_and_sequences():
     values = [
         [
@@ -114,6 +126,7 @@ def test_controllers(controller):
         ({"model_options": {"num_layers": 3}}, r"ntm has no option 'num_layers'"),
         ({"batch_size": 0}, r"batch_size must be positive, not 0"),
         ({"learning_rate": 0.0}, r"learning_rate must be positive, not 0\.0"),
+        ({"solved_below": -1.0}, r"solved_below must be positive, not -1\.0"),
     ],
 )
 def test_settings_that_are_wrong(given, message):
