@@ -17,6 +17,7 @@ import ntm.heads
 import ntm.init
 import ntm.layers
 import ntm.memory
+import ntm.memory_layer
 import ntm.nonlinearities
 
 _things: dict[str, Any] = {}
@@ -114,6 +115,7 @@ def _register_library():
         ntm.memory,
         ntm.controllers,
         ntm.heads,
+        ntm.memory_layer,
         ntm.layers,
         ntm.init,
     ):

@@ -78,7 +78,16 @@ from .networks import CONTROLLERS, MEMORY_SHAPE, B, F, H, T, make_heads, make_nt
 
 N, M = MEMORY_SHAPE
 # Classes that others are derived from, and that are no layers of a network
-BASES = {"Layer", "MergeLayer", "RecurrenceLayer", "Controller", "GatedController", "Head"}
+BASES = {
+    "Layer",
+    "MergeLayer",
+    "RecurrenceLayer",
+    "Controller",
+    "GatedController",
+    "MemoryHead",
+    "Head",
+    "MemoryLayer",
+}
 
 
 @pytest.fixture(autouse=True)
