@@ -109,7 +109,9 @@ def _takes_gradient(fgraph, variable):
 
 def _convert(fgraph, kwargs):
     """A JAX function from the inputs of a step to the list of its outputs; `fgraph` is changed."""
-    query = RewriteDatabaseQuery(include=["minimum_compile", "jax"], exclude=["expand_loops"])
+    query = RewriteDatabaseQuery(
+        include=["minimum_compile", "jax"], exclude=["expand_loops", "expand_own_gradients"]
+    )
     optdb.query(query)(fgraph)
     return jax_funcify(fgraph, **{k: v for k, v in kwargs.items() if k != "storage_map"})
 
