@@ -3,6 +3,8 @@
 from ntm.backends import get_mode
 from ntm.checkpoints import load, save
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
+from ntm.dnc import DNCLayer
+from ntm.dnc_heads import DNCReadHead, DNCWriteHead
 from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer, StepFunction, get_output_and_states
 from ntm.memory import Memory
@@ -10,6 +12,9 @@ from ntm.memory import Memory
 __version__ = "0.4.0"
 
 __all__ = [
+    "DNCLayer",
+    "DNCReadHead",
+    "DNCWriteHead",
     "DenseController",
     "GRUController",
     "LSTMController",

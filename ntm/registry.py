@@ -13,6 +13,8 @@ import lasagne.init
 import lasagne.layers
 import lasagne.nonlinearities
 import ntm.controllers
+import ntm.dnc
+import ntm.dnc_heads
 import ntm.heads
 import ntm.init
 import ntm.layers
@@ -117,6 +119,8 @@ def _register_library():
         ntm.heads,
         ntm.memory_layer,
         ntm.layers,
+        ntm.dnc_heads,
+        ntm.dnc,
         ntm.init,
     ):
         for thing in vars(module).values():
