@@ -6,6 +6,7 @@ units.
 
 import numbers
 from functools import partial
+from typing import Any
 
 import pytensor
 import pytensor.tensor as pt
@@ -134,7 +135,7 @@ class DNCLayer(MemoryLayer):
             return super()._assemble(controller, heads)
         if count is None:
             count = max(1, getattr(controller, "num_reads", 1))
-        makers = [partial(DNCWriteHead, name="write")]
+        makers: list[Any] = [partial(DNCWriteHead, name="write")]
         makers += [partial(DNCReadHead, name=f"read{k}") for k in range(count)]
         if isinstance(controller, Controller):
             return controller, self._make_heads(controller, makers, 1)

@@ -91,6 +91,22 @@ def _funcify_function_graph(fgraph, node=None, fgraph_name="jax_funcified_fgraph
     )
 
 
+def convert_graph(fgraph, kwargs):
+    """A JAX function from the inputs of a graph inside a node to the list of its outputs; `fgraph` is changed.
+
+    Parameters
+    ----------
+    fgraph : FunctionGraph
+    kwargs : dict
+        What PyTensor hands to the conversion of the node.
+    """
+    query = RewriteDatabaseQuery(
+        include=["minimum_compile", "jax"], exclude=["expand_loops", "expand_own_gradients"]
+    )
+    optdb.query(query)(fgraph)
+    return jax_funcify(fgraph, **{k: v for k, v in kwargs.items() if k != "storage_map"})
+
+
 @jax_funcify.register(Shape)
 def _funcify_shape(op, **kwargs):
     """An array, where PyTensor has a tuple, so that arithmetic on shapes takes it."""
@@ -262,11 +278,7 @@ def _funcify_grad_scale(op, **kwargs):
 @jax_funcify.register(OwnGradient)
 def _funcify_own_gradient(op, node=None, **kwargs):
     """A function whose inputs are computed before: XLA would else compute them again for whatever broadcasts them."""
-    kwargs = {key: value for key, value in kwargs.items() if key != "storage_map"}
-    graphs = op.make_graphs(node)
-    for graph in graphs:
-        optdb.query(RewriteDatabaseQuery(include=["minimum_compile", "jax"]))(graph)
-    run, pull_back = (jax_funcify(graph, **kwargs) for graph in graphs)
+    run, pull_back = (convert_graph(graph, kwargs) for graph in op.make_graphs(node))
     single = len(node.outputs) == 1
 
     @jax.custom_vjp

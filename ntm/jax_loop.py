@@ -14,7 +14,6 @@ from pytensor.gradient import DisconnectedGrad, disconnected_grad
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import graph_rewriter
-from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.c.type import generic
 from pytensor.link.jax.dispatch.basic import jax_funcify
 from pytensor.scalar import Add
@@ -23,6 +22,7 @@ from pytensor.tensor.math import Dot
 
 from lasagne.loop import Loop, LoopGradient
 from lasagne.utils import is_float
+from ntm.jax_dispatch import convert_graph
 
 # ---- Products with weights
 
@@ -107,15 +107,6 @@ def _takes_gradient(fgraph, variable):
 # ---- The loop as JAX functions
 
 
-def _convert(fgraph, kwargs):
-    """A JAX function from the inputs of a step to the list of its outputs; `fgraph` is changed."""
-    query = RewriteDatabaseQuery(
-        include=["minimum_compile", "jax"], exclude=["expand_loops", "expand_own_gradients"]
-    )
-    optdb.query(query)(fgraph)
-    return jax_funcify(fgraph, **{k: v for k, v in kwargs.items() if k != "storage_map"})
-
-
 def _split_inputs(op, inputs):
     """The sequences in the order of the steps, what goes from step to step, and what the steps share."""
     sequences, states, carried, constants = op.split_inputs(inputs)
@@ -136,7 +127,7 @@ class ForwardLoop:
 
     def __init__(self, op, kwargs):
         self._op = op
-        self._step = _convert(op.fgraph.clone(), kwargs)
+        self._step = convert_graph(op.fgraph.clone(), kwargs)
 
     def run(self, inputs):
         """The outputs of the loop."""
@@ -271,7 +262,7 @@ class BackwardLoop:
         self._constants = [
             k for k in wrt if k >= self._first_constant and _takes_gradient(fgraph, variables[k])
         ]
-        self._step = _convert(fgraph, kwargs)
+        self._step = convert_graph(fgraph, kwargs)
         self._forward: Any = ForwardLoop(op, kwargs) if op.keep_every > 1 else None
 
     def _drop_known_lefts(self, fgraph):
