@@ -33,24 +33,10 @@ def apply_with_gradient(function, gradient, *inputs):
     return OwnGradient(function, gradient).make_node(*map(pt.as_tensor, inputs)).outputs
 
 
-def compute_once(x):
-    """The same tensor, computed by itself where a compiler would compute it again for each use."""
-    return apply_with_gradient(_get_same, _get_same_gradient, x)[0]
-
-
-def _get_same(x):
-    return [x]
-
-
-def _get_same_gradient(inputs, outputs, grads):
-    return grads
-
-
 class OwnGradient(Op):
     """A function with a gradient of its own; see :func:`apply_with_gradient`.
 
-    A back end that differentiates by itself may keep the node; for the others it is expanded. Where it is kept, the
-    inputs of the function and of the gradient are computed before either.
+    A back end that differentiates by itself may keep the node; for the others it is expanded.
     """
 
     __props__ = ("function", "gradient")

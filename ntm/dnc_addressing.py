@@ -8,7 +8,7 @@ writing are those of an NTM; see `ntm.addressing`.
 import pytensor
 import pytensor.tensor as pt
 
-from lasagne.gradient import apply_with_gradient, compute_once
+from lasagne.gradient import apply_with_gradient
 
 # ---- Dynamic memory allocation
 
@@ -233,7 +233,7 @@ def follow_links(links, write_weights, precedence, read_weights):
 
 
 def _follow_links(links, write_weights, precedence, read_weights):
-    links = compute_once(update_links(links, write_weights, precedence))
+    links = update_links(links, write_weights, precedence)
     return [
         links,
         get_backward_weights(links, read_weights),
@@ -244,12 +244,12 @@ def _follow_links(links, write_weights, precedence, read_weights):
 def _pull_back_links(inputs, outputs, grads):
     old, write_weights, precedence, read_weights = inputs
     links, (links_grad, backward_grad, forward_grad) = outputs[0], grads
-    grad = links_grad
-    for head in range(_static_length(read_weights)):
-        read = read_weights[:, head]
-        grad = grad + read[:, :, None] * backward_grad[:, head, None, :]
-        grad = grad + forward_grad[:, head, :, None] * read[:, None, :]
-    grad = compute_once(grad * _get_others(write_weights))
+    # One product, as each use of the sum would else compute the outer products of all heads again
+    outer = pt.matmul(
+        pt.concatenate([read_weights, forward_grad], axis=1).transpose(0, 2, 1),
+        pt.concatenate([backward_grad, read_weights], axis=1),
+    )
+    grad = (links_grad + outer) * _get_others(write_weights)
     by_row = (grad * (precedence[:, None, :] - old)).sum(axis=2)
     # A product with ones, as a sum over the rows of a large matrix takes longer
     ones = pt.ones_like(write_weights)[:, None, :]

@@ -275,15 +275,25 @@ def _funcify_grad_scale(op, **kwargs):
     return _with_gradient(lambda grad: grad * jnp.asarray(op.multiplier, grad.dtype))
 
 
+def _compute_before(x):
+    """The same array; if it is small beside the matrices it may be broadcast to, by a product with ones and zeros.
+
+    XLA computes what is broadcast again for every number that it is broadcast to, and products are what it does not.
+    """
+    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[1] > _FEW_ROWS):
+        return x
+    return jnp.matmul(x, jnp.eye(x.shape[-1], dtype=x.dtype), precision="highest")
+
+
 @jax_funcify.register(OwnGradient)
 def _funcify_own_gradient(op, node=None, **kwargs):
-    """A function whose inputs are computed before: XLA would else compute them again for whatever broadcasts them."""
+    """The function, its small inputs computed before it."""
     run, pull_back = (convert_graph(graph, kwargs) for graph in op.make_graphs(node))
     single = len(node.outputs) == 1
 
     @jax.custom_vjp
     def function(*inputs):
-        outputs = tuple(run(*jax.lax.optimization_barrier(inputs)))
+        outputs = tuple(run(*map(_compute_before, inputs)))
         return outputs[0] if single else outputs
 
     def run_and_keep(*inputs):
@@ -293,7 +303,7 @@ def _funcify_own_gradient(op, node=None, **kwargs):
     def gradient(kept, grads):
         inputs, outputs = kept
         values = (*inputs, *outputs, *((grads,) if single else grads))
-        grads = pull_back(*jax.lax.optimization_barrier(values))
+        grads = pull_back(*map(_compute_before, values))
         return tuple(grad.astype(value.dtype) for grad, value in zip(grads, inputs, strict=True))
 
     function.defvjp(run_and_keep, gradient)
