@@ -8,7 +8,8 @@ import numpy as np
 from pytensor.link.jax.linker import JAXLinker
 
 import ntm.jax_dispatch
-import ntm.jax_loop  # noqa: F401  (both register conversions)
+import ntm.jax_loop
+import ntm.jax_sparse_loop  # noqa: F401  (all three register conversions)
 from ntm.compilation_cache import use_compilation_cache
 
 # PyTensor's integers have 64 bits, and a graph may hold float64 whatever floatX says. JAX would cut both

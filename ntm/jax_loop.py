@@ -5,6 +5,7 @@ again, which costs less than to write what it computed and to read it back. The 
 step by step either: one product of all steps gives it, after the loop.
 """
 
+from functools import singledispatch
 from typing import Any, NamedTuple
 
 import jax
@@ -107,7 +108,7 @@ def _takes_gradient(fgraph, variable):
 # ---- The loop as JAX functions
 
 
-def _split_inputs(op, inputs):
+def split_inputs(op, inputs):
     """The sequences in the order of the steps, what goes from step to step, and what the steps share."""
     sequences, states, carried, constants = op.split_inputs(inputs)
     if op.backwards:
@@ -131,7 +132,7 @@ class ForwardLoop:
 
     def run(self, inputs):
         """The outputs of the loop."""
-        sequences, carry, constants = _split_inputs(self._op, inputs)
+        sequences, carry, constants = split_inputs(self._op, inputs)
         count = self._op.num_states
 
         def one_step(carry, slices):
@@ -157,11 +158,11 @@ class ForwardLoop:
             What the gradient needs of each segment of the loop, a segment of the first steps first.
         """
         op = self._op
-        sequences, carry, constants = _split_inputs(op, inputs)
+        sequences, carry, constants = split_inputs(op, inputs)
         segments = cut(sequences, op.keep_every)
         if len(segments) == 1 and not segments[0].is_stacked:
             last, before = self.keep_all(sequences, carry, constants)
-            after = _shift_back(before, last)
+            after = shift_back(before, last)
             outputs = [*after[: op.num_states], *last[op.num_states :]]
             return outputs, [Kept(before, last)]
 
@@ -302,7 +303,7 @@ class BackwardLoop:
             For the outputs `connected`.
         """
         op = self._op
-        sequences, carry, constants = _split_inputs(op, inputs)
+        sequences, carry, constants = split_inputs(op, inputs)
         carry_grads = {k: jnp.zeros_like(carry[k - self._first_carry]) for k in self._carry}
         numbers, traces = [], []
         for k, grad in zip(self._connected, output_grads, strict=True):
@@ -378,7 +379,7 @@ class BackwardLoop:
             step_back, (carry_grads, entered), (sequences, before, trace_grads), reverse=True
         )
         constant_grads = {**constant_grads, **entered}
-        found = {"before": before, "after": _shift_back(before, last), "step": lefts}
+        found = {"before": before, "after": shift_back(before, last), "step": lefts}
         for product, (where, number), grad in zip(
             self._products, self._sources, tap_grads, strict=True
         ):
@@ -430,7 +431,7 @@ class BackwardLoop:
         return *by_kind, lefts, tap_grads
 
 
-def _shift_back(before, last):
+def shift_back(before, last):
     """States after each step, from those before each step and those after the last."""
 
     def shift(trace, final):
@@ -442,6 +443,18 @@ def _shift_back(before, last):
 # ---- Conversions
 
 
+@singledispatch
+def make_forward(op, kwargs):
+    """How to run a loop: what has the methods of `ForwardLoop`; other kinds of loops are registered."""
+    return ForwardLoop(op, kwargs)
+
+
+@singledispatch
+def make_backward(op, wrt, connected, kwargs):
+    """How to differentiate a loop: what is called like a `BackwardLoop`; other kinds of loops are registered."""
+    return BackwardLoop(op, wrt, connected, kwargs)
+
+
 def _unwrap(results):
     """What a converted node returns: the one output itself, or all of them."""
     return results[0] if len(results) == 1 else results
@@ -449,15 +462,15 @@ def _unwrap(results):
 
 @jax_funcify.register(Loop)
 def _funcify_loop(op, node=None, **kwargs):
-    forward = ForwardLoop(op, kwargs)
+    forward = make_forward(op, kwargs)
     return lambda *inputs: _unwrap(forward.run(inputs))
 
 
 @jax_funcify.register(LoopGradient)
 def _funcify_loop_gradient(op, node=None, **kwargs):
     """The gradient by itself, which runs the loop for it; see `pair_loops`."""
-    forward = ForwardLoop(op.loop, kwargs)
-    backward = BackwardLoop(op.loop, op.wrt, op.connected, kwargs)
+    forward = make_forward(op.loop, kwargs)
+    backward = make_backward(op.loop, op.wrt, op.connected, kwargs)
 
     def gradient(*args):
         inputs, output_grads = op.split_inputs(args)
@@ -508,7 +521,7 @@ class PullBack(Op):
 
 @jax_funcify.register(DifferentiatedLoop)
 def _funcify_differentiated_loop(op, node=None, **kwargs):
-    forward = ForwardLoop(op.loop, kwargs)
+    forward = make_forward(op.loop, kwargs)
 
     def differentiated(*inputs):
         outputs, kept = forward.run_and_keep(inputs, op.needed)
@@ -519,7 +532,7 @@ def _funcify_differentiated_loop(op, node=None, **kwargs):
 
 @jax_funcify.register(PullBack)
 def _funcify_pull_back(op, node=None, **kwargs):
-    backward = BackwardLoop(op.loop, op.wrt, op.connected, kwargs)
+    backward = make_backward(op.loop, op.wrt, op.connected, kwargs)
     count = len(op.loop.fgraph.inputs)
 
     def pull_back(*args):

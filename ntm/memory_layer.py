@@ -13,7 +13,7 @@ import pytensor.tensor as pt
 
 from lasagne.layers import Layer, MergeLayer
 from lasagne.loop import loop
-from lasagne.utils import clip_gradient, unique, unroll_scan
+from lasagne.utils import clip_gradient, is_float, unique, unroll_scan
 from ntm.controllers import Controller, StackController
 from ntm.heads import MemoryHead
 from ntm.memory import Memory, check_options, describe, is_integer
@@ -361,7 +361,8 @@ class MemoryLayer(MergeLayer):
         if self.has_mask != (len(inputs) == 2):
             self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
-        traces = self._run(x, inputs[1] if self.has_mask else None, state, advance)
+        mask = inputs[1] if self.has_mask else None
+        traces = self._run(x, mask, state, advance, keep_all=get_details)
         if get_details:
             result = [self._batch_first(part) for part in self._get_details(traces)]
         elif self.only_return_final:
@@ -385,7 +386,7 @@ class MemoryLayer(MergeLayer):
         """
         # An array of another precision that was given as a parameter must not spread it
         return self._make_initial_state(batch_size).map(
-            lambda part: part.astype(pytensor.config.floatX)
+            lambda part: part.astype(pytensor.config.floatX) if is_float(part) else part
         )
 
     def make_state_variables(self):
@@ -464,8 +465,11 @@ class MemoryLayer(MergeLayer):
             for new, old in zip(after, before, strict=True)
         ]
 
-    def _run(self, x, mask, state, advance):
-        """All steps: the states after each, time first, in the order in which the steps run."""
+    def _run(self, x, mask, state, advance, keep_all):
+        """All steps: the states after each, time first, in the order in which the steps run.
+
+        Unless `keep_all`, parts that only the next step needs may be there after the last step alone.
+        """
         batch_size = x.shape[0] if self.input_shape[0] is None else self.input_shape[0]
         fused = self._fuse()
         sequences = [x.dimshuffle(1, 0, 2)]
@@ -490,10 +494,12 @@ class MemoryLayer(MergeLayer):
                 step, sequences, parts, [], self.input_shape[1], go_backwards=self.backwards
             )
         else:
-            traces = loop(
-                step, sequences, parts, self.gradient_steps, self.backwards, self.keep_every
-            )
+            traces = self._loop(step, sequences, parts, keep_all)
         return self._unpack(traces)
+
+    def _loop(self, step, sequences, parts, keep_all):
+        """What the loop holds after each step, or, unless `keep_all`, what is needed of it."""
+        return loop(step, sequences, parts, self.gradient_steps, self.backwards, self.keep_every)
 
     def _fit_state(self, state, initial):
         """A given state, with the dtypes and the shapes of the initial one, which the loop relies on."""
@@ -522,7 +528,7 @@ class MemoryLayer(MergeLayer):
         return initial.unflatten(fitted)
 
     def _clip(self, part):
-        if not self.grad_clipping:
+        if not self.grad_clipping or not is_float(part):
             return part
         return clip_gradient(part, self.grad_clipping)
 

@@ -21,6 +21,8 @@ import ntm.layers
 import ntm.memory
 import ntm.memory_layer
 import ntm.nonlinearities
+import ntm.sparse
+import ntm.sparse_heads
 
 _things: dict[str, Any] = {}
 _names: dict[Any, str] = {}
@@ -121,6 +123,8 @@ def _register_library():
         ntm.layers,
         ntm.dnc_heads,
         ntm.dnc,
+        ntm.sparse_heads,
+        ntm.sparse,
         ntm.init,
     ):
         for thing in vars(module).values():

@@ -108,3 +108,40 @@ class DNCState(_DNCParts, MemoryState):
     """
 
     __slots__ = ()
+
+
+class _SAMParts(NamedTuple):
+    memory: Any
+    controller: tuple
+    write_weights: Any
+    write_positions: Any
+    read_weights: Any
+    read_positions: Any
+    reads: Any
+    usage: Any
+    time: Any
+
+
+class SAMState(_SAMParts, MemoryState):
+    """The state of a sparse access memory after a step.
+
+    K slots are read by each head, J = R K + 1 written to. Positions, usage and time are integers.
+
+    Attributes
+    ----------
+    memory : (B, N, M)
+    controller : tuple of (B, units)
+        The controller's state; its output h comes first, for an LSTM the cell follows.
+    write_weights, write_positions : (B, J)
+        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several times.
+    read_weights, read_positions : (B, R, K)
+        Weights and slots of the last read, the slot most like the key first.
+    reads : (B, R, M)
+        The read vectors.
+    usage : (B, N)
+        The step at which each slot was last accessed; zero for none.
+    time : (B,)
+        The number of steps so far.
+    """
+
+    __slots__ = ()
