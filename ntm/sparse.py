@@ -1,7 +1,7 @@
 """The Sparse Access Memory as a Lasagne layer.
 
-Notation: B batch, T time steps, F input features, N slots, M slot width, R read heads, K slots that each reads, J = R K + 1
-slots written to, H controller units.
+Notation: B batch, T time steps, F input features, N slots, M slot width, R read heads, K slots that each reads,
+H controller units.
 """
 
 import numbers
@@ -30,8 +30,8 @@ class SAMLayer(MemoryLayer):
     read vectors side by side, of shape (B, T, H + R * M).
 
     Training keeps, of each step, the rows of the memory that it changed, and going back undoes the writes: it takes
-    memory for 2 N M + T R K M numbers for each batch item, and not for T N M. This holds for the JAX back end, and where
-    neither the traces of the memory are asked for (``get_details=True``) nor `gradient_steps`, `grad_clipping` or
+    memory for 2 N M + T R K M numbers for each batch item, and not for T N M. This holds for the JAX back end, and
+    where neither the traces of the memory are asked for (``get_details=True``) nor `gradient_steps`, `grad_clipping` or
     `unroll_scan` given, for which the memory of every step is kept.
 
     Parameters
@@ -290,9 +290,7 @@ class SAMLayer(MemoryLayer):
         if keep_all or self.gradient_steps != -1 or self.grad_clipping:
             return super()._loop(step, sequences, parts, keep_all)
         *small, memory, usage, squares = parts
-        traces, last = sparse_loop(
-            step, sequences, small, memory, [usage, squares], self.backwards
-        )
+        traces, last = sparse_loop(step, sequences, small, memory, [usage, squares], self.backwards)
         # Of what is large the last is all that is needed: a trace of one step
         return [*traces, *(part[None] for part in last)]
 

@@ -1,7 +1,8 @@
 """How a sparse memory finds the slots that it reads and writes: functions of tensors, without state.
 
 Notation: B batch, N slots, M slot width, R read heads, K slots that each reads, J = R K + 1 slots written to.
-Equations are those of Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 3.
+Equations are those of Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes,
+section 3.
 """
 
 import numpy as np

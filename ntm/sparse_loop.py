@@ -112,6 +112,7 @@ def read_rows(memory, positions):
     -------
     tensor (B, ..., M)
     """
+    positions = pt.as_tensor(positions)
     rows = ReadRows()(memory, positions.flatten(2))
     leading = [positions.shape[k] for k in range(positions.ndim)]
     return rows.reshape((*leading, memory.shape[2]))
@@ -143,8 +144,8 @@ def write_rows(memory, positions, added, erases):
 def sparse_loop(step, sequences, states, memory, stores, backwards=False):
     """Apply a step to every item of the sequences in turn, which reads and writes rows of a memory.
 
-    The step is as for `lasagne.loop.loop`, with the memory and the stores last among the states. The new memory is to be
-    made from the one before by :func:`write_rows`, or be the one before. What the step makes of the new memory is read
+    The step is as for `lasagne.loop.loop`, with the memory and the stores last among the states. The new memory is to
+    be made from the one before by :func:`write_rows`, or be the one before. What the step makes of the new memory is read
     by :func:`read_rows`, but for integers such as the positions of slots, and for what `disconnected_grad` lets no
     gradient through. The stores are large, too, and have no gradient: what they are used for is as restricted.
 
@@ -247,7 +248,11 @@ class SparseLoop(Loop):
         fgraph = self.fgraph
         large = self.split_inputs(fgraph.inputs)[2]
         memory = fgraph.outputs[self.num_states]
-        if memory.owner is None or memory.owner.op != WriteRows() or memory.owner.inputs[0] is not large[0]:
+        if (
+            memory.owner is None
+            or memory.owner.op != WriteRows()
+            or memory.owner.inputs[0] is not large[0]
+        ):
             raise ValueError("the step of a sparse loop must make the new memory by write_rows")
         _, positions, added, erases = memory.owner.inputs
         results = [v for v in fgraph.outputs[: self.num_states] if is_float(v)] + [added]
@@ -262,7 +267,9 @@ class SparseLoop(Loop):
         given = [*picked, *rows]
         inner = [variable.type() for variable in given]
         outputs = clone_replace(
-            [*results, positions, erases], dict(zip(given, inner, strict=True)), rebuild_strict=False
+            [*results, positions, erases],
+            dict(zip(given, inner, strict=True)),
+            rebuild_strict=False,
         )
         smooth = FunctionGraph([*fgraph.inputs, *inner], outputs, clone=True)
         numbers = [picked.index(read.inputs[1]) for read in reads]

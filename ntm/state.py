@@ -133,7 +133,8 @@ class SAMState(_SAMParts, MemoryState):
     controller : tuple of (B, units)
         The controller's state; its output h comes first, for an LSTM the cell follows.
     write_weights, write_positions : (B, J)
-        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several times.
+        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several
+        times.
     read_weights, read_positions : (B, R, K)
         Weights and slots of the last read, the slot most like the key first.
     reads : (B, R, M)

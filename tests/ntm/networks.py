@@ -14,6 +14,8 @@ from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
+from ntm.sparse import SAMLayer
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 
 B, T, F, H = 3, 4, 2, 5
 MEMORY_SHAPE = (6, 3)
@@ -98,6 +100,34 @@ def make_dnc(
     for head in heads[:num_writes]:
         for gate in (head.allocation_gate, head.write_gate):
             gate.b.set_value(gate.b.get_value() + 3)
+    return layer
+
+
+def make_sam(
+    controller=DenseController,
+    num_reads=1,
+    incoming=None,
+    memory_shape=MEMORY_SHAPE,
+    controller_options=(),
+    seed=0,
+    **options,
+):
+    """A SAMLayer of random parameters, biases and initial values."""
+    incoming = InputLayer((None, None, F)) if incoming is None else incoming
+    controller = controller(
+        incoming,
+        memory_shape=memory_shape,
+        num_units=H,
+        num_reads=num_reads,
+        name="controller",
+        **dict(controller_options),
+    )
+    heads = [SAMWriteHead(controller, memory_shape, name="write")] + [
+        SAMReadHead(controller, memory_shape, name=f"read{k}") for k in range(num_reads)
+    ]
+    memory = Memory(memory_shape, name="memory")
+    layer = SAMLayer(incoming, memory, controller, heads, **options)
+    randomize(layer, seed)
     return layer
 
 
