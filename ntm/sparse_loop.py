@@ -145,9 +145,9 @@ def sparse_loop(step, sequences, states, memory, stores, backwards=False):
     """Apply a step to every item of the sequences in turn, which reads and writes rows of a memory.
 
     The step is as for `lasagne.loop.loop`, with the memory and the stores last among the states. The new memory is to
-    be made from the one before by :func:`write_rows`, or be the one before. What the step makes of the new memory is read
-    by :func:`read_rows`, but for integers such as the positions of slots, and for what `disconnected_grad` lets no
-    gradient through. The stores are large, too, and have no gradient: what they are used for is as restricted.
+    be made from the one before by :func:`write_rows`, or be the one before. Of the new memory the step takes rows, by
+    :func:`read_rows`, and what has no gradient: integers such as the positions of slots, and what is made by
+    `disconnected_grad`. The stores are large, too, and have no gradient: only the latter is taken from them.
 
     Parameters
     ----------
