@@ -120,7 +120,8 @@ def get_write_weights(read_weights, write_gate, interpolation_gate):
     Parameters
     ----------
     read_weights : tensor (B, R, K)
-        Of the step before. The slots read last are those of all heads, each head counting alike.
+        Of the step before; R must be known when the graph is built. The slots read last are those of all heads,
+        each head counting alike.
     write_gate : tensor (B,)
         How much is written.
     interpolation_gate : tensor (B,)
@@ -130,11 +131,10 @@ def get_write_weights(read_weights, write_gate, interpolation_gate):
     -------
     tensor (B, J), the slot least used last
     """
-    heads = read_weights.shape[1]
+    heads = read_weights.type.shape[1]
     last_read = read_weights.flatten(2) * (interpolation_gate / heads)[:, None]
     least_used = (1.0 - interpolation_gate)[:, None]
-    weights = pt.concatenate([last_read, least_used], axis=1) * write_gate[:, None]
-    return weights.astype(read_weights.dtype)
+    return pt.concatenate([last_read, least_used], axis=1) * write_gate[:, None]
 
 
 def update_usage(usage, time, positions, weights, threshold):

@@ -88,15 +88,18 @@ def test_usage_and_write_weights():
     usage = pt.constant(np.array([[3, 1, 1, 5]], dtype="int32"))
     assert find_least_used(usage).eval().tolist() == [1]
     # Each of two weights is below the threshold, and they are together above it
-    positions = np.array([[0, 1, 0, 3]], dtype="int32")
-    weights = np.array([[0.3, 0.3, 0.3, 0.7]])
-    new = update_usage(usage, pt.constant(np.array([6], dtype="int32")), positions, weights, 0.5)
-    assert new.eval().tolist() == [[6, 1, 1, 6]]
+    positions = pt.constant(np.array([[0, 1, 0, 3]], dtype="int32"))
+    weights = pt.constant(np.array([[0.3, 0.3, 0.3, 0.7]]))
+    time = pt.constant(np.array([6], dtype="int32"))
+    assert update_usage(usage, time, positions, weights, 0.5).eval().tolist() == [[6, 1, 1, 6]]
     given = pt.constant(np.array([[[0.75, 0.25], [0.5, 0.5]]]))
-    weights = get_write_weights(given, pt.constant([0.5]), pt.constant([0.8])).eval()
+    gates = (pt.constant(np.array([gate])) for gate in (0.5, 0.8))
+    weights = get_write_weights(given, *gates).eval()
     assert_close(weights, np.array([[0.15, 0.05, 0.1, 0.1, 0.1]]))
     positions = pt.constant(np.array([[1, 3, 1, 3, 0]]))
-    assert_close(spread(positions, weights, 4).eval(), np.array([[0.1, 0.25, 0.0, 0.15]]))
+    assert_close(
+        spread(positions, pt.constant(weights), 4).eval(), np.array([[0.1, 0.25, 0.0, 0.15]])
+    )
 
 
 # ---- Values
@@ -283,28 +286,17 @@ def test_training_from_the_default_initial_values():
 # ---- What the gradient keeps
 
 
-def make_gradient_function(layer, steps, batch):
-    """The gradient of a layer as a jitted JAX function, compiled, and its arguments."""
-    x = pt.tensor3("x")
-    cost = layer.get_output_for(x).sum()
-    function = pytensor.function(
-        [x], pytensor.grad(cost, layer.get_params(trainable=True)), mode=get_mode("jax")
-    )
-    values = data(batch, steps, F)
-    arguments = [values, *(each.get_value() for each in function.get_shared())]
-    jitted = function.vm.jit_fn
-    return jitted.lower(*arguments).compile()
-
-
 @pytest.mark.usefixtures("float32")
 def test_gradient_keeps_changed_rows_and_not_the_memory():
-    slots, width, reads, count, steps = 4096, 16, 2, 4, 200
-    layer = make_sam(num_reads=reads, memory_shape=(slots, width), num_read_slots=count, seed=0)
-    compiled = make_gradient_function(layer, steps, 1)
+    slots, width, steps = 4096, 16, 200
+    layer = make_sam(num_reads=2, memory_shape=(slots, width), num_read_slots=4)
+    x = pt.tensor3("x")
+    grads = pytensor.grad(layer.get_output_for(x).sum(), layer.get_params(trainable=True))
+    function = pytensor.function([x], grads, mode=get_mode("jax"))
+    arguments = [data(1, steps, F), *(storage[0] for storage in function.vm.inputs[1:])]
+    compiled = function.vm.jit_fn.lower(*arguments).compile()
     taken = compiled.memory_analysis().temp_size_in_bytes / 4
-    memory = slots * width
-    # What a step keeps: rows, weights and positions, states
-    rows = steps * (reads * count + 1) * width
+    memory, rows = slots * width, steps * (2 * 4 + 1) * width
     assert taken < 6 * memory + 6 * rows
     assert taken < steps * memory / 20
 
