@@ -2,6 +2,7 @@
 
 from functools import cache, partial
 
+import jax.numpy as jnp
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -307,7 +308,7 @@ def test_undoing_the_writes_restores_the_memory():
     from ntm import jax_sparse_loop
 
     rng = np.random.default_rng(0)
-    first = memory = rng.normal(size=(B, N, M)).astype("float32")
+    first = memory = jnp.asarray(rng.normal(size=(B, N, M)), "float32")
     kept = []
     for _ in range(50):
         positions = rng.integers(0, N, (B, 5)).astype("int32")
