@@ -7,7 +7,7 @@ may keep both nodes and is spared the graph of the gradient, which is much large
 takes most of the time to build and to compile.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytensor
 import pytensor.tensor as pt
@@ -55,6 +55,61 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every
     list of tensors (T, ...)
         Each state after each step, in the order of the steps.
     """
+    built = build_step(step, sequences, states)
+    op = Loop(
+        built.fgraph,
+        built.num_sequences,
+        len(states),
+        len(built.updated),
+        backwards,
+        keep_every,
+    )
+    if gradient_steps == -1:
+        outputs = op.call(built.inputs)
+    else:
+        outputs = _truncate(op, built.inputs, gradient_steps)
+    built.update_by_default(outputs[len(states) :])
+    return outputs[: len(states)]
+
+
+class BuiltStep(NamedTuple):
+    """A step as a graph, and what it is applied to.
+
+    Attributes
+    ----------
+    fgraph : FunctionGraph
+        From an item of each sequence, the states, the values of `updated` and what the steps share to the next states
+        and values.
+    inputs : list of variables
+        The sequences, the states, `updated`, and what the steps share.
+    num_sequences : int
+    updated : list of shared variables
+        What the step updates by default.
+    """
+
+    fgraph: FunctionGraph
+    inputs: list
+    num_sequences: int
+    updated: list
+
+    def update_by_default(self, values):
+        """Let a function that uses the loop store the last values of what the step updates."""
+        for variable, last in zip(self.updated, values, strict=True):
+            update_by_default(variable, last)
+
+
+def build_step(step, sequences, states):
+    """Build a step of a loop; what does not change from step to step is left outside.
+
+    Parameters
+    ----------
+    step, sequences, states
+        As in :func:`loop`.
+
+    Returns
+    -------
+    BuiltStep
+    """
     slices = [sequence[0].type() for sequence in sequences]
     previous = [state.type() for state in states]
     results = [
@@ -86,15 +141,8 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every
         clone_replace(results, dict(zip(constants, parameters, strict=True)), rebuild_strict=False),
         clone=True,
     )
-    op = Loop(fgraph, len(sequences) + len(drawn), len(states), len(carried), backwards, keep_every)
     inputs = [*sequences, *drawn.values(), *states, *updated, *constants]
-    if gradient_steps == -1:
-        outputs = op.call(inputs)
-    else:
-        outputs = _truncate(op, inputs, gradient_steps)
-    for variable, last in zip(updated, outputs[len(states) :], strict=True):
-        update_by_default(variable, last)
-    return outputs[: len(states)]
+    return BuiltStep(fgraph, inputs, len(sequences) + len(drawn), updated)
 
 
 def _draw_beforehand(results, outside, time):

@@ -3,13 +3,20 @@
 from ntm.backends import get_mode
 from ntm.checkpoints import load, save
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
+from ntm.dnc import DNCLayer
+from ntm.dnc_heads import DNCReadHead, DNCWriteHead
 from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer, StepFunction, get_output_and_states
 from ntm.memory import Memory
+from ntm.sparse import SAMLayer
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 
 __version__ = "0.4.0"
 
 __all__ = [
+    "DNCLayer",
+    "DNCReadHead",
+    "DNCWriteHead",
     "DenseController",
     "GRUController",
     "LSTMController",
@@ -17,6 +24,9 @@ __all__ = [
     "NTMLayer",
     "ReadHead",
     "RecurrentController",
+    "SAMLayer",
+    "SAMReadHead",
+    "SAMWriteHead",
     "StepFunction",
     "WriteHead",
     "get_mode",

@@ -1,6 +1,7 @@
-"""The heads: dense layers from the controller to the parameters of a read or a write.
+"""The heads of an NTM: dense layers from the controller to the parameters of a read or a write.
 
-A :class:`Head` holds the layers, a :class:`HeadCollection` runs several heads together.
+A :class:`Head` holds the layers, a :class:`HeadCollection` runs several heads together. What they share with the heads
+of other memory networks are :class:`MemoryHead` and :class:`FusedDense`.
 Notation: B batch, N slots, M slot width, K heads (W of them write, R read), H controller units.
 """
 
@@ -19,7 +20,51 @@ from ntm.memory import check_memory_shape, check_options, describe, is_integer
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid, one_plus_rectify
 
 
-class Head(Layer):
+class MemoryHead(Layer):
+    """What the heads of all memory networks share: dense layers on the controller, for a memory of a certain shape.
+
+    Parameters
+    ----------
+    controller : Controller
+        What the layers stand on.
+    memory_shape : tuple (N, M)
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If `memory_shape` is not two positive integers.
+
+    Attributes
+    ----------
+    layers : list of DenseLayer
+    """
+
+    def __init__(self, controller, memory_shape, **kwargs):
+        check_options(type(self), kwargs)
+        super().__init__(controller, **kwargs)
+        check_memory_shape(memory_shape, self.name, type(self).__name__)
+        self.controller = controller
+        self.memory_shape = (int(memory_shape[0]), int(memory_shape[1]))
+        self.layers = []
+
+    def _dense(self, part, num_units, W, b, nonlinearity):
+        name = part if self.name is None else f"{self.name}.{part}"
+        layer = DenseLayer(
+            self.controller, num_units=num_units, W=W, b=b, nonlinearity=nonlinearity, name=name
+        )
+        self.layers.append(layer)
+        return layer
+
+    def get_params(self, unwrap_shared=True, **tags):
+        """The head's own parameters, then those of its layers (see `lasagne.layers.Layer.get_params`)."""
+        params = super().get_params(unwrap_shared=unwrap_shared, **tags)
+        for layer in self.layers:
+            params += layer.get_params(unwrap_shared=unwrap_shared, **tags)
+        return unique(params)
+
+
+class Head(MemoryHead):
     """What read and write heads share: where to look in memory.
 
     From the controller's output h of shape (B, H), one dense layer each gives the key (B, M), the key
@@ -87,11 +132,9 @@ class Head(Layer):
         shift_mode="zero-padded",
         **kwargs,
     ):
-        check_options(type(self), kwargs)
-        super().__init__(controller, **kwargs)
+        super().__init__(controller, memory_shape, **kwargs)
         label = describe(type(self).__name__, self.name)
-        check_memory_shape(memory_shape, self.name, type(self).__name__)
-        num_slots, width = memory_shape
+        num_slots, width = self.memory_shape
         if not is_integer(num_shifts) or num_shifts < 1:
             raise ValueError(f"{label}: num_shifts must be a positive integer, not {num_shifts!r}")
         if num_shifts > num_slots:
@@ -103,8 +146,6 @@ class Head(Layer):
             raise ValueError(
                 f"{label}: shift_mode must be one of {addressing.SHIFT_MODES}, not {shift_mode!r}"
             )
-        self.controller = controller
-        self.memory_shape = (int(num_slots), int(width))
         self.num_shifts = int(num_shifts)
         self.shift_mode = shift_mode
         self.weights_init = self.add_param(
@@ -114,7 +155,6 @@ class Head(Layer):
             trainable=learn_init,
             regularizable=False,
         )
-        self.layers = []
         self.key = self._dense("key", width, W_hid_to_key, b_hid_to_key, nonlinearity_key)
         self.beta = self._dense("beta", 1, W_hid_to_beta, b_hid_to_beta, nonlinearity_beta)
         self.gate = self._dense("gate", 1, W_hid_to_gate, b_hid_to_gate, nonlinearity_gate)
@@ -125,21 +165,6 @@ class Head(Layer):
         self.sign = None
         if W_hid_to_sign is not None:
             self.sign = self._dense("sign", width, W_hid_to_sign, b_hid_to_sign, nonlinearity_sign)
-
-    def _dense(self, part, num_units, W, b, nonlinearity):
-        name = part if self.name is None else f"{self.name}.{part}"
-        layer = DenseLayer(
-            self.controller, num_units=num_units, W=W, b=b, nonlinearity=nonlinearity, name=name
-        )
-        self.layers.append(layer)
-        return layer
-
-    def get_params(self, unwrap_shared=True, **tags):
-        """The head's own parameters, then those of its layers (see `lasagne.layers.Layer.get_params`)."""
-        params = super().get_params(unwrap_shared=unwrap_shared, **tags)
-        for layer in self.layers:
-            params += layer.get_params(unwrap_shared=unwrap_shared, **tags)
-        return unique(params)
 
 
 class ReadHead(Head):
@@ -238,6 +263,12 @@ class WriteHead(Head):
             self.sign_add = self._dense(
                 "sign_add", width, W_hid_to_sign_add, b_hid_to_sign_add, nonlinearity_sign_add
             )
+
+
+def list_layers(heads, *parts):
+    """The layers of these names that heads have, those of one name side by side."""
+    layers = [getattr(head, part) for part in parts for head in heads]
+    return [layer for layer in layers if layer is not None]
 
 
 class FusedDense:
@@ -366,9 +397,7 @@ class HeadCollection:
         return addressing.sharpen(self._shift(mixed, activations), gamma)
 
     def _layers(self, *parts):
-        """The heads' layers of these names, those of one name side by side."""
-        layers = [getattr(head, part) for part in parts for head in self.heads]
-        return [layer for layer in layers if layer is not None]
+        return list_layers(self.heads, *parts)
 
     def _signed(self, fused, activations, part, sign):
         """The heads' vectors `part`, (B, K, M), each times its head's `sign` where it has one."""

@@ -10,14 +10,17 @@ memories. What they add:
   XLA's own product of the whole takes several times as long on a CPU.
 - **Sums over the rows of large matrices, batched**, as a product with a row of ones: XLA's own loop walks down the
   columns, and misses the cache at every number.
+- **Functions with a gradient of their own** keep it when JAX differentiates.
 - **Gradients that are changed on purpose** (clipped, scaled, cut) stay so when JAX differentiates.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pytensor.compile.mode import optdb
 from pytensor.gradient import DisconnectedGrad, GradClip, GradScale, ZeroGrad
 from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
 from pytensor.link.jax.dispatch.blockwise import jax_funcify_Blockwise
 from pytensor.link.jax.dispatch.elemwise import jax_funcify_CAReduce
@@ -32,6 +35,8 @@ from pytensor.tensor.math import Dot, Sum
 from pytensor.tensor.shape import Reshape, Shape
 from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
+
+from lasagne.gradient import OwnGradient
 
 
 def is_concrete(*values):
@@ -84,6 +89,22 @@ def _funcify_function_graph(fgraph, node=None, fgraph_name="jax_funcified_fgraph
         fgraph_name=fgraph_name,
         **kwargs,
     )
+
+
+def convert_graph(fgraph, kwargs):
+    """A JAX function from the inputs of a graph inside a node to the list of its outputs; `fgraph` is changed.
+
+    Parameters
+    ----------
+    fgraph : FunctionGraph
+    kwargs : dict
+        What PyTensor hands to the conversion of the node.
+    """
+    query = RewriteDatabaseQuery(
+        include=["minimum_compile", "jax"], exclude=["expand_loops", "expand_own_gradients"]
+    )
+    optdb.query(query)(fgraph)
+    return jax_funcify(fgraph, **{k: v for k, v in kwargs.items() if k != "storage_map"})
 
 
 @jax_funcify.register(Shape)
@@ -252,6 +273,41 @@ def _funcify_grad_clip(op, **kwargs):
 @jax_funcify.register(GradScale)
 def _funcify_grad_scale(op, **kwargs):
     return _with_gradient(lambda grad: grad * jnp.asarray(op.multiplier, grad.dtype))
+
+
+def _compute_before(x):
+    """The same array; if it is small beside the matrices it may be broadcast to, by a product with ones and zeros.
+
+    XLA computes what is broadcast again for every number that it is broadcast to, and products are what it does not.
+    """
+    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[1] > _FEW_ROWS):
+        return x
+    return jnp.matmul(x, jnp.eye(x.shape[-1], dtype=x.dtype), precision="highest")
+
+
+@jax_funcify.register(OwnGradient)
+def _funcify_own_gradient(op, node=None, **kwargs):
+    """The function, its small inputs computed before it."""
+    run, pull_back = (convert_graph(graph, kwargs) for graph in op.make_graphs(node))
+    single = len(node.outputs) == 1
+
+    @jax.custom_vjp
+    def function(*inputs):
+        outputs = tuple(run(*map(_compute_before, inputs)))
+        return outputs[0] if single else outputs
+
+    def run_and_keep(*inputs):
+        outputs = function(*inputs)
+        return outputs, (inputs, (outputs,) if single else outputs)
+
+    def gradient(kept, grads):
+        inputs, outputs = kept
+        values = (*inputs, *outputs, *((grads,) if single else grads))
+        grads = pull_back(*map(_compute_before, values))
+        return tuple(grad.astype(value.dtype) for grad, value in zip(grads, inputs, strict=True))
+
+    function.defvjp(run_and_keep, gradient)
+    return function
 
 
 def _with_gradient(change):

@@ -8,7 +8,8 @@ import numpy as np
 from pytensor.link.jax.linker import JAXLinker
 
 import ntm.jax_dispatch
-import ntm.jax_loop  # noqa: F401  (both register conversions)
+import ntm.jax_loop
+import ntm.jax_sparse_loop  # noqa: F401  (all three register conversions)
 from ntm.compilation_cache import use_compilation_cache
 
 # PyTensor's integers have 64 bits, and a graph may hold float64 whatever floatX says. JAX would cut both
@@ -56,7 +57,11 @@ class FlexibleJAXLinker(JAXLinker):
     """
 
     required_rewrites = (*JAXLinker.required_rewrites, "pair_loops")  # type: ignore[assignment]
-    incompatible_rewrites = (*JAXLinker.incompatible_rewrites, "expand_loops")  # type: ignore[assignment]
+    incompatible_rewrites = (  # type: ignore[assignment]
+        *JAXLinker.incompatible_rewrites,
+        "expand_loops",
+        "expand_own_gradients",
+    )
 
     def __init__(self, device=None):
         super().__init__()

@@ -5,6 +5,7 @@ again, which costs less than to write what it computed and to read it back. The 
 step by step either: one product of all steps gives it, after the loop.
 """
 
+from functools import singledispatch
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,6 @@ from pytensor.gradient import DisconnectedGrad, disconnected_grad
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import graph_rewriter
-from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.c.type import generic
 from pytensor.link.jax.dispatch.basic import jax_funcify
 from pytensor.scalar import Add
@@ -23,6 +23,7 @@ from pytensor.tensor.math import Dot
 
 from lasagne.loop import Loop, LoopGradient
 from lasagne.utils import is_float
+from ntm.jax_dispatch import convert_graph
 
 # ---- Products with weights
 
@@ -107,14 +108,7 @@ def _takes_gradient(fgraph, variable):
 # ---- The loop as JAX functions
 
 
-def _convert(fgraph, kwargs):
-    """A JAX function from the inputs of a step to the list of its outputs; `fgraph` is changed."""
-    query = RewriteDatabaseQuery(include=["minimum_compile", "jax"], exclude=["expand_loops"])
-    optdb.query(query)(fgraph)
-    return jax_funcify(fgraph, **{k: v for k, v in kwargs.items() if k != "storage_map"})
-
-
-def _split_inputs(op, inputs):
+def split_inputs(op, inputs):
     """The sequences in the order of the steps, what goes from step to step, and what the steps share."""
     sequences, states, carried, constants = op.split_inputs(inputs)
     if op.backwards:
@@ -134,11 +128,11 @@ class ForwardLoop:
 
     def __init__(self, op, kwargs):
         self._op = op
-        self._step = _convert(op.fgraph.clone(), kwargs)
+        self._step = convert_graph(op.fgraph.clone(), kwargs)
 
     def run(self, inputs):
         """The outputs of the loop."""
-        sequences, carry, constants = _split_inputs(self._op, inputs)
+        sequences, carry, constants = split_inputs(self._op, inputs)
         count = self._op.num_states
 
         def one_step(carry, slices):
@@ -164,11 +158,11 @@ class ForwardLoop:
             What the gradient needs of each segment of the loop, a segment of the first steps first.
         """
         op = self._op
-        sequences, carry, constants = _split_inputs(op, inputs)
+        sequences, carry, constants = split_inputs(op, inputs)
         segments = cut(sequences, op.keep_every)
         if len(segments) == 1 and not segments[0].is_stacked:
             last, before = self.keep_all(sequences, carry, constants)
-            after = _shift_back(before, last)
+            after = shift_back(before, last)
             outputs = [*after[: op.num_states], *last[op.num_states :]]
             return outputs, [Kept(before, last)]
 
@@ -269,7 +263,7 @@ class BackwardLoop:
         self._constants = [
             k for k in wrt if k >= self._first_constant and _takes_gradient(fgraph, variables[k])
         ]
-        self._step = _convert(fgraph, kwargs)
+        self._step = convert_graph(fgraph, kwargs)
         self._forward: Any = ForwardLoop(op, kwargs) if op.keep_every > 1 else None
 
     def _drop_known_lefts(self, fgraph):
@@ -309,7 +303,7 @@ class BackwardLoop:
             For the outputs `connected`.
         """
         op = self._op
-        sequences, carry, constants = _split_inputs(op, inputs)
+        sequences, carry, constants = split_inputs(op, inputs)
         carry_grads = {k: jnp.zeros_like(carry[k - self._first_carry]) for k in self._carry}
         numbers, traces = [], []
         for k, grad in zip(self._connected, output_grads, strict=True):
@@ -385,7 +379,7 @@ class BackwardLoop:
             step_back, (carry_grads, entered), (sequences, before, trace_grads), reverse=True
         )
         constant_grads = {**constant_grads, **entered}
-        found = {"before": before, "after": _shift_back(before, last), "step": lefts}
+        found = {"before": before, "after": shift_back(before, last), "step": lefts}
         for product, (where, number), grad in zip(
             self._products, self._sources, tap_grads, strict=True
         ):
@@ -437,7 +431,7 @@ class BackwardLoop:
         return *by_kind, lefts, tap_grads
 
 
-def _shift_back(before, last):
+def shift_back(before, last):
     """States after each step, from those before each step and those after the last."""
 
     def shift(trace, final):
@@ -449,6 +443,18 @@ def _shift_back(before, last):
 # ---- Conversions
 
 
+@singledispatch
+def make_forward(op, kwargs):
+    """How to run a loop: what has the methods of `ForwardLoop`; other kinds of loops are registered."""
+    return ForwardLoop(op, kwargs)
+
+
+@singledispatch
+def make_backward(op, wrt, connected, kwargs):
+    """How to differentiate a loop: what is called like a `BackwardLoop`; other kinds of loops are registered."""
+    return BackwardLoop(op, wrt, connected, kwargs)
+
+
 def _unwrap(results):
     """What a converted node returns: the one output itself, or all of them."""
     return results[0] if len(results) == 1 else results
@@ -456,15 +462,15 @@ def _unwrap(results):
 
 @jax_funcify.register(Loop)
 def _funcify_loop(op, node=None, **kwargs):
-    forward = ForwardLoop(op, kwargs)
+    forward = make_forward(op, kwargs)
     return lambda *inputs: _unwrap(forward.run(inputs))
 
 
 @jax_funcify.register(LoopGradient)
 def _funcify_loop_gradient(op, node=None, **kwargs):
     """The gradient by itself, which runs the loop for it; see `pair_loops`."""
-    forward = ForwardLoop(op.loop, kwargs)
-    backward = BackwardLoop(op.loop, op.wrt, op.connected, kwargs)
+    forward = make_forward(op.loop, kwargs)
+    backward = make_backward(op.loop, op.wrt, op.connected, kwargs)
 
     def gradient(*args):
         inputs, output_grads = op.split_inputs(args)
@@ -515,7 +521,7 @@ class PullBack(Op):
 
 @jax_funcify.register(DifferentiatedLoop)
 def _funcify_differentiated_loop(op, node=None, **kwargs):
-    forward = ForwardLoop(op.loop, kwargs)
+    forward = make_forward(op.loop, kwargs)
 
     def differentiated(*inputs):
         outputs, kept = forward.run_and_keep(inputs, op.needed)
@@ -526,7 +532,7 @@ def _funcify_differentiated_loop(op, node=None, **kwargs):
 
 @jax_funcify.register(PullBack)
 def _funcify_pull_back(op, node=None, **kwargs):
-    backward = BackwardLoop(op.loop, op.wrt, op.connected, kwargs)
+    backward = make_backward(op.loop, op.wrt, op.connected, kwargs)
     count = len(op.loop.fgraph.inputs)
 
     def pull_back(*args):

@@ -13,11 +13,16 @@ import lasagne.init
 import lasagne.layers
 import lasagne.nonlinearities
 import ntm.controllers
+import ntm.dnc
+import ntm.dnc_heads
 import ntm.heads
 import ntm.init
 import ntm.layers
 import ntm.memory
+import ntm.memory_layer
 import ntm.nonlinearities
+import ntm.sparse
+import ntm.sparse_heads
 
 _things: dict[str, Any] = {}
 _names: dict[Any, str] = {}
@@ -114,7 +119,12 @@ def _register_library():
         ntm.memory,
         ntm.controllers,
         ntm.heads,
+        ntm.memory_layer,
         ntm.layers,
+        ntm.dnc_heads,
+        ntm.dnc,
+        ntm.sparse_heads,
+        ntm.sparse,
         ntm.init,
     ):
         for thing in vars(module).values():

@@ -1,4 +1,4 @@
-"""The state of an NTM: what one step hands to the next, and how it enters and leaves a network.
+"""The state of a memory network: what one step hands to the next, and how it enters and leaves a network.
 
 Notation: B batch, N slots, M slot width, H controller units, W write heads, R read heads.
 """
@@ -6,8 +6,63 @@ Notation: B batch, N slots, M slot width, H controller units, W write heads, R r
 from typing import Any, NamedTuple
 
 
-class NTMState(NamedTuple):
-    """The state after a step. Its parts are tensors, shared variables or arrays.
+class MemoryState:
+    """What the states of all memory networks can do.
+
+    A state is a named tuple of parts, of which `controller` is a tuple of several. The parts are tensors, shared
+    variables or arrays.
+    """
+
+    __slots__ = ()
+    controller: tuple
+
+    @property
+    def hidden(self):
+        """The controller's output, (B, H)."""
+        return self.controller[0]
+
+    @classmethod
+    def label_parts(cls: Any, num_parts):
+        """The name of each of so many parts, in the order of :meth:`flatten`."""
+        names: list[str] = []
+        for name in cls._fields:
+            names += [name] * (1 if name != "controller" else num_parts - len(cls._fields) + 1)
+        return names
+
+    def flatten(self: Any):
+        """The parts in one list, in the order of the attributes."""
+        parts: list[Any] = []
+        for name in self._fields:
+            part = getattr(self, name)
+            parts += part if name == "controller" else [part]
+        return parts
+
+    @classmethod
+    def unflatten(cls: Any, parts):
+        """The state from such a list, for example from what a compiled function returned."""
+        parts = list(parts)
+        start = cls._fields.index("controller")
+        end = start + len(parts) - len(cls._fields) + 1
+        return cls(*parts[:start], tuple(parts[start:end]), *parts[end:])
+
+    def map(self, function):
+        """The state with `function` applied to every part."""
+        return self.unflatten([function(part) for part in self.flatten()])
+
+    def updates_to(self, new):
+        """Updates for a compiled function that store `new` in this state's shared variables."""
+        return list(zip(self.flatten(), new.flatten(), strict=True))
+
+
+class _NTMParts(NamedTuple):
+    memory: Any
+    controller: tuple
+    write_weights: Any
+    read_weights: Any
+
+
+class NTMState(_NTMParts, MemoryState):
+    """The state of an NTM after a step.
 
     Attributes
     ----------
@@ -18,30 +73,76 @@ class NTMState(NamedTuple):
     read_weights : (B, R, N)
     """
 
+    __slots__ = ()
+
+
+class _DNCParts(NamedTuple):
     memory: Any
     controller: tuple
     write_weights: Any
     read_weights: Any
+    reads: Any
+    usage: Any
+    precedence: Any
+    links: Any
 
-    @property
-    def hidden(self):
-        """The controller's output, (B, H)."""
-        return self.controller[0]
 
-    def flatten(self):
-        """The parts in one list: memory, the controller's, write weights, read weights."""
-        return [self.memory, *self.controller, self.write_weights, self.read_weights]
+class DNCState(_DNCParts, MemoryState):
+    """The state of a DNC after a step.
 
-    @classmethod
-    def unflatten(cls, parts):
-        """The state from such a list, for example from what a compiled function returned."""
-        memory, *controller, write_weights, read_weights = parts
-        return cls(memory, tuple(controller), write_weights, read_weights)
+    Attributes
+    ----------
+    memory : (B, N, M)
+    controller : tuple of (B, units)
+        The controller's state; its output h comes first, for an LSTM the cell follows.
+    write_weights : (B, W, N)
+    read_weights : (B, R, N)
+    reads : (B, R, M)
+        The read vectors.
+    usage : (B, N)
+        How much of each slot is in use, from 0 to 1.
+    precedence : (B, W, N)
+        How much each slot was the last that a write head wrote to.
+    links : (B, W, N, N)
+        ``links[b, w, i, j]`` is how much write head w wrote to slot i just after slot j.
+    """
 
-    def map(self, function):
-        """The state with `function` applied to every part."""
-        return self.unflatten([function(part) for part in self.flatten()])
+    __slots__ = ()
 
-    def updates_to(self, new):
-        """Updates for a compiled function that store `new` in this state's shared variables."""
-        return list(zip(self.flatten(), new.flatten(), strict=True))
+
+class _SAMParts(NamedTuple):
+    memory: Any
+    controller: tuple
+    write_weights: Any
+    write_positions: Any
+    read_weights: Any
+    read_positions: Any
+    reads: Any
+    usage: Any
+    time: Any
+
+
+class SAMState(_SAMParts, MemoryState):
+    """The state of a sparse access memory after a step.
+
+    K slots are read by each head, J = R K + 1 written to. Positions, usage and time are integers.
+
+    Attributes
+    ----------
+    memory : (B, N, M)
+    controller : tuple of (B, units)
+        The controller's state; its output h comes first, for an LSTM the cell follows.
+    write_weights, write_positions : (B, J)
+        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several
+        times.
+    read_weights, read_positions : (B, R, K)
+        Weights and slots of the last read, the slot most like the key first.
+    reads : (B, R, M)
+        The read vectors.
+    usage : (B, N)
+        The step at which each slot was last accessed; zero for none.
+    time : (B,)
+        The number of steps so far.
+    """
+
+    __slots__ = ()

@@ -18,7 +18,7 @@ from lasagne.layers import InputLayer, get_all_layers, get_all_params, get_outpu
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from ntm.backends import get_mode
 from ntm.curricula import make_curriculum
-from ntm.layers import NTMLayer
+from ntm.memory_layer import MemoryLayer
 from ntm.schedules import constant
 from ntm.updates import centered_rmsprop
 
@@ -415,7 +415,7 @@ class Trainer:
         return max((self.task.num_steps(**largest | sizes) for sizes in evaluate_at), default=None)
 
     def look_inside(self, inputs):
-        """What the heads and the memory of each NTM in the network do with sequences.
+        """What the heads and the memory of each memory in the network do with sequences.
 
         Parameters
         ----------
@@ -424,19 +424,20 @@ class Trainer:
         Returns
         -------
         list of dict
-            For each :class:`ntm.layers.NTMLayer`: ``memory`` (B, N, M) after the last step, ``write_weights``
+            For each :class:`ntm.memory_layer.MemoryLayer`: ``memory`` (B, N, M) after the last step, ``write_weights``
             (B, T, W, N) and ``read_weights`` (B, T, R, N).
         """
         if self._look is None:
             traces = []
             for layer in get_all_layers(self.l_out):
-                if isinstance(layer, NTMLayer):
+                if isinstance(layer, MemoryLayer):
                     below = layer.input_layers[0]
-                    memory, _, _, write, read = layer.get_output_for(
+                    details = layer.get_output_for(
                         [get_output(below, deterministic=True)],
                         get_details=True,
                         deterministic=True,
                     )
+                    memory, _, _, write, read = details[:5]
                     traces += [memory[:, -1], write, read]
             self._look = pytensor.function(
                 [self._inputs[0]], traces, mode=self.mode, on_unused_input="ignore"

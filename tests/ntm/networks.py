@@ -2,15 +2,20 @@
 
 import numpy as np
 import pytensor
+import pytensor.tensor as pt
 
 from lasagne.layers import InputLayer, get_all_layers, get_all_params
 from lasagne.nonlinearities import sigmoid, softplus, tanh
 from ntm.backends import get_mode
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
+from ntm.dnc import DNCLayer
+from ntm.dnc_heads import DNCReadHead, DNCWriteHead
 from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
+from ntm.sparse import SAMLayer
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 
 B, T, F, H = 3, 4, 2, 5
 MEMORY_SHAPE = (6, 3)
@@ -64,6 +69,68 @@ def make_ntm(
     return layer
 
 
+def make_dnc(
+    controller=DenseController,
+    num_writes=1,
+    num_reads=1,
+    incoming=None,
+    memory_shape=MEMORY_SHAPE,
+    controller_options=(),
+    seed=0,
+    **options,
+):
+    """A DNCLayer of random parameters, biases and initial values, that mostly writes to free slots."""
+    incoming = InputLayer((None, None, F)) if incoming is None else incoming
+    controller = controller(
+        incoming,
+        memory_shape=memory_shape,
+        num_units=H,
+        num_reads=num_reads,
+        name="controller",
+        **dict(controller_options),
+    )
+    heads = [
+        DNCWriteHead(controller, memory_shape, name=f"write{k}") for k in range(num_writes)
+    ] + [
+        DNCReadHead(controller, memory_shape, num_writes, name=f"read{k}") for k in range(num_reads)
+    ]
+    memory = Memory(memory_shape, name="memory")
+    layer = DNCLayer(incoming, memory, controller, heads, **options)
+    randomize(layer, seed)
+    for head in heads[:num_writes]:
+        for gate in (head.allocation_gate, head.write_gate):
+            gate.b.set_value(gate.b.get_value() + 3)
+    return layer
+
+
+def make_sam(
+    controller=DenseController,
+    num_reads=1,
+    incoming=None,
+    memory_shape=MEMORY_SHAPE,
+    controller_options=(),
+    seed=0,
+    **options,
+):
+    """A SAMLayer of random parameters, biases and initial values."""
+    incoming = InputLayer((None, None, F)) if incoming is None else incoming
+    controller = controller(
+        incoming,
+        memory_shape=memory_shape,
+        num_units=H,
+        num_reads=num_reads,
+        name="controller",
+        **dict(controller_options),
+    )
+    heads = [SAMWriteHead(controller, memory_shape, name="write")] + [
+        SAMReadHead(controller, memory_shape, name=f"read{k}") for k in range(num_reads)
+    ]
+    memory = Memory(memory_shape, name="memory")
+    layer = SAMLayer(incoming, memory, controller, heads, **options)
+    randomize(layer, seed)
+    return layer
+
+
 def randomize(layer, seed=0, scale=0.6):
     """Give every parameter of a network random values; initial weights sum to less than one."""
     rng = np.random.default_rng(seed)
@@ -102,3 +169,31 @@ def to_jax(inputs, outputs, **options):
 def to_python(inputs, outputs, **options):
     """A function that PyTensor runs in Python, node by node."""
     return pytensor.function(inputs, outputs, mode="FAST_COMPILE", **options)
+
+
+def weighted_sum(output):
+    """A cost in which every entry of the output has a weight of its own."""
+    return (output * pt.cos(pt.arange(output.size)).reshape(output.shape)).sum()
+
+
+def assert_gradients_equal_differences(inputs, values, cost, params):
+    """Gradients of the first input and all parameters, each along a random direction, are central differences."""
+    grads = pytensor.grad(cost, [inputs[0], *params], disconnected_inputs="raise")
+    function = to_jax(inputs, [cost, *grads])
+    grads = function(*values)[1:]
+
+    def set_input(value):
+        values[0] = value
+
+    places = [(values[0], set_input), *((p.get_value(), p.set_value) for p in params)]
+    for k, (grad, (value, move_to)) in enumerate(zip(grads, places, strict=True)):
+        direction = data(*value.shape, seed=k)
+        costs = []
+        for step in (1e-5, -1e-5):
+            move_to(value + step * direction)
+            costs.append(function(*values)[0])
+        move_to(value)
+        name = params[k - 1].name if k else "input"
+        difference = (costs[0] - costs[1]) / 2e-5
+        slope = (grad * direction).sum()
+        np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-9, err_msg=name)

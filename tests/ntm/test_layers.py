@@ -48,11 +48,13 @@ from .networks import (
     F,
     H,
     T,
+    assert_gradients_equal_differences,
     data,
     make_ntm,
     randomize,
     to_jax,
     to_python,
+    weighted_sum,
 )
 
 MASK = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0]])
@@ -213,34 +215,6 @@ def test_lengths_and_batches_of_one_function():
 
 
 # ---- Gradients
-
-
-def weighted_sum(output):
-    """A cost in which every entry of the output has a weight of its own."""
-    return (output * pt.cos(pt.arange(output.size)).reshape(output.shape)).sum()
-
-
-def assert_gradients_equal_differences(inputs, values, cost, params):
-    """Gradients of the first input and all parameters, each along a random direction, are central differences."""
-    grads = pytensor.grad(cost, [inputs[0], *params], disconnected_inputs="raise")
-    function = to_jax(inputs, [cost, *grads])
-    grads = function(*values)[1:]
-
-    def set_input(value):
-        values[0] = value
-
-    places = [(values[0], set_input), *((p.get_value(), p.set_value) for p in params)]
-    for k, (grad, (value, move_to)) in enumerate(zip(grads, places, strict=True)):
-        direction = data(*value.shape, seed=k)
-        costs = []
-        for step in (1e-5, -1e-5):
-            move_to(value + step * direction)
-            costs.append(function(*values)[0])
-        move_to(value)
-        name = params[k - 1].name if k else "input"
-        difference = (costs[0] - costs[1]) / 2e-5
-        slope = (grad * direction).sum()
-        np.testing.assert_allclose(slope, difference, rtol=1e-6, atol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize(

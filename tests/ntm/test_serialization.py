@@ -68,17 +68,39 @@ from ntm.controllers import (
     RecurrentController,
     StackController,
 )
+from ntm.dnc import DNCLayer
+from ntm.dnc_heads import DNCReadHead, DNCWriteHead
 from ntm.files import read_arrays, write_arrays
-from ntm.heads import ReadHead, WriteHead
+from ntm.heads import MemoryHead, ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid
 
-from .networks import CONTROLLERS, MEMORY_SHAPE, B, F, H, T, make_heads, make_ntm, randomize
+from .networks import (
+    CONTROLLERS,
+    MEMORY_SHAPE,
+    B,
+    F,
+    H,
+    T,
+    make_dnc,
+    make_heads,
+    make_ntm,
+    randomize,
+)
 
 N, M = MEMORY_SHAPE
 # Classes that others are derived from, and that are no layers of a network
-BASES = {"Layer", "MergeLayer", "RecurrenceLayer", "Controller", "GatedController", "Head"}
+BASES = {
+    "Layer",
+    "MergeLayer",
+    "RecurrenceLayer",
+    "Controller",
+    "GatedController",
+    "MemoryHead",
+    "Head",
+    "MemoryLayer",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -294,6 +316,15 @@ CASES = {
         shared_parts,
         tied_heads,
     ],
+    DNCReadHead: [lambda: DNCReadHead((None, H), (4, 3), 2, b_hid_to_modes=None, name="r")],
+    DNCWriteHead: [lambda: DNCWriteHead((None, H), (4, 3), nonlinearity_add=pt.tanh)],
+    DNCLayer: [
+        partial(make_dnc, LSTMController, 2, 2, clip=3.0, name="dnc"),
+        lambda: DNCLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=3),
+        lambda: DNCLayer(
+            sequence(), MEMORY_SHAPE, lambda l: DenseLayer(l, H), [DNCWriteHead, DNCReadHead]
+        ),
+    ],
 }
 ALL = [
     pytest.param(build, id=f"{kind.__name__}-{number}")
@@ -352,7 +383,7 @@ def evaluate(network, details=False, **kwargs):
 
 def can_run(network):
     layers = get_all_layers(network)
-    apart = (Memory, Controller, ReadHead, WriteHead)
+    apart = (Memory, Controller, MemoryHead)
     free = [l for l in layers if None in getattr(l, "input_layers", [getattr(l, "input_layer", l)])]
     return not free and not any(isinstance(layer, apart) for layer in layers)
 
@@ -370,7 +401,7 @@ def check_same(one, other):
         for name, value in vars(a).items():
             if isinstance(value, bool | int | float | str | None):
                 assert vars(b)[name] == value, name
-        if not isinstance(a, ReadHead | WriteHead | Controller) and hasattr(a, "output_shape"):
+        if not isinstance(a, MemoryHead | Controller) and hasattr(a, "output_shape"):
             assert a.output_shape == b.output_shape
     tags = {tag for l in layers for own in l.params.values() for tag in own}
     for tag in {"trainable", "regularizable", *tags}:

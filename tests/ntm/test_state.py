@@ -229,7 +229,7 @@ def test_options_reach_the_layers():
 
 def test_state_of_a_stranger():
     layer, stranger = make_ntm(), make_ntm(name="stranger")
-    with pytest.raises(ValueError, match=r"states: .* is not an NTMLayer of this network"):
+    with pytest.raises(ValueError, match=r"states: .* is not a memory layer of this network"):
         get_output_and_states(layer, pt.tensor3("x"), {stranger: stranger.make_state_variables()})
 
 
@@ -269,7 +269,7 @@ def test_step_function_is_deterministic_unless_told():
         (lambda: make_ntm(only_return_final=True), "only_return_final"),
         (lambda: make_ntm(mask_input=InputLayer((None, None))), "one input, not 2"),
         (lambda: LSTMLayer(make_ntm(), 3, name="b"), "LSTMLayer 'b' cannot run step by step"),
-        (lambda: DenseLayer(InputLayer((None, F)), 2), "there is no NTMLayer"),
+        (lambda: DenseLayer(InputLayer((None, F)), 2), "there is no memory layer"),
     ],
 )
 def test_networks_that_cannot_run_step_by_step(build, message):

@@ -1,0 +1,239 @@
+"""How JAX runs and differentiates a `ntm.sparse_loop.SparseLoop`.
+
+The gradient keeps, of each step, the small states, the positions of slots, and what the rows held that the step wrote
+to. Going back it holds the memory as it was after the step, and the memory's gradient: it reads the rows again, takes
+the gradient of the step, and puts the old rows back. So it takes two memories and a few rows a step, whatever the
+number of steps, and no step touches more of them than these rows.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from pytensor.link.jax.dispatch.basic import jax_funcify
+
+from lasagne.utils import is_float
+from ntm.jax_dispatch import convert_graph
+from ntm.jax_loop import ForwardLoop, make_backward, make_forward, shift_back, split_inputs
+from ntm.sparse_addressing import TopK
+from ntm.sparse_loop import ReadRows, SparseLoop, WriteRows
+
+# ---- Rows of a memory (B, N, M), at positions (B, P)
+
+
+def _place(memory, positions):
+    """Positions among the rows of all memories side by side, (B, P) or (B,)."""
+    first = jnp.arange(memory.shape[0], dtype=positions.dtype) * memory.shape[1]
+    return positions + first.reshape(-1, *(1,) * (positions.ndim - 1))
+
+
+def get_rows(memory, positions):
+    rows = memory.reshape(-1, memory.shape[2])
+    return rows.at[_place(memory, positions)].get(mode="promise_in_bounds")
+
+
+def set_rows(memory, positions, values):
+    """A memory with other rows. Where a position comes twice, its values must be the same."""
+    rows = memory.reshape(-1, memory.shape[2])
+    rows = rows.at[_place(memory, positions)].set(values, mode="promise_in_bounds")
+    return rows.reshape(memory.shape)
+
+
+def add_to_rows(memory, positions, values):
+    """Add to rows; to a position that comes twice, twice. Returns the memory and what the rows held before.
+
+    The sums are made here and not by a scatter that adds: it would take its summands in any order on a GPU.
+    """
+    old = get_rows(memory, positions)
+    return set_rows(memory, positions, old + _sum_alike(positions, values)), old
+
+
+def _sum_alike(positions, values):
+    """At each position (B, P) the sum of the values (B, P, M) at all places with this position."""
+    same = (positions[:, :, None] == positions[:, None, :]).astype(values.dtype)
+    return jnp.matmul(same, values, precision="highest")
+
+
+@jax_funcify.register(ReadRows)
+def _funcify_read_rows(op, **kwargs):
+    return get_rows
+
+
+@jax.custom_vjp
+def write_rows(memory, positions, added, erases):
+    """The memory with `added` at `positions`, the row at the last of them erased before; and the old rows."""
+    old = get_rows(memory, positions)
+    erased = erases[:, None] & (positions == positions[:, -1:])
+    kept = jnp.where(erased[:, :, None], 0, old)
+    return set_rows(memory, positions, kept + _sum_alike(positions, added)), old
+
+
+def _write_rows_and_keep(memory, positions, added, erases):
+    return write_rows(memory, positions, added, erases), (positions, erases)
+
+
+def pull_back_write(memory_grad, positions, erases):
+    """The gradients before a write, of the memory and of what is added, from the memory's gradient after it."""
+    added_grad = get_rows(memory_grad, positions)
+    last = positions[:, -1:]
+    row = jnp.where(erases[:, None, None], 0, added_grad[:, -1:])
+    return set_rows(memory_grad, last, row), added_grad
+
+
+def _write_rows_gradients(kept, grads):
+    positions, erases = kept
+    memory_grad, added_grad = pull_back_write(grads[0], positions, erases)
+    return memory_grad, None, added_grad, None
+
+
+write_rows.defvjp(_write_rows_and_keep, _write_rows_gradients)
+
+
+@jax_funcify.register(WriteRows)
+def _funcify_write_rows(op, **kwargs):
+    return write_rows
+
+
+@jax_funcify.register(TopK)
+def _funcify_top_k(op, **kwargs):
+    return lambda x: jax.lax.top_k(x, op.count)[1]
+
+
+# ---- The loop
+
+
+class Kept(NamedTuple):
+    """What the gradient needs: the states before each step and after the last, the rows overwritten, what is picked.
+
+    And the memory after the last step.
+    """
+
+    before: list
+    last: list
+    old: Any
+    picked: list
+    memory: Any
+
+
+class SparseForwardLoop(ForwardLoop):
+    """A sparse loop as a function of JAX arrays."""
+
+    def __init__(self, op, kwargs):
+        super().__init__(op, kwargs)
+        self._keeping_step = convert_graph(op.take_apart().forward, kwargs)
+
+    def run_and_keep(self, inputs, needed):
+        """Run the loop for its gradient: the outputs, and what is kept."""
+        op = self._op
+        sequences, carry, constants = split_inputs(op, inputs)
+        count = op.num_states
+
+        def one_step(carry, slices):
+            results = list(self._keeping_step(*slices, *carry, *constants))
+            after = results[: count + op.num_carried]
+            old, *picked = results[count + op.num_carried :]
+            return after, (carry[:count], old, picked)
+
+        carry, (before, old, picked) = jax.lax.scan(one_step, carry, sequences)
+        last, memory = carry[:count], carry[count]
+        outputs = [*shift_back(before, last), *carry[count:]]
+        return outputs, Kept(before, last, old, picked, memory)
+
+
+class SparseBackwardLoop:
+    """The gradient of a sparse loop as a function of JAX arrays.
+
+    Parameters
+    ----------
+    op : SparseLoop
+    wrt : list of int
+        The inputs of the loop that the gradient is taken with respect to.
+    connected : list of int
+        The outputs of the loop that there are gradients for.
+    kwargs : dict
+        What PyTensor hands to its conversions.
+    """
+
+    def __init__(self, op, wrt, connected, kwargs):
+        self._op = op
+        self._wrt = wrt
+        self._connected = connected
+        self._first_state = op.num_sequences
+        self._memory = op.num_sequences + op.num_states
+        self._first_constant = self._memory + op.num_carried
+        parts = op.take_apart()
+        variables = op.fgraph.inputs
+        self._states = [k for k in range(self._first_state, self._memory) if is_float(variables[k])]
+        self._slices = [k for k in wrt if k < self._first_state]
+        self._constants = [k for k in wrt if k >= self._first_constant]
+        self._num_picked, self._reads = parts.num_picked, parts.reads
+        self._step = convert_graph(parts.smooth, kwargs)
+
+    def __call__(self, inputs, kept, output_grads):
+        """The gradients with respect to the inputs `wrt`, a list.
+
+        Parameters
+        ----------
+        inputs : list
+            Of the loop.
+        kept : Kept
+        output_grads : list
+            For the outputs `connected`.
+        """
+        op = self._op
+        sequences, carry, constants = split_inputs(op, inputs)
+        given = dict(zip(self._connected, output_grads, strict=True))
+        memory_grad = given.get(op.num_states, jnp.zeros_like(kept.memory))
+        trace_grads = {
+            k: given[k - self._first_state] for k in self._states if k - self._first_state in given
+        }
+        state_grads = {k: jnp.zeros_like(carry[k - self._first_state]) for k in self._states}
+        constant_grads = {k: jnp.zeros_like(inputs[k]) for k in self._constants}
+
+        def step_back(sums, items):
+            memory, memory_grad, state_grads, constant_grads = sums
+            slices, before, old, picked, trace_grads = items
+            state_grads = {k: v + trace_grads.get(k, 0) for k, v in state_grads.items()}
+            values = [*slices, *before, *carry[op.num_states :], *constants]
+            places = [picked[k] for k in self._reads]
+            rows = [get_rows(memory, each) for each in places]
+            varying = {k: values[k] for k in (*self._slices, *self._states, *self._constants)}
+
+            def run(varying, rows):
+                arguments = [varying.get(k, value) for k, value in enumerate(values)]
+                *after, added, positions, erases = self._step(*arguments, *picked, *rows)
+                return (dict(zip(self._states, after, strict=True)), added), (positions, erases)
+
+            (_, added), pull_back, (positions, erases) = jax.vjp(run, varying, rows, has_aux=True)
+            # The rows' gradient does not depend on that of what is added, which depends on it
+            row_grads = pull_back((state_grads, jnp.zeros_like(added)))[1]
+            for each, grad in zip(places, row_grads, strict=True):
+                memory_grad, _ = add_to_rows(memory_grad, each, grad)
+            memory_grad, added_grad = pull_back_write(memory_grad, positions, erases)
+            grads = pull_back((state_grads, added_grad))[0]
+            memory = set_rows(memory, positions, old)
+            state_grads = {k: grads[k] for k in self._states}
+            constant_grads = {k: v + grads[k] for k, v in constant_grads.items()}
+            return (memory, memory_grad, state_grads, constant_grads), {
+                k: grads[k] for k in self._slices
+            }
+
+        sums = (kept.memory, memory_grad, state_grads, constant_grads)
+        items = (sequences, kept.before, kept.old, kept.picked, trace_grads)
+        sums, slice_grads = jax.lax.scan(step_back, sums, items, reverse=True)
+        _, memory_grad, state_grads, constant_grads = sums
+        if op.backwards:
+            slice_grads = {k: grad[::-1] for k, grad in slice_grads.items()}
+        grads = {**state_grads, **constant_grads, **slice_grads, self._memory: memory_grad}
+        # The stores have none
+        return [grads[k] if k in grads else jnp.zeros_like(inputs[k]) for k in self._wrt]
+
+
+@make_forward.register(SparseLoop)
+def _make_sparse_forward(op, kwargs):
+    return SparseForwardLoop(op, kwargs)
+
+
+@make_backward.register(SparseLoop)
+def _make_sparse_backward(op, wrt, connected, kwargs):
+    return SparseBackwardLoop(op, wrt, connected, kwargs)

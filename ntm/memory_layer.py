@@ -1,0 +1,539 @@
+"""What all memory networks share as Lasagne layers.
+
+Notation: B batch, T time steps, F input features, N slots, M slot width, W write heads, R read heads, H controller
+units.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+
+from lasagne.layers import Layer, MergeLayer
+from lasagne.loop import loop
+from lasagne.utils import clip_gradient, is_float, unique, unroll_scan
+from ntm.controllers import Controller, StackController
+from ntm.heads import MemoryHead
+from ntm.memory import Memory, check_options, describe, is_integer
+
+
+class MemoryLayer(MergeLayer):
+    """A controller that reads and writes a memory through heads, step by step.
+
+    A subclass tells the kinds of its heads (`write_head_type`, `read_head_type`), and defines :meth:`_prepare`,
+    :meth:`_make_initial_state`, :meth:`_pack` and :meth:`_unpack`, :meth:`_fuse_heads` and :meth:`_advance`. Where its
+    output or its traces are others, it overrides `num_outputs`, :meth:`get_output_of`, `detail_names` and
+    :meth:`_get_details`.
+
+    Parameters
+    ----------
+    incoming : Layer or tuple
+        Gives (B, T, F); B and T may be ``None``.
+    memory : Memory or tuple (N, M)
+        A tuple stands for ``Memory((N, M))``.
+    controller : Controller or callable
+        A function from a layer to a layer, such as ``lambda l: DenseLayer(l, 100)``, becomes a
+        :class:`ntm.controllers.StackController`, sizes worked out.
+    heads : list of MemoryHead
+        With a function as controller, the heads are given as classes or ``functools.partial`` of them.
+    only_return_final : bool
+        Whether to return the output of the last step only.
+    mask_input : Layer or tuple, optional
+        Gives (B, T): where it is zero, the step leaves the state as it was.
+    backwards : bool
+        Whether to run from the last step to the first. The output is in the input's order all the same.
+    gradient_steps : int
+        How many steps the gradient goes back; -1 for all.
+    grad_clipping : float
+        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
+        element by element.
+    unroll_scan : bool
+        Whether to lay the steps out one after another rather than in a loop; T must be known.
+    precompute_input : bool
+        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
+        the others have no such part.
+    keep_every : int
+        Of how many steps the gradient keeps the state once, to run the steps again when it comes to them: less memory,
+        more time; the square root of T takes the least. 1 keeps the state of every step. For the JAX back end.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If shapes or numbers of heads, memory, controller and input do not fit each other.
+    TypeError
+        If something is not of the kind listed above.
+    """
+
+    write_head_type: type
+    read_head_type: type
+    detail_names: tuple[str, ...] = ("memory", "hidden", "state", "write_weights", "read_weights")
+
+    def __init__(
+        self,
+        incoming,
+        memory,
+        controller,
+        heads,
+        only_return_final=False,
+        mask_input=None,
+        backwards=False,
+        gradient_steps=-1,
+        grad_clipping=0,
+        unroll_scan=False,
+        precompute_input=True,
+        keep_every=1,
+        **kwargs,
+    ):
+        check_options(type(self), kwargs)
+        super().__init__([incoming] if mask_input is None else [incoming, mask_input], **kwargs)
+        self._label = describe(type(self).__name__, self.name)
+        self._check_inputs()
+        self.memory = memory if isinstance(memory, Memory) else Memory(memory, name="memory")
+        self.controller, self.heads = self._assemble(controller, heads)
+        self._check_parts()
+        if isinstance(self.controller, StackController):
+            # Keywords that layers of the stack take are this layer's, too
+            self.get_output_kwargs = [
+                *self.get_output_kwargs,
+                *self.controller.get_stack_kwargs(),
+            ]
+        self.has_mask = mask_input is not None
+        self.only_return_final = only_return_final
+        self.backwards = backwards
+        self.gradient_steps = gradient_steps
+        self.grad_clipping = grad_clipping
+        self.unroll_scan = unroll_scan
+        self.precompute_input = precompute_input
+        self.keep_every = keep_every
+        self._check_options()
+
+        write_heads = [head for head in self.heads if isinstance(head, self.write_head_type)]
+        read_heads = [head for head in self.heads if isinstance(head, self.read_head_type)]
+        self.num_writes, self.num_reads = len(write_heads), len(read_heads)
+        self._prepare(write_heads, read_heads)
+
+    # ---- construction
+
+    def _fail(self, message, error=ValueError):
+        raise error(f"{self._label}: {message}")
+
+    def _check_inputs(self):
+        shape = self.input_shapes[0]
+        if len(shape) != 3 or shape[2] is None:
+            self._fail(
+                "the input must be of shape (batch, time, features), with the number of features "
+                f"known, not {shape}"
+            )
+        if len(self.input_shapes) == 2:
+            mask = self.input_shapes[1]
+            fits = len(mask) == 2 and all(
+                a is None or b is None or a == b for a, b in zip(mask, shape[:2], strict=True)
+            )
+            if not fits:
+                self._fail(f"the mask must be of shape (batch, time) = {shape[:2]}, not {mask}")
+
+    def _assemble(self, controller, heads):
+        """The controller and the heads, built where a function and classes stand for them."""
+        if isinstance(heads, MemoryHead) or not isinstance(heads, list | tuple):
+            self._fail(f"heads must be a list of heads, not {heads!r}", TypeError)
+        if not heads:
+            self._fail("at least one head is needed, and the list of heads is empty")
+        types = (self.read_head_type, self.write_head_type)
+        names = [each.__name__ for each in types]
+        if isinstance(controller, Controller):
+            wrong = [head for head in heads if not isinstance(head, types)]
+            if wrong:
+                self._fail(f"heads must be {' or '.join(names)}, not {wrong[0]!r}", TypeError)
+            return controller, list(heads)
+        if isinstance(controller, Layer) or not callable(controller):
+            self._fail(
+                "controller must be a Controller or a function from layer to layer, not "
+                f"{controller!r}",
+                TypeError,
+            )
+        kinds = [getattr(head, "func", head) for head in heads]
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, types)):
+                self._fail(
+                    f"with a function as controller, heads must be the classes {' and '.join(names)} or "
+                    f"functools.partial of them, not {kind!r}",
+                    TypeError,
+                )
+        num_reads = sum(issubclass(kind, self.read_head_type) for kind in kinds)
+        stack = StackController(
+            self.input_layer if self.input_layer is not None else self.input_shape,
+            controller,
+            self.memory.memory_shape,
+            num_reads,
+            name="controller",
+        )
+        return stack, self._make_heads(stack, heads, len(heads) - num_reads)
+
+    def _make_heads(self, controller, makers, num_writes):
+        """Heads from classes or partials of them."""
+        # A shape that a partial has of its own is kept, to be checked with the others
+        arguments = {"memory_shape": self.memory.memory_shape}
+        return [
+            maker(controller, **{**arguments, **getattr(maker, "keywords", {})}) for maker in makers
+        ]
+
+    def _check_parts(self):
+        features = self.input_shapes[0][2]
+        controller = self.controller
+        label = describe(type(controller).__name__, controller.name)
+        if isinstance(controller.input_layer, Controller):
+            self._fail(
+                f"{label} stands on another controller; give the stack as a function from layer to "
+                "layer instead (see StackController)"
+            )
+        if controller.num_inputs != features:
+            self._fail(
+                f"{label} was made for {controller.num_inputs} input features, but the input has "
+                f"{features}"
+            )
+        num_reads = sum(isinstance(head, self.read_head_type) for head in self.heads)
+        if controller.num_reads != num_reads:
+            self._fail(
+                f"{label} was made for num_reads={controller.num_reads}, but there are {num_reads} "
+                "read heads"
+            )
+        expected = self.memory.memory_shape
+        parts = [*self.heads, controller] if num_reads else self.heads
+        for part in parts:
+            if tuple(part.memory_shape) != expected:
+                self._fail(
+                    f"{describe(type(part).__name__, part.name)} was made for memory_shape="
+                    f"{tuple(part.memory_shape)}, but the memory is {expected}"
+                )
+        for head in self.heads:
+            if head.controller is not controller:
+                given = head.input_shape
+                if given != controller.output_shape:
+                    self._fail(
+                        f"{describe(type(head).__name__, head.name)} was made for a controller of shape "
+                        f"{given}, but the controller gives {controller.output_shape}"
+                    )
+
+    def _check_options(self):
+        steps = self.gradient_steps
+        if not is_integer(steps) or (steps != -1 and steps < 1):
+            self._fail(f"gradient_steps must be -1 or positive, not {self.gradient_steps}")
+        if not is_integer(self.keep_every) or self.keep_every < 1:
+            self._fail(f"keep_every must be a positive integer, not {self.keep_every!r}")
+        if self.grad_clipping < 0:
+            self._fail(f"grad_clipping must not be negative, not {self.grad_clipping}")
+        if self.unroll_scan:
+            if self.gradient_steps != -1:
+                self._fail("gradient_steps must be -1 when unroll_scan is true")
+            if self.input_shapes[0][1] is None:
+                self._fail("the number of time steps must be known when unroll_scan is true")
+
+    # ---- what a subclass defines
+
+    def _prepare(self, write_heads, read_heads):
+        """Put the heads together, once, when the layer is made."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _prepare()")
+
+    def _make_initial_state(self, batch_size) -> Any:
+        """The state before the first step, of the subclass's kind."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _make_initial_state()")
+
+    def _pack(self, state) -> list:
+        """A state as the loop holds it, a list of tensors (B, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _pack()")
+
+    def _unpack(self, parts) -> Any:
+        """The state from what the loop holds, or from traces of it (T, B, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _unpack()")
+
+    def _fuse_heads(self) -> list:
+        """Weights of the heads that all steps share, side by side; the loop computes them once."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _fuse_heads()")
+
+    def _advance(self, projected, parts, fused, use_memory, kwargs) -> list:
+        """One step from the projected input, of what the loop holds.
+
+        Parameters
+        ----------
+        projected : tensor (B, ...)
+            From the controller's `project`.
+        parts : list of tensors
+            As from :meth:`_pack`.
+        fused : list
+            What the controller's `fuse` gave, then what :meth:`_fuse_heads` gave.
+        use_memory : bool
+            Whether the memory is read and written.
+        kwargs : dict
+            For the layers of a stack controller.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define _advance()")
+
+    @property
+    def num_outputs(self) -> int:
+        """Size of the output of a step."""
+        return self.controller.num_units
+
+    def get_output_of(self, state):
+        """The output of the step that left a state, (B, outputs); of traces (T, B, ...), those of all steps."""
+        return state.hidden
+
+    def _get_details(self, traces):
+        """The traces (T, B, ...) named by `detail_names`."""
+        return [
+            traces.memory,
+            traces.hidden,
+            traces.controller[self.controller.cell_index],
+            traces.write_weights,
+            traces.read_weights,
+        ]
+
+    # ---- Lasagne's interface
+
+    @property
+    def input_layer(self):
+        """The layer that gives the input (B, T, F), ``None`` if a shape was given instead."""
+        return self.input_layers[0]
+
+    @property
+    def input_shape(self):
+        """The input's shape (B, T, F)."""
+        return self.input_shapes[0]
+
+    def get_params(self, unwrap_shared=True, **tags):
+        """Parameters of the controller, the memory, then each head in the order given."""
+        params = []
+        for part in (self.controller, self.memory, *self.heads):
+            params += part.get_params(unwrap_shared=unwrap_shared, **tags)
+        return unique(params)
+
+    def get_arguments(self):
+        """As in `lasagne.layers.Layer`, with the memory, the controller and the heads that were made."""
+        arguments = super().get_arguments()
+        made = {"memory": self.memory, "controller": self.controller, "heads": self.heads}
+        return arguments | {name: made[name] for name in made if name in arguments}
+
+    def get_output_shape_for(self, input_shapes):
+        """(B, T, outputs), or (B, outputs) with `only_return_final`; takes one shape or a list of them."""
+        shape = input_shapes[0] if isinstance(input_shapes[0], list | tuple) else input_shapes
+        batch, time = shape[:2]
+        outputs = self.num_outputs
+        return (batch, outputs) if self.only_return_final else (batch, time, outputs)
+
+    def get_output_for(
+        self,
+        inputs,
+        get_details=False,
+        state=None,
+        return_state=False,
+        pass_through_memory=True,
+        **kwargs,
+    ):
+        """The layer's output, and on request the traces or the last state.
+
+        Parameters
+        ----------
+        inputs : tensor (B, T, F), or a list of it and the mask (B, T)
+        get_details : bool
+            Whether to return, instead of the output, the list of what each step left: memory (B, T, N, M), hidden
+            (B, T, H), state (B, T, H) (the LSTM's cell; for others the hidden state again), write weights
+            (B, T, W, N) and read weights (B, T, R, N). `detail_names` lists them, and what a subclass has besides.
+        state : MemoryState, optional
+            The state before the first step, instead of the initial one.
+        return_state : bool
+            Whether to return also the state after the last step.
+        pass_through_memory : bool
+            Whether the memory is used. If not, it is neither read nor written: the read vectors are zero, and the
+            controller's state alone changes.
+        **kwargs
+            Handed to the layers of a stack controller, for example ``deterministic=True``.
+
+        Returns
+        -------
+        tensor (B, T, outputs) or (B, outputs), or the list of traces; with `return_state` a pair of it and the state
+        """
+        inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        x = pt.as_tensor(inputs[0]).astype(pytensor.config.floatX)
+        if x.ndim != 3:
+            self._fail(f"the input must have 3 axes (batch, time, features), not {x.ndim}")
+        if self.has_mask != (len(inputs) == 2):
+            self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
+        advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
+        mask = inputs[1] if self.has_mask else None
+        traces = self._run(x, mask, state, advance, keep_all=get_details)
+        if get_details:
+            result = [self._batch_first(part) for part in self._get_details(traces)]
+        elif self.only_return_final:
+            result = self.get_output_of(traces.map(lambda trace: trace[-1]))
+        else:
+            result = self._batch_first(self.get_output_of(traces))
+        return (result, traces.map(lambda trace: trace[-1])) if return_state else result
+
+    # ---- state
+
+    def get_initial_state(self, batch_size):
+        """The state before the first step, as expressions of the initial parameters.
+
+        Parameters
+        ----------
+        batch_size : int or scalar expression
+
+        Returns
+        -------
+        MemoryState
+        """
+        # An array of another precision that was given as a parameter must not spread it
+        return self._make_initial_state(batch_size).map(
+            lambda part: part.astype(pytensor.config.floatX) if is_float(part) else part
+        )
+
+    def make_state_variables(self):
+        """A state of new symbolic variables, to be inputs of a compiled function."""
+        return self.get_initial_state(1).map(
+            lambda part: pt.tensor(dtype=part.dtype, shape=(None, *part.type.shape[1:]))
+        )
+
+    def make_shared_state(self, batch_size):
+        """A state of shared variables that hold the present initial state.
+
+        Parameters
+        ----------
+        batch_size : int
+        """
+        state = self.get_initial_state(batch_size)
+        values = pytensor.function([], state.flatten(), mode="FAST_COMPILE")()
+        return state.unflatten(
+            [pytensor.shared(np.array(value), shape=value.shape) for value in values]
+        )
+
+    def reset(self, state, memory_only=False):
+        """The initial state, of the batch size of another state.
+
+        Parameters
+        ----------
+        state : MemoryState
+        memory_only : bool
+            Whether to keep the controller's state: the memory is as before the first step, and all that tells what
+            was done with it.
+
+        Returns
+        -------
+        MemoryState of expressions
+        """
+        initial = self.get_initial_state(pt.as_tensor(state.memory).shape[0])
+        return initial._replace(controller=state.controller) if memory_only else initial
+
+    # ---- the loop
+
+    def step(self, x, state, mask=None, pass_through_memory=True, **kwargs):
+        """One step, as expressions.
+
+        Parameters
+        ----------
+        x : tensor (B, F)
+            The input x(t).
+        state : MemoryState
+            The state after step t - 1.
+        mask : tensor (B,), optional
+        pass_through_memory : bool
+            As in :meth:`get_output_for`.
+        **kwargs
+            Handed to the layers of a stack controller.
+
+        Returns
+        -------
+        MemoryState after step t; :meth:`get_output_of` it is the layer's output
+        """
+        fused = self._fuse()
+        projected = self.controller.project(x, fused[0])
+        advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
+        return self._unpack(self._step(projected, self._pack(state), mask, fused, advance))
+
+    def _fuse(self):
+        """Weights of the controller, then of the heads, side by side."""
+        return [self.controller.fuse(), *self._fuse_heads()]
+
+    def _step(self, projected, before, mask, fused, advance):
+        """One step of what the loop holds, from the projected input; nothing changes where the mask is zero."""
+        after = advance(projected, before, fused)
+        if mask is None:
+            return after
+        return [
+            pt.switch(mask.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
+            for new, old in zip(after, before, strict=True)
+        ]
+
+    def _run(self, x, mask, state, advance, keep_all):
+        """All steps: the states after each, time first, in the order in which the steps run.
+
+        Unless `keep_all`, parts that only the next step needs may be there after the last step alone.
+        """
+        batch_size = x.shape[0] if self.input_shape[0] is None else self.input_shape[0]
+        fused = self._fuse()
+        sequences = [x.dimshuffle(1, 0, 2)]
+        if self.precompute_input:
+            sequences = [self.controller.project(sequences[0], fused[0])]
+        if mask is not None:
+            sequences.append(mask.dimshuffle(1, 0))
+        initial = self.get_initial_state(batch_size)
+        if state is not None:
+            initial = self._fit_state(state, initial)
+
+        def step(x_t, *args):
+            mask_t, args = (args[0], args[1:]) if mask is not None else (None, args)
+            parts = [self._clip(part) for part in args]
+            if not self.precompute_input:
+                x_t = self.controller.project(x_t, fused[0])
+            return self._step(x_t, parts, mask_t, fused, advance)
+
+        parts = self._pack(initial)
+        if self.unroll_scan:
+            traces = unroll_scan(
+                step, sequences, parts, [], self.input_shape[1], go_backwards=self.backwards
+            )
+        else:
+            traces = self._loop(step, sequences, parts, keep_all)
+        return self._unpack(traces)
+
+    def _loop(self, step, sequences, parts, keep_all):
+        """What the loop holds after each step, or, unless `keep_all`, what is needed of it."""
+        return loop(step, sequences, parts, self.gradient_steps, self.backwards, self.keep_every)
+
+    def _fit_state(self, state, initial):
+        """A given state, with the dtypes and the shapes of the initial one, which the loop relies on."""
+        if not isinstance(state, type(initial)):
+            self._fail(
+                f"state must be of type {type(initial).__name__}, not {type(state).__name__}",
+                TypeError,
+            )
+        parts, expected = state.flatten(), initial.flatten()
+        if len(parts) != len(expected):
+            self._fail(
+                f"the controller has {len(initial.controller)} states, but the given state has "
+                f"{len(state.controller)}"
+            )
+        names = initial.label_parts(len(expected))
+        fitted = []
+        for name, part, wanted in zip(names, map(pt.as_tensor, parts), expected, strict=True):
+            shape = (None, *wanted.type.shape[1:])
+            given = part.type.shape
+            if len(given) != len(shape) or any(
+                a is not None and b is not None and a != b
+                for a, b in zip(given, shape, strict=True)
+            ):
+                self._fail(f"state.{name} must be of shape {shape}, not {given}")
+            fitted.append(pt.specify_shape(part.astype(wanted.type.dtype), shape))
+        return initial.unflatten(fitted)
+
+    def _clip(self, part):
+        if not self.grad_clipping or not is_float(part):
+            return part
+        return clip_gradient(part, self.grad_clipping)
+
+    def _batch_first(self, trace):
+        """A trace (T, B, ...) in the input's order and layout, (B, T, ...)."""
+        if self.backwards:
+            trace = trace[::-1]
+        return trace.dimshuffle(1, 0, *range(2, trace.ndim))

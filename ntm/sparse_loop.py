@@ -1,0 +1,323 @@
+"""A loop over time with a large memory of which each step reads and writes a few rows.
+
+:func:`sparse_loop` is to a sparse memory what `lasagne.loop.loop` is to other states. Its node, :class:`SparseLoop`,
+is expanded into a `pytensor.scan` where PyTensor compiles to C or Numba. JAX keeps, for the gradient, the rows that
+each step overwrote and not the memory: going back, each step undoes its write (`ntm.jax_sparse_loop`).
+
+Notation: B batch, T time steps, N slots, M slot width, J rows written, P rows read.
+
+References
+----------
+Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 3.4.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.gradient import DisconnectedGrad, DisconnectedType
+from pytensor.graph.basic import Apply, Constant
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.op import Op
+from pytensor.graph.replace import clone_replace
+from pytensor.tensor.shape import Shape, Shape_i
+
+from lasagne.loop import Loop, build_step, loop
+from lasagne.utils import is_float
+
+# ---- Rows
+
+
+def _batch_index(positions):
+    """The first index of rows at positions (B, P), (B, 1)."""
+    return pt.arange(positions.shape[0])[:, None]
+
+
+class ReadRows(Op):
+    """The rows of a memory (B, N, M) at positions (B, P): (B, P, M)."""
+
+    __props__ = ()
+
+    def make_node(self, memory, positions):
+        memory, positions = pt.as_tensor(memory), pt.as_tensor(positions)
+        shape = (memory.type.shape[0], positions.type.shape[1], memory.type.shape[2])
+        return Apply(self, [memory, positions], [pt.tensor(dtype=memory.dtype, shape=shape)])
+
+    def perform(self, node, inputs, output_storage):
+        memory, positions = inputs
+        output_storage[0][0] = memory[np.arange(len(memory))[:, None], positions]
+
+    def infer_shape(self, fgraph, node, shapes):
+        (batch, _, width), (_, rows) = shapes
+        return [(batch, rows, width)]
+
+    def connection_pattern(self, node):
+        return [[True], [False]]
+
+    def pullback(self, inputs, outputs, output_grads):
+        memory, positions = inputs
+        places = pt.zeros_like(memory)[_batch_index(positions), positions]
+        return [pt.inc_subtensor(places, output_grads[0]), DisconnectedType()()]
+
+
+class WriteRows(Op):
+    """Add to rows of a memory; a position that comes twice is added to twice.
+
+    Inputs are the memory (B, N, M), positions (B, J), what is added there (B, J, M), and, (B,), whether the row at the
+    last of the positions is erased before. Outputs are the new memory and what the rows held before, (B, J, M), which
+    has no gradient.
+    """
+
+    __props__ = ()
+
+    def make_node(self, memory, positions, added, erases):
+        inputs = [pt.as_tensor(each) for each in (memory, positions, added, erases)]
+        old = pt.tensor(dtype=inputs[0].dtype, shape=inputs[2].type.shape)
+        return Apply(self, inputs, [inputs[0].type(), old])
+
+    def perform(self, node, inputs, output_storage):
+        memory, positions, added, erases = inputs
+        batch = np.arange(len(memory))
+        output_storage[1][0] = memory[batch[:, None], positions]
+        memory = memory.copy()
+        memory[batch[erases], positions[erases, -1]] = 0.0
+        np.add.at(memory, (batch[:, None], positions), added)
+        output_storage[0][0] = memory
+
+    def infer_shape(self, fgraph, node, shapes):
+        return [shapes[0], shapes[2]]
+
+    def connection_pattern(self, node):
+        return [[True, False], [False, False], [True, False], [False, False]]
+
+    def pullback(self, inputs, outputs, output_grads):
+        _, positions, _, erases = inputs
+        grad = output_grads[0]
+        added_grad = grad[_batch_index(positions), positions]
+        erased = grad[pt.arange(positions.shape[0]), positions[:, -1]]
+        kept = pt.switch(erases[:, None], pt.zeros_like(erased), erased)
+        disconnected = DisconnectedType()
+        return [pt.set_subtensor(erased, kept), disconnected(), added_grad, disconnected()]
+
+
+def read_rows(memory, positions):
+    """The rows at positions of a memory.
+
+    Parameters
+    ----------
+    memory : tensor (B, N, M)
+    positions : integer tensor (B, ...)
+
+    Returns
+    -------
+    tensor (B, ..., M)
+    """
+    positions = pt.as_tensor(positions)
+    rows = ReadRows()(memory, positions.flatten(2))
+    leading = [positions.shape[k] for k in range(positions.ndim)]
+    return rows.reshape((*leading, memory.shape[2]))
+
+
+def write_rows(memory, positions, added, erases):
+    """The memory after a write to a few of its rows.
+
+    Parameters
+    ----------
+    memory : tensor (B, N, M)
+    positions : integer tensor (B, J)
+        A position may come several times.
+    added : tensor (B, J, M)
+        What is added at each.
+    erases : truth values (B,)
+        Whether the row at the last of the positions is set to zero before.
+
+    Returns
+    -------
+    tensor (B, N, M)
+    """
+    return WriteRows()(memory, positions, added, erases)[0]
+
+
+# ---- The loop
+
+
+def sparse_loop(step, sequences, states, memory, stores, backwards=False):
+    """Apply a step to every item of the sequences in turn, which reads and writes rows of a memory.
+
+    The step is as for `lasagne.loop.loop`, with the memory and the stores last among the states. The new memory is to
+    be made from the one before by :func:`write_rows`, or be the one before. Of the new memory the step takes rows, by
+    :func:`read_rows`, and what has no gradient: integers such as the positions of slots, and what is made by
+    `disconnected_grad`. The stores are large, too, and have no gradient: only the latter is taken from them.
+
+    Parameters
+    ----------
+    step : callable
+    sequences : list of tensors (T, ...)
+        At least one.
+    states : list of tensors (B, ...)
+        Before the first step.
+    memory : tensor (B, N, M)
+    stores : list of tensors (B, ...)
+    backwards : bool
+        Whether to go from the last item to the first.
+
+    Returns
+    -------
+    list of tensors (T, ...)
+        Each state after each step, in the order of the steps.
+    list of tensors
+        The memory and the stores after the last step.
+
+    Raises
+    ------
+    ValueError
+        If the step uses the memory or a store in another way.
+    """
+    states, large = list(states), [memory, *stores]
+    count = len(states)
+    built = build_step(step, sequences, [*states, *large])
+    first = built.num_sequences + count
+    before = built.fgraph.inputs[first : first + len(large)]
+    if all(a is b for a, b in zip(before, built.fgraph.outputs[count:], strict=False)):
+        traces = loop(lambda *args: step(*args, *large)[:count], sequences, states, -1, backwards)
+        return traces, large
+    if built.updated:
+        # What is drawn in the loop cannot be drawn again, going back
+        traces = loop(step, sequences, [*states, *large], -1, backwards)
+        return traces[:count], [trace[-1] for trace in traces[count:]]
+    op = SparseLoop(built.fgraph, built.num_sequences, count, len(large), backwards)
+    outputs = op.call(built.inputs)
+    return outputs[:count], outputs[count:]
+
+
+class StepParts(NamedTuple):
+    """A step taken apart at the memory.
+
+    Attributes
+    ----------
+    forward : FunctionGraph
+        From the step's inputs to the next states, the next memory and stores, what the rows held that were written to,
+        and what is `picked`.
+    smooth : FunctionGraph
+        What there is a gradient of. From the step's inputs (the memory and the stores for their shapes alone), what is
+        picked and the rows read, to the next states that are floating point numbers, what is added to the memory, the
+        positions where, and whether the last is erased.
+    num_picked : int
+        How many values are picked: positions, and whatever else comes of the memory and the stores without a gradient.
+    reads : list of int
+        Which of the values picked are the positions of the rows read.
+    """
+
+    forward: FunctionGraph
+    smooth: FunctionGraph
+    num_picked: int
+    reads: list
+
+
+class SparseLoop(Loop):
+    """A loop whose carried values are a memory, of which a step writes a few rows, and stores without a gradient.
+
+    Parameters
+    ----------
+    fgraph : FunctionGraph
+        One step: from an item of each sequence, the states, the memory, the stores and what all steps share to the next
+        states, memory and stores.
+    num_sequences, num_states, num_carried : int
+    backwards : bool
+
+    Raises
+    ------
+    ValueError
+        If the step uses the memory or a store otherwise than :func:`sparse_loop` allows.
+    """
+
+    def __init__(self, fgraph, num_sequences, num_states, num_carried, backwards):
+        super().__init__(fgraph, num_sequences, num_states, num_carried, backwards)
+        self.take_apart()
+
+    def __str__(self):
+        return f"SparseLoop{{{self.num_states} states}}"
+
+    def take_apart(self):
+        """The step in parts, new graphs each time.
+
+        Returns
+        -------
+        StepParts
+        """
+        fgraph = self.fgraph
+        large = self.split_inputs(fgraph.inputs)[2]
+        memory = fgraph.outputs[self.num_states]
+        if (
+            memory.owner is None
+            or memory.owner.op != WriteRows()
+            or memory.owner.inputs[0] is not large[0]
+        ):
+            raise ValueError("the step of a sparse loop must make the new memory by write_rows")
+        _, positions, added, erases = memory.owner.inputs
+        results = [v for v in fgraph.outputs[: self.num_states] if is_float(v)] + [added]
+        depend = _find_dependents(fgraph, large)
+        reads, picked = _cut([*results, positions, erases], memory, set(large), depend)
+        rows = [read.outputs[0] for read in reads]
+        # Each once; positions that depend on nothing large are handed over all the same
+        picked = list(dict.fromkeys([*picked, *(read.inputs[1] for read in reads)]))
+        forward = FunctionGraph(
+            fgraph.inputs, [*fgraph.outputs, memory.owner.outputs[1], *picked], clone=True
+        )
+        given = [*picked, *rows]
+        inner = [variable.type() for variable in given]
+        outputs = clone_replace(
+            [*results, positions, erases],
+            dict(zip(given, inner, strict=True)),
+            rebuild_strict=False,
+        )
+        smooth = FunctionGraph([*fgraph.inputs, *inner], outputs, clone=True)
+        numbers = [picked.index(read.inputs[1]) for read in reads]
+        return StepParts(forward, smooth, len(picked), numbers)
+
+
+def _find_dependents(fgraph, roots):
+    """The variables of a graph that depend on some of its inputs."""
+    found = set(roots)
+    for node in fgraph.toposort():
+        if any(variable in found for variable in node.inputs):
+            found.update(node.outputs)
+    return found
+
+
+def _is_shape(variable):
+    """Whether a variable comes from the shapes of others only."""
+    if isinstance(variable, Constant):
+        return True
+    node = variable.owner
+    if node is None or is_float(variable):
+        return False
+    return isinstance(node.op, Shape | Shape_i) or all(_is_shape(each) for each in node.inputs)
+
+
+def _cut(results, memory, large, depend):
+    """Where the gradient of a step's results ends: the reads of the memory, and variables without a gradient."""
+    reads, picked = {}, {}
+    pending, visited = list(results), set()
+    while pending:
+        variable = pending.pop()
+        if variable in visited or variable not in depend:
+            continue
+        visited.add(variable)
+        node = variable.owner
+        if node is not None and node.op == ReadRows() and node.inputs[0] is memory:
+            reads[node] = None
+        elif _is_shape(variable):
+            continue
+        elif variable not in large and (
+            not is_float(variable) or isinstance(node.op, DisconnectedGrad)
+        ):
+            picked[variable] = None
+        elif variable in large or variable is memory:
+            raise ValueError(
+                "the step of a sparse loop must read the new memory by read_rows, and make nothing else with a "
+                "gradient from the memory or the stores"
+            )
+        else:
+            pending += node.inputs
+    return list(reads), list(picked)

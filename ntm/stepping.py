@@ -1,0 +1,146 @@
+"""Networks with memories whose state goes in and out: in parts of a sequence, or step by step."""
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+
+from lasagne.layers import InputLayer, Layer, get_all_layers, get_output
+from lasagne.layers.recurrent import RecurrenceLayer
+from ntm.memory import describe
+from ntm.memory_layer import MemoryLayer
+
+
+def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):
+    """Like `lasagne.layers.get_output`, with the state of every memory network in it in and out.
+
+    Parameters
+    ----------
+    layer_or_layers : Layer or list of Layer
+    inputs : as in `lasagne.layers.get_output`
+    states : dict from MemoryLayer to MemoryState, optional
+        Where to start, for the layers that do not start from their initial state.
+    **kwargs
+        Handed to the layers.
+
+    Returns
+    -------
+    output : tensor or list of tensors
+    states : dict from MemoryLayer to MemoryState
+        The state of each such layer after its last step.
+
+    Raises
+    ------
+    ValueError
+        If `states` names a layer that is not in the network.
+    """
+    layers = get_all_layers(layer_or_layers)
+    states = states or {}
+    for layer in states:
+        if layer not in layers or not isinstance(layer, MemoryLayer):
+            raise ValueError(f"states: {layer!r} is not a memory layer of this network")
+    if isinstance(inputs, dict):
+        outputs = dict(inputs)
+    elif inputs is not None:
+        outputs = {layer: inputs for layer in layers if isinstance(layer, InputLayer)}
+    else:
+        outputs = {}
+    new_states = {}
+    # Each layer is computed once, from those below it, so that a dropout mask is drawn once
+    for layer in get_all_layers(layer_or_layers, treat_as_input=outputs.keys()):
+        if layer in outputs:
+            continue
+        if isinstance(layer, MemoryLayer):
+            below = get_output(layer.input_layers, outputs, **kwargs)
+            outputs[layer], new_states[layer] = layer.get_output_for(
+                below, state=states.get(layer), return_state=True, **kwargs
+            )
+        else:
+            outputs[layer] = get_output(layer, outputs, **kwargs)
+    if isinstance(layer_or_layers, Layer):
+        return outputs[layer_or_layers], new_states
+    return [outputs[layer] for layer in layer_or_layers], new_states
+
+
+class StepFunction:
+    """A network with memories in it, compiled to take one time step at a time and to remember the rest.
+
+    Parameters
+    ----------
+    layer : Layer
+        The output, (B, T, O), of a network with one input layer, (B, T, F).
+    batch_size : int
+        Sequences that run side by side.
+    mode : pytensor mode, optional
+        For example from `ntm.backends.get_mode`.
+    **kwargs
+        Handed to the layers; ``deterministic=True`` unless given.
+
+    Attributes
+    ----------
+    states : dict from MemoryLayer to MemoryState
+        Shared variables that hold the states after the last step.
+
+    Raises
+    ------
+    ValueError
+        If the network has another number of inputs, no memory layer, or a layer that cannot go on from a step before:
+        a recurrent layer of another kind, a mask, or a memory layer that runs backwards or returns its last output
+        only.
+
+    Examples
+    --------
+    >>> step = StepFunction(l_out, mode=get_mode("jax"))
+    >>> y = step(x)  # (B, F) to (B, O)
+    >>> step.reset()
+    """
+
+    def __init__(self, layer, batch_size=1, mode=None, **kwargs):
+        layers = get_all_layers(layer)
+        inputs = [each for each in layers if isinstance(each, InputLayer)]
+        if len(inputs) != 1:
+            raise ValueError(f"StepFunction: the network must have one input, not {len(inputs)}")
+        memory_layers = [each for each in layers if isinstance(each, MemoryLayer)]
+        if not memory_layers:
+            raise ValueError(f"StepFunction: there is no memory layer below {layer!r}")
+        for each in layers:
+            options = [
+                name
+                for name in ("backwards", "only_return_final", "has_mask")
+                if isinstance(each, MemoryLayer) and getattr(each, name)
+            ]
+            if isinstance(each, RecurrenceLayer) or options:
+                label = describe(type(each).__name__, each.name)
+                reason = f" ({', '.join(options)})" if options else ""
+                raise ValueError(f"StepFunction: {label} cannot run step by step{reason}")
+        self.states = {each: each.make_shared_state(batch_size) for each in memory_layers}
+        x = pt.matrix()
+        output, new_states = get_output_and_states(
+            layer, x[:, None, :], self.states, **{"deterministic": True, **kwargs}
+        )
+        updates: list = []
+        for each, state in self.states.items():
+            updates += state.updates_to(new_states[each])
+        self._mode = mode
+        self._step = pytensor.function([x], output[:, 0], updates=updates, mode=mode)
+        self._resets: dict = {}
+
+    def __call__(self, x):
+        """The output (B, O) for the next time step's input x (B, F)."""
+        return np.asarray(self._step(np.asarray(x, dtype=pytensor.config.floatX)))
+
+    def reset(self, memory_only=False):
+        """Go back to the state before the first step.
+
+        Parameters
+        ----------
+        memory_only : bool
+            Whether to keep the controllers' states; see `ntm.memory_layer.MemoryLayer.reset`.
+        """
+        memory_only = bool(memory_only)
+        if memory_only not in self._resets:
+            updates: list = []
+            for layer, state in self.states.items():
+                new = layer.reset(state, memory_only)
+                updates += [pair for pair in state.updates_to(new) if pair[0] is not pair[1]]
+            self._resets[memory_only] = pytensor.function([], updates=updates, mode=self._mode)
+        self._resets[memory_only]()
