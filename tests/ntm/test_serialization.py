@@ -75,6 +75,8 @@ from ntm.heads import MemoryHead, ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid
+from ntm.sparse import SAMLayer
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 
 from .networks import (
     CONTROLLERS,
@@ -318,6 +320,19 @@ CASES = {
     ],
     DNCReadHead: [lambda: DNCReadHead((None, H), (4, 3), 2, b_hid_to_modes=None, name="r")],
     DNCWriteHead: [lambda: DNCWriteHead((None, H), (4, 3), nonlinearity_add=pt.tanh)],
+    SAMReadHead: [lambda: SAMReadHead((None, H), (4, 3), b_hid_to_beta=None, name="r")],
+    SAMWriteHead: [lambda: SAMWriteHead((None, H), (4, 3), nonlinearity_add=pt.tanh)],
+    SAMLayer: [
+        lambda: SAMLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=2, num_read_slots=3),
+        lambda: SAMLayer(
+            sequence(),
+            MEMORY_SHAPE,
+            lambda l: DenseLayer(l, H),
+            [SAMWriteHead, SAMReadHead],
+            num_read_slots=2,
+            usage_threshold=0.1,
+        ),
+    ],
     DNCLayer: [
         partial(make_dnc, LSTMController, 2, 2, clip=3.0, name="dnc"),
         lambda: DNCLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=3),
