@@ -287,7 +287,7 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("copy", "lstm"): BASELINE,
     ("copy", "gru"): BASELINE,
     ("copy", "ntm-gru"): {"learning_rate": 1e-4, "solved_below": 0.003},
-    ("copy", "ntm-lstm"): {"learning_rate": 2e-4, "solved_below": 0.003},
+    ("copy", "ntm-lstm"): {"learning_rate": 2e-4, "solved_below": 0.001, "max_steps": 40_000},
 }
 
 

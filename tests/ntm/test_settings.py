@@ -42,7 +42,7 @@ def test_defaults_of_a_controller():
     assert make_settings("copy").learning_rate == rates[0]
     # A stack of LSTM layers is not the NTM with an LSTM controller
     assert make_settings("copy", "lstm").solved_below is None
-    assert make_settings("copy", model_options={"controller": "lstm"}).solved_below == 0.003
+    assert make_settings("copy", model_options={"controller": "lstm"}).solved_below == 0.001
     given = make_settings("copy", model_options={"controller": "gru"}, learning_rate=0.5)
     assert given.learning_rate == 0.5
 
