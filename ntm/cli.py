@@ -42,17 +42,24 @@ exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 the steps are do
 
 #: Options of models, by name: their help, and what argparse needs besides type and default
 MODEL_HELP = {
-    "controller": "of the Neural Turing Machine",
+    "controller": "of a network with a memory",
     "num_units": "units of the controller, or of a layer",
     "num_layers": "layers of lstm, gru and dense",
-    "memory_slots": "of the Neural Turing Machine",
+    "memory_slots": "of a network with a memory",
     "memory_width": "numbers in a slot",
-    "num_heads": "read heads, and as many write heads",
+    "num_heads": "read heads of the Neural Turing Machine, and as many write heads",
+    "num_reads": "read heads of dnc and sam",
+    "num_read_slots": "slots that a head of sam reads at a step",
+    "clip": "largest size of the outputs of dnc and of its controller",
     "num_shifts": "how many shifts a head chooses from",
-    "write_gate_bias": "below zero: write heads move on rather than look for content, at first",
+    "write_gate_bias": "below zero: write heads of ntm move on rather than look for content, those of dnc write less, "
+    "at first",
     "read_gate_bias": "the same of read heads",
     "write_shift_bias": "by how much write heads prefer to move forward, at first",
     "read_shift_bias": "the same of read heads",
+    "allocation_gate_bias": "above zero: the write head of dnc takes free slots rather than look for content, at first",
+    "free_gate_bias": "below zero: the read heads of dnc free less of what they read, at first",
+    "forward_bias": "by how much the read heads of dnc prefer what was written next, at first",
     "nonlinearity_add": "of what is written",
 }
 SETTINGS_HELP = {
@@ -77,7 +84,7 @@ SETTINGS_HELP = {
     "device": "cpu, gpu or gpu:1, ... for jax; by default what JAX finds",
 }
 #: Settings that are a number or None
-OPTIONAL_NUMBERS = ("clip_value", "clip_norm", "solved_below")
+OPTIONAL_NUMBERS = ("clip", "clip_value", "clip_norm", "solved_below")
 CHOICES = {
     "controller": CONTROLLERS,
     "nonlinearity_add": ADD_NONLINEARITIES,

@@ -177,6 +177,20 @@ NUMBERS = {
     "evaluate_at": _lengths(10, 20, 100),
 }
 
+#: What differs for the tasks on graphs. As in the paper, a tenth of the batches come from the levels so far
+GRAPHS = {
+    "batch_size": 16,
+    "max_steps": 40_000,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "schedule_options": {"last": 0.02},
+    "clip_value": None,
+    "clip_norm": 10.0,
+    "curriculum": "look-back",
+    "num_buckets": 4,
+}
+
 #: What differs from :class:`Settings` for each task
 DEFAULTS: dict[str, dict] = {
     # With larger steps it is learnt sooner, but some seeds then fail at a vector of zeros once in a thousand sequences
@@ -252,6 +266,18 @@ DEFAULTS: dict[str, dict] = {
     },
     "addition": NUMBERS,
     "argmax": NUMBERS,
+    "graph-traversal": {
+        **GRAPHS,
+        "evaluate_at": [
+            {"nodes": nodes, "length": length} for nodes, length in ((5, 2), (10, 4), (20, 6))
+        ],
+    },
+    "shortest-path": {
+        **GRAPHS,
+        "evaluate_at": [
+            {"nodes": nodes, "length": length} for nodes, length in ((5, 2), (10, 3), (20, 4))
+        ],
+    },
 }
 
 #: Heads that at first write slot after slot and read by content. A memory that is blurred, or read at a wrong place, is
@@ -309,9 +335,13 @@ def make_settings(task, model="ntm", **given):
     Settings
     """
     check_choice("task", task, TASKS)
+    check_choice("model", model, MODELS)
     layers = [DEFAULTS[task], *_defaults_of(task, model)]
-    controllers = [layer.get("model_options", {}).get("controller") for layer in (*layers, given)]
-    controller = next((name for name in reversed(controllers) if name), "dense")
+    controllers = [get_model_options(model).get("controller")]
+    controllers += [
+        layer.get("model_options", {}).get("controller") for layer in (*layers, given)
+    ]
+    controller = next((name for name in reversed(controllers) if name), None)
     layers += _defaults_of(task, f"{model}-{controller}")
     merged: dict = {}
     for layer in (*layers, given):
