@@ -104,7 +104,8 @@ def _flag(name):
 
 def add_settings(parser, task):
     """Add the options of a training run for a task; what is not given is left out of the parsed namespace."""
-    defaults = make_settings(task)
+    settings = {model: make_settings(task, model) for model in MODELS}
+    defaults = settings["ntm"]
     group = parser.add_argument_group(f"the task {task}")
     for name, default in get_task_options(task).items():
         default = defaults.task_options.get(name, default)
@@ -113,20 +114,15 @@ def add_settings(parser, task):
     group.add_argument("--model", choices=MODELS, default="ntm", help="(default: ntm)")
     for name, text in MODEL_HELP.items():
         found = {
-            model: options[name]
+            model: settings[model].model_options.get(name, options[name])
             for model in MODELS
             if name in (options := get_model_options(model))
         }
-        found |= {"ntm": defaults.model_options[name]} if name in defaults.model_options else {}
-        shown = ", ".join(
-            f"{value} for {model}" for model, value in found.items() if value is not None
-        )
-        if len(set(found.values())) == 1:
-            shown = next(iter(found.values()))
-        _add(group, name, next(iter(found.values())), text, shown)
+        _add(group, name, next(iter(found.values())), text, _describe_defaults(found))
     group = parser.add_argument_group("training")
     for name, text in SETTINGS_HELP.items():
-        _add(group, name, getattr(defaults, name), text)
+        found = {model: getattr(each, name) for model, each in settings.items()}
+        _add(group, name, found["ntm"], text, _describe_defaults(found))
     group.add_argument(
         "--advance-below",
         type=float,
@@ -134,6 +130,15 @@ def add_settings(parser, task):
         metavar="BITS",
         help="loss at which naive and look-back curricula go on to the next level (default: 1.0)",
     )
+
+
+def _describe_defaults(found):
+    """What an option is by default, given what it is for each model: "0.001, but 0.01 for lstm, gru"."""
+    models: dict[str, list] = {}
+    for model, value in found.items():
+        models.setdefault(str(value), []).append(model)
+    first, *others = models
+    return ", but ".join([first, *(f"{value} for {', '.join(models[value])}" for value in others)])
 
 
 def _add(group, name, default, text, shown=None):

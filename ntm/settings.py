@@ -338,9 +338,7 @@ def make_settings(task, model="ntm", **given):
     check_choice("model", model, MODELS)
     layers = [DEFAULTS[task], *_defaults_of(task, model)]
     controllers = [get_model_options(model).get("controller")]
-    controllers += [
-        layer.get("model_options", {}).get("controller") for layer in (*layers, given)
-    ]
+    controllers += [layer.get("model_options", {}).get("controller") for layer in (*layers, given)]
     controller = next((name for name in reversed(controllers) if name), None)
     layers += _defaults_of(task, f"{model}-{controller}")
     merged: dict = {}

@@ -161,7 +161,8 @@ class Trainer:
     Parameters
     ----------
     l_out : Layer
-        Gives (B, T, O): logits where the task's targets are bits, classes or digits, else numbers. Its network has one input.
+        Gives (B, T, O): logits where the task's targets are bits, classes or digits, else numbers. Its network has one
+        input.
     task : Task
     update : callable
         An update rule: ``update(grads, params, learning_rate=...)``.

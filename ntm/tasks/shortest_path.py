@@ -8,8 +8,8 @@ from ntm.tasks.graph import BLANK, GraphTask
 class ShortestPathTask(GraphTask):
     """Random graphs, and two nodes: what is the shortest path from one to the other?
 
-    A graph with edges x from a to b, y from b to c and x from b to d, in random order, the question how to get from a to
-    c, and, for brevity, two steps of planning::
+    A graph with edges x from a to b, y from b to c and x from b to d, in random order, the question how to get from a
+    to c, and, for brevity, two steps of planning::
 
         step          1    2    3    4    5    6    7    8    9
         source        b    a    b    a    .    .    .    a    b     channels 0 ... 29
@@ -20,13 +20,13 @@ class ShortestPathTask(GraphTask):
         target        .    .    .    .    .    .   axb  byc  end
         mask          .    .    .    .    .    .    1    1    1
 
-    Graphs, labels and phases are those of :class:`GraphTraversalTask`. As in the paper there is time to plan, and at each
-    step of the answer the edge taken at the step before is shown.
+    Graphs, labels and phases are those of :class:`GraphTraversalTask`. As in the paper there is time to plan, and at
+    each step of the answer the edge taken at the step before is shown.
 
-    In the paper that is now the edge that the network chose, now the one that an optimal planner did, the planner goes
-    on from where the network went, and the path counts as right if there is no shorter one. Here there is one answer: two
-    nodes are asked for only if there is one shortest path between them, and what is shown is always the right edge. A
-    network that answers a whole sequence right would, being shown its own edges, answer the same.
+    In the paper that is now the edge that the network chose, now the one that an optimal planner did, who goes on from
+    where the network went, and a path counts as right if there is no shorter one. Here there is one answer: two nodes
+    are asked for only if there is one shortest path between them, and what is shown is always the right edge. A network
+    that answers a whole sequence right would, being shown its own edges, answer the same.
 
     Parameters
     ----------

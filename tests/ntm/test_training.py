@@ -14,7 +14,14 @@ from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_v
 from lasagne.updates import adam, sgd
 from ntm.models import build_dense, build_ntm
 from ntm.tasks import Batch, CopyTask, RepeatCopyTask
-from ntm.training import MAX_SKIPPED_IN_A_ROW, Rewinder, Trainer, TrainingError, sequence_loss
+from ntm.training import (
+    MAX_SKIPPED_IN_A_ROW,
+    Rewinder,
+    Trainer,
+    TrainingError,
+    predictions,
+    sequence_loss,
+)
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -72,6 +79,18 @@ def test_loss_of_classes():
     np.testing.assert_allclose(evaluate_loss("classes", OUTPUTS, classes, MASK), expected)
 
 
+def test_loss_of_digits():
+    rng = np.random.default_rng(1)
+    outputs = rng.normal(size=(3, 4, 30))
+    digits = np.eye(10)[rng.integers(0, 10, (3, 4, 3))]
+    logs = log_softmax(outputs.reshape(3, 4, 3, 10), axis=3)
+    expected = -(MASK * (digits * logs).sum(axis=(2, 3))).sum(axis=1)
+    targets = digits.reshape(outputs.shape)
+    np.testing.assert_allclose(evaluate_loss("digits", outputs, targets, MASK), expected)
+    probabilities = predictions("digits", pt.constant(outputs)).eval()
+    np.testing.assert_allclose(probabilities, np.exp(logs).reshape(outputs.shape))
+
+
 def test_loss_of_numbers():
     numbers = RNG.normal(size=OUTPUTS.shape)
     expected = (MASK * ((OUTPUTS - numbers) ** 2).sum(axis=2)).sum(axis=1)
@@ -79,7 +98,7 @@ def test_loss_of_numbers():
 
 
 def test_loss_of_another_kind():
-    with pytest.raises(ValueError, match=r"'bits', 'classes' or 'numbers', not 'words'"):
+    with pytest.raises(ValueError, match=r"'bits', 'classes', 'digits' or 'numbers', not 'words'"):
         evaluate_loss("words", OUTPUTS, OUTPUTS, MASK)
 
 

@@ -140,7 +140,8 @@ def test_own_task_of_unknown_output_or_measure():
         output = "numbers"
 
     with pytest.raises(
-        ValueError, match="Letters: output must be one of bits, classes, digits, numbers, not 'letters'"
+        ValueError,
+        match="Letters: output must be one of bits, classes, digits, numbers, not 'letters'",
     ):
         Letters()
     with pytest.raises(
