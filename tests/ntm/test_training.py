@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 import lasagne
 from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_values
 from lasagne.updates import adam, sgd
-from ntm.models import build_dense, build_ntm
+from ntm.models import build_dense, build_dnc, build_ntm, build_sam
 from ntm.tasks import Batch, CopyTask, RepeatCopyTask
 from ntm.training import (
     MAX_SKIPPED_IN_A_ROW,
@@ -318,6 +318,23 @@ def test_looking_inside():
     assert inside["write_weights"].shape == inside["read_weights"].shape == (2, steps, 1, 6)
     np.testing.assert_allclose(inside["read_weights"].sum(axis=-1), 1, rtol=1e-5)
     assert make_trainer().look_inside(batch.inputs) == []
+
+
+@pytest.mark.parametrize("build", [build_dnc, build_sam])
+def test_looking_inside_of_other_memories(build):
+    task = make_task()
+    options = {"controller": "dense", "num_units": 5, "memory_slots": 6, "memory_width": 3}
+    trainer = Trainer(build(task, num_reads=2, **options), task)
+    batch = task.sample()
+    (inside,) = trainer.look_inside(batch.inputs)
+    steps = batch.inputs.shape[1]
+    assert inside["memory"].shape == (2, 6, 3)
+    assert inside["write_weights"].shape == (2, steps, 1, 6)
+    assert inside["read_weights"].shape == (2, steps, 2, 6)
+    for name in ("write_weights", "read_weights"):
+        assert (inside[name] >= 0).all()
+        assert (inside[name].sum(axis=-1) <= 1 + 1e-5).all()
+        assert inside[name].max() > 0
 
 
 # ---- the loop
