@@ -339,7 +339,9 @@ def main():
         if entry.model in options.models and (not options.only or entry.task in options.only)
     ]
     for entry in chosen:
-        make_settings(entry.task, entry.model)  # a name that is wrong is found before hours of training
+        make_settings(
+            entry.task, entry.model
+        )  # a name that is wrong is found before hours of training
     if not options.report:
         jobs = [
             (entry, seed)

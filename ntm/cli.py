@@ -52,12 +52,13 @@ MODEL_HELP = {
     "num_read_slots": "slots that a head of sam reads at a step",
     "clip": "largest size of the outputs of dnc and of its controller",
     "num_shifts": "how many shifts a head chooses from",
-    "write_gate_bias": "below zero: write heads of ntm move on rather than look for content, those of dnc write less, "
-    "at first",
+    "write_gate_bias": "below zero: write heads of ntm move on rather than look for content, those of dnc and sam "
+    "write less, at first",
     "read_gate_bias": "the same of read heads",
     "write_shift_bias": "by how much write heads prefer to move forward, at first",
     "read_shift_bias": "the same of read heads",
     "allocation_gate_bias": "above zero: the write head of dnc takes free slots rather than look for content, at first",
+    "interpolation_gate_bias": "below zero: the write head of sam takes slots not used for long, at first",
     "free_gate_bias": "below zero: the read heads of dnc free less of what they read, at first",
     "forward_bias": "by how much the read heads of dnc prefer what was written next, at first",
     "nonlinearity_add": "of what is written",

@@ -21,6 +21,7 @@ from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
 from ntm.sparse import SAMLayer
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 
 CONTROLLERS = {
     "dense": (DenseController, rectify),
@@ -243,15 +244,20 @@ def build_sam(
     memory_width=20,
     num_reads=1,
     num_read_slots=4,
+    write_gate_bias=0.0,
+    interpolation_gate_bias=0.0,
 ):
     """A Sparse Access Memory.
 
     Parameters
     ----------
-    task, controller, num_units, memory_slots, memory_width, num_reads
+    task, controller, num_units, memory_slots, memory_width, num_reads, write_gate_bias
         As of :func:`build_dnc`.
     num_read_slots : int
         Slots that each head reads at a step; 4 as in the paper.
+    interpolation_gate_bias : float
+        Where the interpolation gate starts: the smaller, the more is written to a slot not used for long, and the less
+        to those read last.
 
     Returns
     -------
@@ -263,11 +269,24 @@ def build_sam(
     """
     l_input = _input(task)
     shape = (memory_slots, memory_width)
+    l_controller = _controller(controller, l_input, shape, num_units, num_reads)
+    heads: list[MemoryHead] = [
+        SAMWriteHead(
+            l_controller,
+            shape,
+            b_hid_to_write_gate=Constant(write_gate_bias),
+            b_hid_to_interpolation_gate=Constant(interpolation_gate_bias),
+            name="write",
+        )
+    ]
+    heads += [
+        SAMReadHead(l_controller, shape, name=f"read{number}") for number in _number(num_reads)
+    ]
     l_sam = SAMLayer(
         l_input,
         memory=_memory(shape),
-        controller=_controller(controller, l_input, shape, num_units, num_reads),
-        num_reads=num_reads,
+        controller=l_controller,
+        heads=heads,
         num_read_slots=num_read_slots,
         name="sam",
     )

@@ -289,8 +289,18 @@ IN_ORDER = {
     "nonlinearity_add": "tanh",
 }
 
-#: Stacks of recurrent layers learn in batches
-BASELINE = {
+#: The same for a DNC: it takes free slots, keeps what it reads, and reads on in the order of writing
+DNC_IN_ORDER = {
+    "write_gate_bias": 3.0,
+    "allocation_gate_bias": 4.0,
+    "free_gate_bias": -4.0,
+    "forward_bias": 3.0,
+}
+#: And for a SAM, which has no order to read in: it takes slots that have not been used for long
+SAM_IN_ORDER = {"write_gate_bias": 3.0, "interpolation_gate_bias": -4.0}
+
+#: Recurrent controllers and stacks of recurrent layers learn in batches
+BATCHES = {
     "batch_size": 16,
     "max_steps": 5000,
     "optimizer": "adam",
@@ -310,8 +320,10 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("dynamic-ngrams", "ntm"): {"model_options": {"controller": "lstm", "memory_slots": 64}},
     ("priority-sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
     ("sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
-    ("copy", "lstm"): BASELINE,
-    ("copy", "gru"): BASELINE,
+    ("copy", "lstm"): BATCHES,
+    ("copy", "gru"): BATCHES,
+    ("*", "dnc"): {**BATCHES, "model_options": DNC_IN_ORDER},
+    ("*", "sam"): {**BATCHES, "model_options": SAM_IN_ORDER},
     ("copy", "ntm-gru"): {"learning_rate": 1e-4, "solved_below": 0.003},
     ("copy", "ntm-lstm"): {"learning_rate": 2e-4, "solved_below": 0.003},
 }

@@ -119,11 +119,15 @@ def test_how_the_heads_of_a_dnc_start():
         np.testing.assert_array_equal(read.modes.b.get_value(), [0, 0, 4])
 
 
-def test_the_slots_of_a_sam():
+def test_the_slots_and_heads_of_a_sam():
     options = {"num_units": 6, "num_reads": 2, "num_read_slots": 3, "memory_slots": 9}
-    l_sam = find_memory(build_sam(TASKS["copy"](), **options))
+    biases = {"write_gate_bias": 1.0, "interpolation_gate_bias": -2.0}
+    l_sam = find_memory(build_sam(TASKS["copy"](), **options, **biases))
     assert (l_sam.num_reads, l_sam.num_read_slots) == (2, 3)
     assert l_sam.memory.memory_shape == (9, 20)
+    write = l_sam.heads[0]
+    assert write.write_gate.b.get_value() == 1
+    assert write.interpolation_gate.b.get_value() == -2
 
 
 def test_the_seed_draws_parameters_and_sequences():
