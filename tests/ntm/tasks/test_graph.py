@@ -142,13 +142,17 @@ def test_what_is_drawn_is_drawn_uniformly():
         min_nodes=6, max_nodes=6, max_degree=3, min_length=1, max_length=1, batch_size=2000, seed=0
     )
     degrees, starts, places, labels = Counter(), Counter(), Counter(), []
+    changes = []
     for sequence in in_sequences(next(task)):
         (edges, query, _), (path, _) = read(sequence)
         degrees.update(Counter(source for source, _, _ in edges).values())
         sources = sorted({source for source, _, _ in edges})
         labels += sources
+        changes.append(np.mean([one[0] != other[0] for one, other in pairwise(edges)]))
         starts[sources.index(query[0][0])] += 1
         places[edges.index(path) / len(edges) < 0.5] += 1
+    # In random order, an edge hardly ever follows on another from the same node
+    assert 0.87 < np.mean(changes) < 0.92
     assert set(degrees) == {2, 3}
     assert abs(degrees[2] / sum(degrees.values()) - 0.5) < 0.02
     assert set(starts) == set(range(6))
