@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 INTRODUCTION = """\
 Each task, trained from scratch by `make reproduce` with the defaults of `ntm train TASK`, which are in
-`ntm/settings.py`, each run on one thread; the other networks with a memory by `make reproduce ARGS="--models dnc sam"`.
-*Sequences* and *minutes* are those until 2,000 new sequences of the training sizes had the measure by which training
-ends, or until the steps were over; where there are several seeds, the median and the range. Minutes were taken while
-the other cores trained too.
+`ntm/settings.py`, each run on one thread; the other networks with a memory by
+`make reproduce ARGS="--models dnc sam"`. *Sequences* and *minutes* are those until 2,000 new sequences of the training
+sizes had the measure by which training ends, or until the steps were over; where there are several seeds, the median
+and the range. Minutes were taken while the other cores trained too.
 """
 
 

@@ -173,7 +173,8 @@ def test_compare(capsys):
 def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
     options = make_parser().parse_args(
-        ["train", "copy", "--model", model, "--max-steps", "2", "--num-reads", "2", *SMALL]
+        ["train", "copy", *SMALL, "--model", model, "--max-steps", "2", "--num-reads", "2"]
+        + ["--memory-slots", "8"]
     )
     settings = read_settings_from(options, "copy")
     settings.evaluate_at = [{"length": 2}]

@@ -119,7 +119,8 @@ def test_a_resumed_run_is_the_same(finished, tmp_path):
 
 @pytest.mark.parametrize("model", ["dnc", "sam"])
 def test_a_resumed_run_of_another_memory_is_the_same(model, tmp_path):
-    settings = make_small(model, max_steps=7, solve_every=0, evaluate_at=[{"length": 2}])
+    options = {"num_units": 5, "memory_slots": 8, "memory_width": 3}
+    settings = make_small(model, model_options=options, max_steps=7, solve_every=0, evaluate_at=[])
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     Run.create(straight, settings).train(progress=False)
     Run.create(resumed, settings).train(progress=False, max_steps=4)

@@ -323,14 +323,14 @@ def test_looking_inside():
 @pytest.mark.parametrize("build", [build_dnc, build_sam])
 def test_looking_inside_of_other_memories(build):
     task = make_task()
-    options = {"controller": "dense", "num_units": 5, "memory_slots": 6, "memory_width": 3}
+    options = {"controller": "dense", "num_units": 5, "memory_slots": 8, "memory_width": 3}
     trainer = Trainer(build(task, num_reads=2, **options), task)
     batch = task.sample()
     (inside,) = trainer.look_inside(batch.inputs)
     steps = batch.inputs.shape[1]
-    assert inside["memory"].shape == (2, 6, 3)
-    assert inside["write_weights"].shape == (2, steps, 1, 6)
-    assert inside["read_weights"].shape == (2, steps, 2, 6)
+    assert inside["memory"].shape == (2, 8, 3)
+    assert inside["write_weights"].shape == (2, steps, 1, 8)
+    assert inside["read_weights"].shape == (2, steps, 2, 8)
     for name in ("write_weights", "read_weights"):
         assert (inside[name] >= 0).all()
         assert (inside[name].sum(axis=-1) <= 1 + 1e-5).all()
