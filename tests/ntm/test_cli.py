@@ -172,10 +172,9 @@ def test_compare(capsys):
 @pytest.mark.parametrize("model", ["dnc", "sam"])
 def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
-    options = make_parser().parse_args(
-        ["train", "copy", *SMALL, "--model", model, "--max-steps", "2", "--num-reads", "2"]
-        + ["--memory-slots", "8"]
-    )
+    words = ["train", "copy", *SMALL, "--model", model, "--max-steps", "2"]
+    words += ["--num-reads", "2", "--memory-slots", "8"]
+    options = make_parser().parse_args(words)
     settings = read_settings_from(options, "copy")
     settings.evaluate_at = [{"length": 2}]
     Run.create("run", settings).train(progress=False)
