@@ -180,7 +180,7 @@ NUMBERS = {
 #: What differs for the tasks on graphs. As in the paper, a tenth of the batches come from the levels so far
 GRAPHS = {
     "batch_size": 16,
-    "max_steps": 40_000,
+    "max_steps": 20_000,
     "optimizer": "adam",
     "learning_rate": 1e-3,
     "schedule": "cosine",
@@ -269,13 +269,13 @@ DEFAULTS: dict[str, dict] = {
     "graph-traversal": {
         **GRAPHS,
         "evaluate_at": [
-            {"nodes": nodes, "length": length} for nodes, length in ((5, 2), (10, 4), (20, 6))
+            {"nodes": nodes, "length": length} for nodes, length in ((5, 2), (10, 4), (15, 6))
         ],
     },
     "shortest-path": {
         **GRAPHS,
         "evaluate_at": [
-            {"nodes": nodes, "length": length} for nodes, length in ((5, 2), (10, 3), (20, 4))
+            {"nodes": nodes, "length": length} for nodes, length in ((5, 2), (10, 3), (15, 4))
         ],
     },
 }
@@ -311,6 +311,9 @@ BATCHES = {
     "clip_norm": 10.0,
 }
 
+#: For triples of ninety ones and zeros, with a slot for each edge
+GRAPH_MEMORY = {"num_units": 256, "memory_slots": 64, "memory_width": 50}
+
 #: What differs from these for a task (or all, ``"*"``) and a model, or a model and its controller
 DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("associative-recall", "ntm"): {"model_options": IN_ORDER},
@@ -324,6 +327,20 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("copy", "gru"): BATCHES,
     ("*", "dnc"): {**BATCHES, "model_options": DNC_IN_ORDER},
     ("*", "sam"): {**BATCHES, "model_options": SAM_IN_ORDER},
+    ("sort", "dnc"): {"max_steps": 12_000},
+    ("sort", "sam"): {"max_steps": 12_000},
+    **{
+        (task, model): {
+            "max_steps": GRAPHS["max_steps"],
+            "model_options": {**GRAPH_MEMORY, **options},
+        }
+        for task in ("graph-traversal", "shortest-path")
+        for model, options in (
+            ("ntm", {"controller": "lstm"}),
+            ("dnc", {"num_reads": 5}),
+            ("sam", {"num_reads": 5}),
+        )
+    },
     ("copy", "ntm-gru"): {"learning_rate": 1e-4, "solved_below": 0.003},
     ("copy", "ntm-lstm"): {"learning_rate": 2e-4, "solved_below": 0.003},
 }
