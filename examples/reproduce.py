@@ -2,6 +2,7 @@
 
 python examples/reproduce.py
 python examples/reproduce.py --only copy repeat-copy --seeds 3
+python examples/reproduce.py --models dnc sam
 python examples/reproduce.py --report
 
 It can be stopped and started again: what has ended is not trained anew, and what was stopped goes on.
@@ -19,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ntm.files import replacing
+from ntm.models import MODELS, get_model_options
 from ntm.runs import read_settings
 from ntm.settings import make_settings
 
@@ -27,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 INTRODUCTION = """\
 Each task, trained from scratch by `make reproduce` with the defaults of `ntm train TASK`, which are in
-`ntm/settings.py`, each run on one thread. *Sequences* and *minutes* are those until 2,000 new sequences of the training
+`ntm/settings.py`, each run on one thread; the other networks with a memory by
+`make reproduce ARGS="--models dnc sam"`. *Sequences* and *minutes* are those until 2,000 new sequences of the training
 sizes had the measure by which training ends, or until the steps were over; where there are several seeds, the median
 and the range. Minutes were taken while the other cores trained too.
 """
@@ -47,6 +50,21 @@ class Entry:
     def name(self):
         return "-".join([self.task, *(word.lstrip("-") for word in self.options)])
 
+    @property
+    def model(self):
+        if "--model" not in self.options:
+            return "ntm"
+        return self.options[self.options.index("--model") + 1]
+
+
+#: What is trained unless other models are asked for: the others take hours
+DEFAULT_MODELS = ["ntm", "lstm"]
+
+
+def compare(task):
+    """The entries of a task for the other networks with a memory, to be compared with the Neural Turing Machine."""
+    return [Entry(task, 3, ["--model", model]) for model in ("dnc", "sam")]
+
 
 PLAN = [
     Entry("copy", 10, ["--controller", "dense"], "NTM paper: solved; no figure of other seeds"),
@@ -63,6 +81,7 @@ PLAN = [
         "NTM paper, figure 4: few errors at length 120",
         "These train on to 0.001 bits: with 0.003, two seeds of ten had wrong bits, one at lengths from 60 on.",
     ),
+    *compare("copy"),
     Entry(
         "repeat-copy",
         3,
@@ -73,6 +92,7 @@ PLAN = [
         "length 20, but another seed stayed at chance; one head, heads that write in order, and the linear curriculum "
         "did worse.",
     ),
+    *compare("repeat-copy"),
     Entry(
         "associative-recall",
         3,
@@ -81,6 +101,7 @@ PLAN = [
         "The number of steps was chosen on these seeds: it trains on after it is solved; longer training loses at "
         "20 items. There the write head is still where it should be, but the read head comes to another item.",
     ),
+    *compare("associative-recall"),
     Entry(
         "reversed-copy",
         2,
@@ -112,6 +133,7 @@ PLAN = [
         "Also tried, one seed each: an LSTM of 200 units with four heads was at 6.4 bits after 86,000 sequences, dense "
         "layers with one head at 7.3 after 339,000.",
     ),
+    *compare("sort"),
     Entry(
         "dyck-words",
         2,
@@ -119,7 +141,21 @@ PLAN = [
         "of semilength 20 are right; with a recurrent controller 72%; longer training does not change it.",
     ),
     Entry("addition", 1),
+    *compare("addition"),
     Entry("argmax", 1),
+    *compare("argmax"),
+    Entry(
+        "graph-traversal",
+        1,
+        ["--model", "dnc"],
+        "DNC paper: 99.0% of traversals right, of up to 20 edges on graphs of up to 40 nodes",
+    ),
+    Entry(
+        "shortest-path",
+        1,
+        ["--model", "dnc"],
+        "DNC paper: 64.0% of shortest paths right, of up to 5 edges on graphs of up to 25 nodes",
+    ),
     Entry("copy", 1, ["--model", "lstm"], "NTM paper: fails beyond length 20"),
 ]
 
@@ -172,16 +208,18 @@ def write_report(entries, folder, path):
         "| task | network | solved | sequences | minutes | parameters | measure | published |",
         "| :-- | :-- | --: | --: | --: | --: | --: | :-- |",
     ]
-    details = []
+    details, missing = [], []
     for entry in entries:
         results = read_results(entry, folder)
         if not results:
-            details += [f"## {entry.name}", "", f"No run has ended. {entry.note}".strip(), ""]
+            missing.append(f"- {entry.name}. {entry.note}".strip())
             continue
         settings = read_settings(folder / f"{entry.name}-{min(results)}")
         task = settings.make_task()
         lines.append(summarise(entry, results, settings, task))
         details += tabulate(entry, results, task)
+    if missing:
+        details += ["## Not trained to the end", "", *missing]
     with replacing(path) as temporary:
         Path(temporary).write_text(
             "\n".join([*lines, "", *details]).rstrip() + "\n", encoding="utf-8"
@@ -192,8 +230,9 @@ def summarise(entry, results, settings, task):
     """An entry's row of the first table."""
     name, threshold = task.solved
     network = settings.model
-    if network == "ntm":
-        network += " " + settings.model_options.get("controller", "dense")
+    default = get_model_options(network).get("controller")
+    if default is not None:
+        network += " " + settings.model_options.get("controller", default)
     runs = list(results.values())
     measured = [run["measures"][0][name] for run in runs]
     cells = [
@@ -261,6 +300,8 @@ def describe_cells(task):
         return "bits per sequence, and how many times as many as the best possible predictions take"
     if task.output == "numbers":
         return "mean squared error; answers right when rounded"
+    if task.output == "digits":
+        return "bits per sequence; triples that are wrong; sequences right"
     return (
         "wrong bits per sequence; bits right; sequences right (as in training: bits per sequence; wrong bits; "
         "sequences right)"
@@ -274,6 +315,8 @@ def show(task, row):
         return f"{row['bits']:.1f} bits, {row['ratio']:.3f} times the optimum"
     if task.output == "numbers":
         return f"{row['error']:.3g}; {correct}"
+    if task.output == "digits":
+        return f"{row['bits']:.3g} bits; {row['wrong']:.3g}; {correct}"
     if not row["sizes"]:
         return f"{row['bits']:.3g} bits; {row['wrong_bits']:.3g}; {correct}"
     batch = task.sample(1, **row["sizes"])
@@ -288,6 +331,7 @@ def main():
     )
     tasks = list(dict.fromkeys(entry.task for entry in PLAN))
     parser.add_argument("--only", nargs="+", choices=tasks, metavar="TASK")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=DEFAULT_MODELS)
     parser.add_argument("--seeds", type=int, help="of each entry at most")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "reproduce")
@@ -295,9 +339,15 @@ def main():
     parser.add_argument("--report", action="store_true", help="only write what there is")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    chosen = [entry for entry in PLAN if not options.only or entry.task in options.only]
+    chosen = [
+        entry
+        for entry in PLAN
+        if entry.model in options.models and (not options.only or entry.task in options.only)
+    ]
     for entry in chosen:
-        make_settings(entry.task)  # a name that is wrong is found before hours of training
+        make_settings(
+            entry.task, entry.model
+        )  # a name that is wrong is found before hours of training
     if not options.report:
         jobs = [
             (entry, seed)

@@ -42,17 +42,25 @@ exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 the steps are do
 
 #: Options of models, by name: their help, and what argparse needs besides type and default
 MODEL_HELP = {
-    "controller": "of the Neural Turing Machine",
+    "controller": "of a network with a memory",
     "num_units": "units of the controller, or of a layer",
     "num_layers": "layers of lstm, gru and dense",
-    "memory_slots": "of the Neural Turing Machine",
+    "memory_slots": "of a network with a memory",
     "memory_width": "numbers in a slot",
-    "num_heads": "read heads, and as many write heads",
+    "num_heads": "read heads of the Neural Turing Machine, and as many write heads",
+    "num_reads": "read heads of dnc and sam",
+    "num_read_slots": "slots that a head of sam reads at a step",
+    "clip": "largest size of the outputs of dnc and of its controller",
     "num_shifts": "how many shifts a head chooses from",
-    "write_gate_bias": "below zero: write heads move on rather than look for content, at first",
+    "write_gate_bias": "below zero: write heads of ntm move on rather than look for content, those of dnc and sam "
+    "write less, at first",
     "read_gate_bias": "the same of read heads",
     "write_shift_bias": "by how much write heads prefer to move forward, at first",
     "read_shift_bias": "the same of read heads",
+    "allocation_gate_bias": "above zero: the write head of dnc takes free slots rather than look for content, at first",
+    "interpolation_gate_bias": "below zero: the write head of sam takes slots not used for long, at first",
+    "free_gate_bias": "below zero: the read heads of dnc free less of what they read, at first",
+    "forward_bias": "by how much the read heads of dnc prefer what was written next, at first",
     "nonlinearity_add": "of what is written",
 }
 SETTINGS_HELP = {
@@ -77,7 +85,7 @@ SETTINGS_HELP = {
     "device": "cpu, gpu or gpu:1, ... for jax; by default what JAX finds",
 }
 #: Settings that are a number or None
-OPTIONAL_NUMBERS = ("clip_value", "clip_norm", "solved_below")
+OPTIONAL_NUMBERS = ("clip", "clip_value", "clip_norm", "solved_below")
 CHOICES = {
     "controller": CONTROLLERS,
     "nonlinearity_add": ADD_NONLINEARITIES,
@@ -97,7 +105,8 @@ def _flag(name):
 
 def add_settings(parser, task):
     """Add the options of a training run for a task; what is not given is left out of the parsed namespace."""
-    defaults = make_settings(task)
+    settings = {model: make_settings(task, model) for model in MODELS}
+    defaults = settings["ntm"]
     group = parser.add_argument_group(f"the task {task}")
     for name, default in get_task_options(task).items():
         default = defaults.task_options.get(name, default)
@@ -106,20 +115,15 @@ def add_settings(parser, task):
     group.add_argument("--model", choices=MODELS, default="ntm", help="(default: ntm)")
     for name, text in MODEL_HELP.items():
         found = {
-            model: options[name]
+            model: settings[model].model_options.get(name, options[name])
             for model in MODELS
             if name in (options := get_model_options(model))
         }
-        found |= {"ntm": defaults.model_options[name]} if name in defaults.model_options else {}
-        shown = ", ".join(
-            f"{value} for {model}" for model, value in found.items() if value is not None
-        )
-        if len(set(found.values())) == 1:
-            shown = next(iter(found.values()))
-        _add(group, name, next(iter(found.values())), text, shown)
+        _add(group, name, next(iter(found.values())), text, _describe_defaults(found))
     group = parser.add_argument_group("training")
     for name, text in SETTINGS_HELP.items():
-        _add(group, name, getattr(defaults, name), text)
+        found = {model: getattr(each, name) for model, each in settings.items()}
+        _add(group, name, found["ntm"], text, _describe_defaults(found))
     group.add_argument(
         "--advance-below",
         type=float,
@@ -127,6 +131,15 @@ def add_settings(parser, task):
         metavar="BITS",
         help="loss at which naive and look-back curricula go on to the next level (default: 1.0)",
     )
+
+
+def _describe_defaults(found):
+    """What an option is by default, given what it is for each model: "0.001, but 0.01 for lstm, gru"."""
+    models: dict[str, list] = {}
+    for model, value in found.items():
+        models.setdefault(str(value), []).append(model)
+    first, *others = models
+    return ", but ".join([first, *(f"{value} for {', '.join(models[value])}" for value in others)])
 
 
 def _add(group, name, default, text, shown=None):

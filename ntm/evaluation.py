@@ -98,6 +98,54 @@ def all_classes_correct(predictions, targets, mask):
     return _is_zero(wrong_classes_per_sequence(predictions, targets, mask))
 
 
+def digit_bits_per_sequence(predictions, targets, mask, eps=1e-12):
+    """Cross-entropy of each sequence of digits, in bits, over the steps that count.
+
+    Parameters
+    ----------
+    predictions, targets : arrays (B, T, O)
+        O is ten times the digits of a step: of each digit the probabilities of 0 to 9, and one for what it is, zero
+        for the others.
+    mask : array (B, T)
+    eps : float
+        How near to zero a probability is taken.
+
+    Returns
+    -------
+    array (B,)
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not have these shapes.
+    """
+    predictions, targets, mask = _check("digit_bits_per_sequence", predictions, targets, mask)
+    _split_digits("digit_bits_per_sequence", targets)
+    return class_bits_per_sequence(predictions, targets, mask, eps)
+
+
+def wrong_digits_per_sequence(predictions, targets, mask):
+    """Number of steps of each sequence with a digit that is not the most probable one, of the steps that count.
+
+    Parameters, shape of the result and errors as in :func:`digit_bits_per_sequence`.
+    """
+    predictions, targets, mask = _check("wrong_digits_per_sequence", predictions, targets, mask)
+    most_probable, digits = (
+        _split_digits("wrong_digits_per_sequence", array).argmax(axis=3)
+        for array in (predictions, targets)
+    )
+    right = (most_probable == digits).all(axis=2) & ~np.isnan(predictions).any(axis=2)
+    return _sum(~right, mask != 0)
+
+
+def all_digits_correct(predictions, targets, mask):
+    """One for each sequence without a wrong digit, zero for the others.
+
+    Parameters, shape of the result and errors as in :func:`digit_bits_per_sequence`.
+    """
+    return _is_zero(wrong_digits_per_sequence(predictions, targets, mask))
+
+
 def error_per_sequence(predictions, targets, mask):
     """Mean absolute error of each sequence of numbers, over outputs and steps, by the weights of the steps.
 
@@ -153,6 +201,11 @@ MEASURES = {
         "wrong": wrong_classes_per_sequence,
         "correct": all_classes_correct,
     },
+    "digits": {
+        "bits": digit_bits_per_sequence,
+        "wrong": wrong_digits_per_sequence,
+        "correct": all_digits_correct,
+    },
     "numbers": {
         "error": error_per_sequence,
         "correct": all_numbers_correct,
@@ -170,6 +223,13 @@ def _check(measure, predictions, targets, mask):
             f"of shape (B, T), not {shapes[0]}, {shapes[1]} and {shapes[2]}"
         )
     return arrays
+
+
+def _split_digits(measure, array):
+    """Digits (B, T, O / 10, 10) of an array (B, T, O)."""
+    if array.shape[2] % 10:
+        raise ValueError(f"{measure}: digits have ten outputs each, not {array.shape[2]} in all")
+    return array.reshape(*array.shape[:2], -1, 10)
 
 
 def _sum(values, weights):

@@ -1,4 +1,4 @@
-"""Networks for the tasks: the Neural Turing Machine and what it is compared with.
+"""Networks for the tasks: those with a memory, and what they are compared with.
 
 Each function takes a task and gives a layer of shape (B, T, O) whose output has no nonlinearity: logits, or numbers.
 """
@@ -14,10 +14,14 @@ from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
 from lasagne.utils import floatX
 from ntm.choices import check_choice
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
-from ntm.heads import Head, ReadHead, WriteHead
+from ntm.dnc import DNCLayer
+from ntm.dnc_heads import DNCReadHead, DNCWriteHead
+from ntm.heads import Head, MemoryHead, ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
+from ntm.sparse import SAMLayer
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 
 CONTROLLERS = {
     "dense": (DenseController, rectify),
@@ -37,6 +41,29 @@ def _output(l_hidden, task):
     return DenseLayer(
         l_hidden, task.num_outputs, nonlinearity=linear, num_leading_axes=2, name="output"
     )
+
+
+def _memory(shape):
+    return Memory(shape, memory_init=Constant(1e-6), learn_init=False, name="memory")
+
+
+def _controller(controller, l_input, shape, num_units, num_reads):
+    check_choice("controller", controller, CONTROLLERS)
+    kind, nonlinearity = CONTROLLERS[controller]
+    return kind(
+        l_input,
+        memory_shape=shape,
+        num_units=num_units,
+        num_reads=num_reads,
+        nonlinearity=nonlinearity,
+        learn_init=True,
+        name="controller",
+    )
+
+
+def _number(count):
+    """What the names of so many heads end in: one has no number."""
+    return [""] if count == 1 else [str(k + 1) for k in range(count)]
 
 
 def build_ntm(
@@ -77,21 +104,11 @@ def build_ntm(
     -------
     Layer (B, T, O)
     """
-    check_choice("controller", controller, CONTROLLERS)
     check_choice("nonlinearity_add", nonlinearity_add, ADD_NONLINEARITIES)
     l_input = _input(task)
     shape = (memory_slots, memory_width)
-    kind, nonlinearity = CONTROLLERS[controller]
-    memory = Memory(shape, memory_init=Constant(1e-6), learn_init=False, name="memory")
-    l_controller = kind(
-        l_input,
-        memory_shape=shape,
-        num_units=num_units,
-        num_reads=num_heads,
-        nonlinearity=nonlinearity,
-        learn_init=True,
-        name="controller",
-    )
+    memory = _memory(shape)
+    l_controller = _controller(controller, l_input, shape, num_units, num_heads)
     addressing = {
         "memory_shape": shape,
         "num_shifts": num_shifts,
@@ -108,7 +125,7 @@ def build_ntm(
         "W_hid_to_beta": Normal(0.01),
         "W_hid_to_gamma": Normal(0.01),
     }
-    names = [""] if num_heads == 1 else [str(k + 1) for k in range(num_heads)]
+    names = _number(num_heads)
     heads: list[Head] = [
         WriteHead(
             l_controller,
@@ -144,6 +161,136 @@ def _forward(num_shifts, bias):
     biases = np.full(num_shifts, -float(bias))
     biases[(num_shifts - 1) // 2 + 1 :] = 0.0
     return floatX(biases)
+
+
+def build_dnc(
+    task,
+    controller="lstm",
+    num_units=100,
+    memory_slots=128,
+    memory_width=20,
+    num_reads=1,
+    clip=20.0,
+    write_gate_bias=0.0,
+    allocation_gate_bias=0.0,
+    free_gate_bias=0.0,
+    forward_bias=0.0,
+):
+    """A Differentiable Neural Computer with one write head.
+
+    Parameters
+    ----------
+    task : Task
+    controller : {'dense', 'recurrent', 'gru', 'lstm'}
+    num_units : int
+        Units of the controller.
+    memory_slots, memory_width : int
+    num_reads : int
+        Read heads.
+    clip : float or None
+        The controller's output and the layer's are clipped to [-clip, clip]; 20 as in DeepMind's DNC.
+    write_gate_bias : float
+        Where the write gate starts: the larger, the more is written.
+    allocation_gate_bias : float
+        Where the allocation gate starts: the larger, the more the write head takes free slots, and looks for content
+        the less.
+    free_gate_bias : float
+        Where the free gates start: the smaller, the less is freed once it is read.
+    forward_bias : float
+        By how much the read heads prefer to go on to what was written next when they start.
+
+    Returns
+    -------
+    Layer (B, T, O)
+
+    References
+    ----------
+    Graves et al. 2016, Hybrid computing using a neural network with dynamic external memory;
+    https://github.com/google-deepmind/dnc.
+    """
+    l_input = _input(task)
+    shape = (memory_slots, memory_width)
+    l_controller = _controller(controller, l_input, shape, num_units, num_reads)
+    heads: list[MemoryHead] = [
+        DNCWriteHead(
+            l_controller,
+            shape,
+            b_hid_to_write_gate=Constant(write_gate_bias),
+            b_hid_to_allocation_gate=Constant(allocation_gate_bias),
+            name="write",
+        )
+    ]
+    heads += [
+        DNCReadHead(
+            l_controller,
+            shape,
+            b_hid_to_free_gate=Constant(free_gate_bias),
+            b_hid_to_modes=floatX(np.array([0.0, 0.0, forward_bias])),
+            name=f"read{number}",
+        )
+        for number in _number(num_reads)
+    ]
+    l_dnc = DNCLayer(
+        l_input, memory=_memory(shape), controller=l_controller, heads=heads, clip=clip, name="dnc"
+    )
+    return _output(l_dnc, task)
+
+
+def build_sam(
+    task,
+    controller="lstm",
+    num_units=100,
+    memory_slots=128,
+    memory_width=20,
+    num_reads=1,
+    num_read_slots=4,
+    write_gate_bias=0.0,
+    interpolation_gate_bias=0.0,
+):
+    """A Sparse Access Memory.
+
+    Parameters
+    ----------
+    task, controller, num_units, memory_slots, memory_width, num_reads, write_gate_bias
+        As of :func:`build_dnc`.
+    num_read_slots : int
+        Slots that each head reads at a step; 4 as in the paper.
+    interpolation_gate_bias : float
+        Where the interpolation gate starts: the smaller, the more is written to a slot not used for long, and the less
+        to those read last.
+
+    Returns
+    -------
+    Layer (B, T, O)
+
+    References
+    ----------
+    Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes.
+    """
+    l_input = _input(task)
+    shape = (memory_slots, memory_width)
+    l_controller = _controller(controller, l_input, shape, num_units, num_reads)
+    heads: list[MemoryHead] = [
+        SAMWriteHead(
+            l_controller,
+            shape,
+            b_hid_to_write_gate=Constant(write_gate_bias),
+            b_hid_to_interpolation_gate=Constant(interpolation_gate_bias),
+            name="write",
+        )
+    ]
+    heads += [
+        SAMReadHead(l_controller, shape, name=f"read{number}") for number in _number(num_reads)
+    ]
+    l_sam = SAMLayer(
+        l_input,
+        memory=_memory(shape),
+        controller=l_controller,
+        heads=heads,
+        num_read_slots=num_read_slots,
+        name="sam",
+    )
+    return _output(l_sam, task)
 
 
 def _build_recurrent(kind, name, task, num_units, num_layers):
@@ -187,6 +334,8 @@ def build_dense(task, num_units=256, num_layers=3):
 
 MODELS: dict[str, Callable] = {
     "ntm": build_ntm,
+    "dnc": build_dnc,
+    "sam": build_sam,
     "lstm": build_lstm,
     "gru": build_gru,
     "dense": build_dense,

@@ -177,6 +177,20 @@ NUMBERS = {
     "evaluate_at": _lengths(10, 20, 100),
 }
 
+#: What differs for the tasks on graphs. As in the paper, a tenth of the batches come from the levels so far
+GRAPHS = {
+    "batch_size": 16,
+    "max_steps": 20_000,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "schedule_options": {"last": 0.02},
+    "clip_value": None,
+    "clip_norm": 10.0,
+    "curriculum": "look-back",
+    "num_buckets": 4,
+}
+
 #: What differs from :class:`Settings` for each task
 DEFAULTS: dict[str, dict] = {
     # With larger steps it is learnt sooner, but some seeds then fail at a vector of zeros once in a thousand sequences
@@ -252,6 +266,18 @@ DEFAULTS: dict[str, dict] = {
     },
     "addition": NUMBERS,
     "argmax": NUMBERS,
+    "graph-traversal": {
+        **GRAPHS,
+        "evaluate_at": [
+            {"nodes": nodes, "length": length} for nodes, length in ((5, 2), (10, 4), (15, 6))
+        ],
+    },
+    "shortest-path": {
+        **GRAPHS,
+        "evaluate_at": [
+            {"nodes": nodes, "length": length} for nodes, length in ((5, 2), (10, 3), (15, 4))
+        ],
+    },
 }
 
 #: Heads that at first write slot after slot and read by content. A memory that is blurred, or read at a wrong place, is
@@ -263,8 +289,18 @@ IN_ORDER = {
     "nonlinearity_add": "tanh",
 }
 
-#: Stacks of recurrent layers learn in batches
-BASELINE = {
+#: The same for a DNC: it takes free slots, keeps what it reads, and reads on in the order of writing
+DNC_IN_ORDER = {
+    "write_gate_bias": 3.0,
+    "allocation_gate_bias": 4.0,
+    "free_gate_bias": -4.0,
+    "forward_bias": 3.0,
+}
+#: And for a SAM, which has no order to read in: it takes slots that have not been used for long
+SAM_IN_ORDER = {"write_gate_bias": 3.0, "interpolation_gate_bias": -4.0}
+
+#: Recurrent controllers and stacks of recurrent layers learn in batches
+BATCHES = {
     "batch_size": 16,
     "max_steps": 5000,
     "optimizer": "adam",
@@ -275,6 +311,9 @@ BASELINE = {
     "clip_norm": 10.0,
 }
 
+#: For triples of ninety ones and zeros, with a slot for each edge
+GRAPH_MEMORY = {"num_units": 256, "memory_slots": 64, "memory_width": 50}
+
 #: What differs from these for a task (or all, ``"*"``) and a model, or a model and its controller
 DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("associative-recall", "ntm"): {"model_options": IN_ORDER},
@@ -284,8 +323,24 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("dynamic-ngrams", "ntm"): {"model_options": {"controller": "lstm", "memory_slots": 64}},
     ("priority-sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
     ("sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
-    ("copy", "lstm"): BASELINE,
-    ("copy", "gru"): BASELINE,
+    ("copy", "lstm"): BATCHES,
+    ("copy", "gru"): BATCHES,
+    ("*", "dnc"): {**BATCHES, "model_options": DNC_IN_ORDER},
+    ("*", "sam"): {**BATCHES, "model_options": SAM_IN_ORDER},
+    ("sort", "dnc"): {"max_steps": 12_000},
+    ("sort", "sam"): {"max_steps": 12_000},
+    **{
+        (task, model): {
+            "max_steps": GRAPHS["max_steps"],
+            "model_options": {**GRAPH_MEMORY, **options},
+        }
+        for task in ("graph-traversal", "shortest-path")
+        for model, options in (
+            ("ntm", {"controller": "lstm"}),
+            ("dnc", {"num_reads": 5}),
+            ("sam", {"num_reads": 5}),
+        )
+    },
     ("copy", "ntm-gru"): {"learning_rate": 1e-4, "solved_below": 0.003},
     ("copy", "ntm-lstm"): {"learning_rate": 2e-4, "solved_below": 0.001, "max_steps": 40_000},
 }
@@ -309,9 +364,11 @@ def make_settings(task, model="ntm", **given):
     Settings
     """
     check_choice("task", task, TASKS)
+    check_choice("model", model, MODELS)
     layers = [DEFAULTS[task], *_defaults_of(task, model)]
-    controllers = [layer.get("model_options", {}).get("controller") for layer in (*layers, given)]
-    controller = next((name for name in reversed(controllers) if name), "dense")
+    controllers = [get_model_options(model).get("controller")]
+    controllers += [layer.get("model_options", {}).get("controller") for layer in (*layers, given)]
+    controller = next((name for name in reversed(controllers) if name), None)
     layers += _defaults_of(task, f"{model}-{controller}")
     merged: dict = {}
     for layer in (*layers, given):

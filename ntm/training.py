@@ -31,10 +31,10 @@ def sequence_loss(kind, outputs, targets, mask):
 
     Parameters
     ----------
-    kind : {'bits', 'classes', 'numbers'}
+    kind : {'bits', 'classes', 'digits', 'numbers'}
         What the targets are (a task's `output`).
     outputs, targets : tensor (B, T, O)
-        Before the last nonlinearity: logits of bits or classes, or the numbers themselves.
+        Before the last nonlinearity: logits of bits, classes or digits, ten for each, or the numbers themselves.
     mask : tensor (B, T)
         Weight of each step.
 
@@ -48,20 +48,32 @@ def sequence_loss(kind, outputs, targets, mask):
         errors = (pt.softplus(outputs) - targets * outputs).sum(axis=2)
     elif kind == "classes":
         errors = -(targets * pt.special.log_softmax(outputs, axis=2)).sum(axis=2)
+    elif kind == "digits":
+        log_probabilities = pt.special.log_softmax(_split_digits(outputs), axis=3)
+        errors = -(_split_digits(targets) * log_probabilities).sum(axis=(2, 3))
     elif kind == "numbers":
         errors = pt.sqr(outputs - targets).sum(axis=2)
     else:
-        raise ValueError(f"a task's output must be 'bits', 'classes' or 'numbers', not {kind!r}")
+        raise ValueError(
+            f"a task's output must be 'bits', 'classes', 'digits' or 'numbers', not {kind!r}"
+        )
     return (errors * mask).sum(axis=1)
 
 
 def predictions(kind, outputs):
-    """Probabilities of ones or of classes, or the numbers, from a network's outputs (B, T, O)."""
+    """Probabilities of ones, classes or digits, or the numbers, from a network's outputs (B, T, O)."""
     if kind == "bits":
         return pt.sigmoid(outputs)
     if kind == "classes":
         return pt.special.softmax(outputs, axis=2)
+    if kind == "digits":
+        return pt.special.softmax(_split_digits(outputs), axis=3).reshape(outputs.shape)
     return outputs
+
+
+def _split_digits(outputs):
+    """The ten outputs of each digit: (B, T, O / 10, 10) of (B, T, O)."""
+    return outputs.reshape((outputs.shape[0], outputs.shape[1], -1, 10))
 
 
 class Rewinder:
@@ -149,7 +161,8 @@ class Trainer:
     Parameters
     ----------
     l_out : Layer
-        Gives (B, T, O): logits where the task's targets are bits or classes, else numbers. Its network has one input.
+        Gives (B, T, O): logits where the task's targets are bits, classes or digits, else numbers. Its network has one
+        input.
     task : Task
     update : callable
         An update rule: ``update(grads, params, learning_rate=...)``.

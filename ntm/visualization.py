@@ -58,7 +58,8 @@ def plot_sequence(
         if values.ndim != 2 or len(values) != steps:
             raise ValueError(f"{name} must be of shape ({steps}, ...), not {values.shape}")
 
-    heights = [0.3 + 0.09 * values.shape[1] for _, values in features] + [1.9] * len(weights)
+    heights = [min(0.3 + 0.09 * values.shape[1], 4.0) for _, values in features]
+    heights += [1.9] * len(weights)
     figure = Figure() if figure is None else figure
     figure.set_size_inches(9.0, 0.9 + 1.15 * sum(heights))
     figure.set_layout_engine("constrained")

@@ -38,11 +38,20 @@ def put_run(folder, name, settings, ended, measures):
 
 def test_every_entry_is_a_command(reproduce):
     for entry in reproduce.PLAN:
-        make_settings(entry.task)
-        make_parser().parse_args(["train", entry.task, *entry.options])
+        make_settings(entry.task, entry.model)
+        options = make_parser().parse_args(["train", entry.task, *entry.options])
+        assert options.model == entry.model
         assert entry.seeds > 0
     names = [entry.name for entry in reproduce.PLAN]
     assert len(set(names)) == len(names)
+
+
+def test_other_memories_are_in_the_plan_and_wait_to_be_asked_for(reproduce):
+    tasks = {"copy", "repeat-copy", "associative-recall", "sort", "addition", "argmax"}
+    for model in ("dnc", "sam"):
+        entries = [entry for entry in reproduce.PLAN if entry.model == model]
+        assert {entry.task for entry in entries if entry.seeds == 3} == tasks
+        assert model not in reproduce.DEFAULT_MODELS
 
 
 def test_report(reproduce, tmp_path):
@@ -57,8 +66,12 @@ def test_report(reproduce, tmp_path):
         put_run(tmp_path, f"{entry.name}-{seed}", settings, "done", rows)
     rows = [{"sizes": {}, "error": 0.25, "correct": 1.0}]
     put_run(tmp_path, f"{other.name}-0", make_settings("argmax"), "done", rows)
+    graphs = reproduce.Entry("graph-traversal", 1, ["--model", "dnc"])
+    rows = [{"sizes": {}, "bits": 0.5, "wrong": 0.25, "correct": 0.9}]
+    put_run(tmp_path, f"{graphs.name}-0", make_settings("graph-traversal", "dnc"), "done", rows)
     path = tmp_path / "results.md"
-    reproduce.write_report([entry, other], tmp_path, path)
+    waiting = reproduce.Entry("sort", 1, note="Takes long.")
+    reproduce.write_report([entry, other, graphs, waiting], tmp_path, path)
     text = path.read_text()
     assert "- a processor, 2 cores, 2026-01-01\n" in text
     assert "| copy | ntm gru | 1 of 2 | 1,200 (1,200 to 1,200) |" in text
@@ -67,6 +80,9 @@ def test_report(reproduce, tmp_path):
     # 1.89 of 20 x 9 bits that count are wrong
     assert "| 1.89; 98.95%; 50.0% |" in text
     assert "| 0.25; 100.0% |" in text
+    assert "| graph-traversal | dnc lstm | 0 of 1 |" in text
+    assert "| 0.5 bits; 0.25; 90.0% |" in text
+    assert "## Not trained to the end\n\n- sort. Takes long.\n" in text
 
 
 def test_a_report_without_results(reproduce, tmp_path):

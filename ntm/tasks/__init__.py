@@ -7,9 +7,11 @@ from ntm.tasks.base import Batch, Task
 from ntm.tasks.copy import CopyTask
 from ntm.tasks.dyck_words import DyckWordsTask
 from ntm.tasks.dynamic_ngrams import DynamicNGramsTask
+from ntm.tasks.graph_traversal import GraphTraversalTask
 from ntm.tasks.priority_sort import PrioritySortTask
 from ntm.tasks.repeat_copy import RepeatCopyTask
 from ntm.tasks.reversed_copy import ReversedCopyTask
+from ntm.tasks.shortest_path import ShortestPathTask
 from ntm.tasks.sort import SortTask
 from ntm.tasks.upside_down_copy import UpsideDownCopyTask
 
@@ -26,6 +28,8 @@ TASKS = {
     "dyck-words": DyckWordsTask,
     "addition": AdditionTask,
     "argmax": ArgmaxTask,
+    "graph-traversal": GraphTraversalTask,
+    "shortest-path": ShortestPathTask,
 }
 
 __all__ = [
@@ -37,9 +41,11 @@ __all__ = [
     "CopyTask",
     "DyckWordsTask",
     "DynamicNGramsTask",
+    "GraphTraversalTask",
     "PrioritySortTask",
     "RepeatCopyTask",
     "ReversedCopyTask",
+    "ShortestPathTask",
     "SortTask",
     "Task",
     "UpsideDownCopyTask",

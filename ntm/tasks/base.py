@@ -97,7 +97,8 @@ class Task:
     ----------
     output : str
         Class attribute: "bits" if the targets are zeros and ones and each output is a probability, "classes" if
-        the targets are one-hot and the outputs of a step a distribution, or "numbers".
+        the targets are one-hot and the outputs of a step a distribution, "digits" if they are so for each ten
+        channels, or "numbers".
     solved : pair of str and float
         Class attribute: a measure, and the mean of it below which the task counts as solved.
     rng : numpy.random.Generator
@@ -241,8 +242,8 @@ class Task:
         Returns
         -------
         dict from str to array (B,)
-            For bits "bits", "wrong_bits" and "correct", for classes "bits", "wrong" and "correct", for numbers
-            "error" and "correct": see :mod:`ntm.evaluation`. Correct is one where the whole sequence is right.
+            For bits "bits", "wrong_bits" and "correct", for classes and digits "bits", "wrong" and "correct", for
+            numbers "error" and "correct": see :mod:`ntm.evaluation`. Correct is one where the whole sequence is right.
         """
         return {
             name: function(predictions, batch.targets, batch.mask)

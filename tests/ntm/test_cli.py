@@ -8,8 +8,9 @@ import matplotlib.image
 import pytensor
 import pytest
 
-from ntm.cli import DONE, FAILED, NOT_SOLVED, main, make_parser
+from ntm.cli import DONE, FAILED, NOT_SOLVED, main, make_parser, read_settings_from
 from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
+from ntm.runs import Run
 from ntm.tasks import TASKS
 
 SMALL = ["--size", "2", "--max-length", "3", "--num-units", "5", "--memory-slots", "6"]
@@ -166,6 +167,22 @@ def test_compare(capsys):
     # What has ended is taken as it is
     assert main(words) == DONE
     assert "learns" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", ["dnc", "sam"])
+def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    words = ["train", "copy", *SMALL, "--model", model, "--max-steps", "2"]
+    words += ["--num-reads", "2", "--memory-slots", "8"]
+    options = make_parser().parse_args(words)
+    settings = read_settings_from(options, "copy")
+    settings.evaluate_at = [{"length": 2}]
+    Run.create("run", settings).train(progress=False)
+    assert main(["evaluate", "run", "--json"]) == DONE
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["sizes"] for row in rows] == [{}, {"length": 2}]
+    assert main(["plot", "run", "--output", "sequence.png"]) == DONE
+    assert is_picture("sequence.png")
 
 
 def test_tensorboard(trained, capsys):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -8,18 +8,22 @@ from ntm.evaluation import (
     MEASURES,
     all_bits_correct,
     all_classes_correct,
+    all_digits_correct,
     all_numbers_correct,
     bits_per_sequence,
     class_bits_per_sequence,
+    digit_bits_per_sequence,
     error_per_sequence,
     wrong_bits_per_sequence,
     wrong_classes_per_sequence,
+    wrong_digits_per_sequence,
     wrong_numbers_per_sequence,
 )
 
 TARGETS = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [0.0, 0.0]]])
 MASK = np.array([[1.0, 1.0], [0.0, 1.0]])
 CLASSES = np.array([[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]])
+DIGITS = np.eye(10)[[[[1, 2], [0, 9]], [[3, 3], [8, 0]]]].reshape(2, 2, 20)
 NUMBERS = np.array([[[3.0, -1.0], [0.0, 7.0]], [[2.0, 2.0], [5.0, 1.0]]])
 ALL_MEASURES = [
     bits_per_sequence,
@@ -28,6 +32,9 @@ ALL_MEASURES = [
     class_bits_per_sequence,
     wrong_classes_per_sequence,
     all_classes_correct,
+    digit_bits_per_sequence,
+    wrong_digits_per_sequence,
+    all_digits_correct,
     error_per_sequence,
     wrong_numbers_per_sequence,
     all_numbers_correct,
@@ -113,6 +120,43 @@ def test_classes_that_are_no_number(place):
     np.testing.assert_array_equal(all_classes_correct(p, CLASSES, MASK), [0, 1])
 
 
+# ---- Digits
+
+
+def test_digit_bits_by_hand():
+    p = DIGITS.copy()
+    p[0, 0, 1] = 0.25
+    p[0, 1, 19] = 0.5
+    p[1, 0, :] = 0.0
+    np.testing.assert_allclose(digit_bits_per_sequence(p, DIGITS, MASK), [3, 0], atol=1e-9)
+    worst = digit_bits_per_sequence(1 - DIGITS, DIGITS, MASK)
+    np.testing.assert_allclose(worst, [-4 * np.log2(1e-12), -2 * np.log2(1e-12)])
+
+
+def test_wrong_digits():
+    p = 0.6 * DIGITS + 0.04
+    p[0, 0, 5] = 0.7  # the first digit of the first step
+    p[0, 1, 12] = p[0, 1, 3] = 0.7  # both digits of a step, which is one that is wrong
+    p[1, 1, 9] = 0.63
+    np.testing.assert_array_equal(wrong_digits_per_sequence(p, DIGITS, MASK), [2, 0])
+    np.testing.assert_array_equal(all_digits_correct(p, DIGITS, MASK), [0, 1])
+
+
+@pytest.mark.parametrize("place", [0, 7, 13])
+def test_digits_that_are_no_number(place):
+    p = DIGITS.copy()
+    p[:, :, place] = np.nan
+    np.testing.assert_array_equal(wrong_digits_per_sequence(p, DIGITS, MASK), [2, 1])
+    np.testing.assert_array_equal(digit_bits_per_sequence(p, DIGITS, MASK), np.inf)
+
+
+@pytest.mark.parametrize("measure", [digit_bits_per_sequence, wrong_digits_per_sequence])
+def test_digits_of_other_than_ten(measure):
+    values = np.zeros((2, 3, 12))
+    with pytest.raises(ValueError, match=f"^{measure.__name__}: .*ten outputs each, not 12 in all"):
+        measure(values, values, np.ones((2, 3)))
+
+
 # ---- Numbers
 
 
@@ -144,23 +188,24 @@ def test_numbers_that_are_none(value):
 
 
 def test_every_measure_is_of_some_output():
-    assert list(MEASURES) == ["bits", "classes", "numbers"]
+    assert list(MEASURES) == ["bits", "classes", "digits", "numbers"]
     used = [function for measures in MEASURES.values() for function in measures.values()]
     assert set(used) == set(ALL_MEASURES) - {wrong_numbers_per_sequence}
 
 
 @pytest.mark.parametrize("measure", ALL_MEASURES)
 class TestEveryMeasure:
+    @settings(deadline=None)
     @given(
         predictions=arrays(
-            np.float32, (2, 3, 2), elements=st.floats(0, 1, width=32) | st.just(np.nan)
+            np.float32, (2, 3, 10), elements=st.floats(0, 1, width=32) | st.just(np.nan)
         ),
         classes=arrays(np.int64, (2, 3), elements=st.integers(0, 1)),
         mask=arrays(np.float32, (2, 3), elements=st.sampled_from([0, 0.5, 1])),
         other=st.sampled_from([0.0, 0.75, 3.0, np.nan, np.inf]),
     )
     def test_only_steps_that_count_count(self, measure, predictions, classes, mask, other):
-        targets = np.eye(2)[classes]
+        targets = np.eye(10)[classes]
         values = measure(predictions, targets, mask)
         assert values.shape == (2,)
         assert values.dtype == np.float64
@@ -178,10 +223,10 @@ class TestEveryMeasure:
 
     def test_weights(self, measure):
         """They weigh bits; what is counted is counted once."""
-        p, targets, mask = np.full((1, 2, 2), 0.4), np.ones((1, 2, 2)), np.array([[1.0, 0.0]])
+        p, targets, mask = np.full((1, 2, 10), 0.4), np.ones((1, 2, 10)), np.array([[1.0, 0.0]])
         targets[0, :, 0] = 0.0
         expected = measure(p, targets, mask)
-        if measure in (bits_per_sequence, class_bits_per_sequence):
+        if measure in (bits_per_sequence, class_bits_per_sequence, digit_bits_per_sequence):
             expected = expected / 2
         np.testing.assert_allclose(measure(p, targets, mask / 2), expected, rtol=1e-12)
         assert (expected > 0) == (not measure.__name__.startswith("all"))

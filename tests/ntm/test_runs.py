@@ -31,10 +31,11 @@ KILLS = int(os.environ.get("NTM_KILLS", "4"))
 pytestmark = pytest.mark.usefixtures("float32")
 
 
-def make_small(**given):
+def make_small(model="ntm", **given):
     """The settings of a run that is quick."""
     return make_settings(
         "copy",
+        model,
         **{
             "task_options": {"size": 2, "max_length": 3},
             "model_options": {"num_units": 5, "memory_slots": 6, "memory_width": 3},
@@ -114,6 +115,20 @@ def test_a_resumed_run_is_the_same(finished, tmp_path):
     Run.create(folder, make_small()).train(progress=False, max_steps=13)
     Run.open(folder).train(progress=False)
     assert_same_run(folder, finished)
+
+
+@pytest.mark.parametrize("model", ["dnc", "sam"])
+def test_a_resumed_run_of_another_memory_is_the_same(model, tmp_path):
+    options = {"num_units": 5, "memory_slots": 8, "memory_width": 3}
+    settings = make_small(model, model_options=options, max_steps=7, solve_every=0, evaluate_at=[])
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    Run.create(straight, settings).train(progress=False)
+    Run.create(resumed, settings).train(progress=False, max_steps=4)
+    Run.open(resumed).train(progress=False)
+    assert_same_run(resumed, straight)
+    values = get_all_param_values(ntm.load(straight / "network.safetensors"))
+    for a, b in zip(values, get_all_param_values(Run.open(resumed).trainer.l_out), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_another_run_is_not_the_same(finished, tmp_path):

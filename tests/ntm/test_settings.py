@@ -7,7 +7,8 @@ import pytest
 from lasagne.layers import get_all_layers, get_all_param_values, get_output
 from lasagne.nonlinearities import tanh
 from ntm.layers import NTMLayer
-from ntm.models import CONTROLLERS, MODELS, get_model_options
+from ntm.memory_layer import MemoryLayer
+from ntm.models import CONTROLLERS, MODELS, build_dnc, build_sam, get_model_options
 from ntm.settings import DEFAULTS, DEFAULTS_OF_MODELS, Settings, get_task_options, make_settings
 from ntm.tasks import TASKS
 
@@ -30,7 +31,13 @@ def test_defaults(task, model):
 def test_defaults_name_what_there_is():
     for task, kind in DEFAULTS_OF_MODELS:
         assert task in (*TASKS, "*")
-        assert kind in (*MODELS, *(f"ntm-{controller}" for controller in CONTROLLERS))
+        controllers = {
+            f"{model}-{controller}"
+            for model in MODELS
+            if "controller" in get_model_options(model)
+            for controller in CONTROLLERS
+        }
+        assert kind in MODELS or kind in controllers
 
 
 def test_defaults_of_a_controller():
@@ -43,6 +50,8 @@ def test_defaults_of_a_controller():
     # A stack of LSTM layers is not the NTM with an LSTM controller
     assert make_settings("copy", "lstm").solved_below is None
     assert make_settings("copy", model_options={"controller": "lstm"}).solved_below == 0.001
+    # Nor is a DNC, whose controller is an LSTM unless another is asked for
+    assert make_settings("copy", "dnc").solved_below is None
     given = make_settings("copy", model_options={"controller": "gru"}, learning_rate=0.5)
     assert given.learning_rate == 0.5
 
@@ -87,6 +96,40 @@ def test_how_heads_start():
     assert write.add.nonlinearity is tanh
 
 
+def find_memory(l_out):
+    (l_memory,) = [layer for layer in get_all_layers(l_out) if isinstance(layer, MemoryLayer)]
+    return l_memory
+
+
+def test_how_the_heads_of_a_dnc_start():
+    biases = {
+        "write_gate_bias": 1.0,
+        "allocation_gate_bias": 2.0,
+        "free_gate_bias": -3.0,
+        "forward_bias": 4.0,
+    }
+    options = {"num_units": 6, "num_reads": 2, "clip": 7.0, **biases}
+    l_dnc = find_memory(build_dnc(TASKS["copy"](), **options))
+    assert l_dnc.clip == 7
+    write, *reads = l_dnc.heads
+    assert (write.write_gate.b.get_value(), write.allocation_gate.b.get_value()) == (1, 2)
+    assert len(reads) == 2
+    for read in reads:
+        assert read.free_gate.b.get_value() == -3
+        np.testing.assert_array_equal(read.modes.b.get_value(), [0, 0, 4])
+
+
+def test_the_slots_and_heads_of_a_sam():
+    options = {"num_units": 6, "num_reads": 2, "num_read_slots": 3, "memory_slots": 9}
+    biases = {"write_gate_bias": 1.0, "interpolation_gate_bias": -2.0}
+    l_sam = find_memory(build_sam(TASKS["copy"](), **options, **biases))
+    assert (l_sam.num_reads, l_sam.num_read_slots) == (2, 3)
+    assert l_sam.memory.memory_shape == (9, 20)
+    write = l_sam.heads[0]
+    assert write.write_gate.b.get_value() == 1
+    assert write.interpolation_gate.b.get_value() == -2
+
+
 def test_the_seed_draws_parameters_and_sequences():
     values = [
         [
@@ -99,6 +142,17 @@ def test_the_seed_draws_parameters_and_sequences():
     for one, same, other in zip(*values, strict=True):
         np.testing.assert_array_equal(one, same)
         assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("model", ["dnc", "sam"])
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_controllers_of_other_memories(model, controller):
+    settings = make_settings(
+        "copy", model, model_options={"controller": controller, "num_reads": 2, "num_units": 6}
+    )
+    l_memory = find_memory(settings.make_network(settings.make_task()))
+    assert type(l_memory.controller) is CONTROLLERS[controller][0]
+    assert (l_memory.num_writes, l_memory.num_reads) == (1, 2)
 
 
 @pytest.mark.parametrize("controller", CONTROLLERS)
@@ -118,7 +172,7 @@ def test_controllers(controller):
     ("given", "message"),
     [
         ({"task": "juggling"}, r"unknown task 'juggling': expected one of copy"),
-        ({"model": "rnn"}, r"unknown model 'rnn': expected one of ntm, lstm"),
+        ({"model": "rnn"}, r"unknown model 'rnn': expected one of ntm, dnc"),
         ({"optimizer": "luck"}, r"unknown optimizer 'luck'"),
         ({"curriculum": "steep"}, r"unknown curriculum 'steep'"),
         ({"schedule": "sine"}, r"unknown schedule 'sine'"),
@@ -134,9 +188,16 @@ def test_settings_that_are_wrong(given, message):
         Settings(**{"task": "copy", **given})
 
 
-def test_a_controller_that_there_is_not():
+@pytest.mark.parametrize("model", ["ntm", "dnc", "sam"])
+def test_a_controller_that_there_is_not(model):
+    settings = make_settings("copy", model, model_options={"controller": "abacus"})
     with pytest.raises(ValueError, match=r"unknown controller 'abacus': expected one of dense"):
-        make_settings("copy", model_options={"controller": "abacus"}).make_network(TASKS["copy"]())
+        settings.make_network(TASKS["copy"]())
+
+
+def test_a_model_that_there_is_not():
+    with pytest.raises(ValueError, match=r"unknown model 'rnn': expected one of ntm, dnc"):
+        make_settings("copy", "rnn")
 
 
 def test_options_are_those_of_the_functions():

@@ -12,9 +12,16 @@ from scipy.special import log_softmax
 import lasagne
 from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_values
 from lasagne.updates import adam, sgd
-from ntm.models import build_dense, build_ntm
+from ntm.models import build_dense, build_dnc, build_ntm, build_sam
 from ntm.tasks import Batch, CopyTask, RepeatCopyTask
-from ntm.training import MAX_SKIPPED_IN_A_ROW, Rewinder, Trainer, TrainingError, sequence_loss
+from ntm.training import (
+    MAX_SKIPPED_IN_A_ROW,
+    Rewinder,
+    Trainer,
+    TrainingError,
+    predictions,
+    sequence_loss,
+)
 
 pytestmark = pytest.mark.usefixtures("float32")
 
@@ -72,6 +79,18 @@ def test_loss_of_classes():
     np.testing.assert_allclose(evaluate_loss("classes", OUTPUTS, classes, MASK), expected)
 
 
+def test_loss_of_digits():
+    rng = np.random.default_rng(1)
+    outputs = rng.normal(size=(3, 4, 30))
+    digits = np.eye(10)[rng.integers(0, 10, (3, 4, 3))]
+    logs = log_softmax(outputs.reshape(3, 4, 3, 10), axis=3)
+    expected = -(MASK * (digits * logs).sum(axis=(2, 3))).sum(axis=1)
+    targets = digits.reshape(outputs.shape)
+    np.testing.assert_allclose(evaluate_loss("digits", outputs, targets, MASK), expected)
+    probabilities = predictions("digits", pt.constant(outputs)).eval()
+    np.testing.assert_allclose(probabilities, np.exp(logs).reshape(outputs.shape))
+
+
 def test_loss_of_numbers():
     numbers = RNG.normal(size=OUTPUTS.shape)
     expected = (MASK * ((OUTPUTS - numbers) ** 2).sum(axis=2)).sum(axis=1)
@@ -79,7 +98,7 @@ def test_loss_of_numbers():
 
 
 def test_loss_of_another_kind():
-    with pytest.raises(ValueError, match=r"'bits', 'classes' or 'numbers', not 'words'"):
+    with pytest.raises(ValueError, match=r"'bits', 'classes', 'digits' or 'numbers', not 'words'"):
         evaluate_loss("words", OUTPUTS, OUTPUTS, MASK)
 
 
@@ -299,6 +318,23 @@ def test_looking_inside():
     assert inside["write_weights"].shape == inside["read_weights"].shape == (2, steps, 1, 6)
     np.testing.assert_allclose(inside["read_weights"].sum(axis=-1), 1, rtol=1e-5)
     assert make_trainer().look_inside(batch.inputs) == []
+
+
+@pytest.mark.parametrize("build", [build_dnc, build_sam])
+def test_looking_inside_of_other_memories(build):
+    task = make_task()
+    options = {"controller": "dense", "num_units": 5, "memory_slots": 8, "memory_width": 3}
+    trainer = Trainer(build(task, num_reads=2, **options), task)
+    batch = task.sample()
+    (inside,) = trainer.look_inside(batch.inputs)
+    steps = batch.inputs.shape[1]
+    assert inside["memory"].shape == (2, 8, 3)
+    assert inside["write_weights"].shape == (2, steps, 1, 8)
+    assert inside["read_weights"].shape == (2, steps, 2, 8)
+    for name in ("write_weights", "read_weights"):
+        assert (inside[name] >= 0).all()
+        assert (inside[name].sum(axis=-1) <= 1 + 1e-5).all()
+        assert inside[name].max() > 0
 
 
 # ---- the loop

@@ -140,7 +140,8 @@ def test_own_task_of_unknown_output_or_measure():
         output = "numbers"
 
     with pytest.raises(
-        ValueError, match="Letters: output must be one of bits, classes, numbers, not 'letters'"
+        ValueError,
+        match="Letters: output must be one of bits, classes, digits, numbers, not 'letters'",
     ):
         Letters()
     with pytest.raises(
@@ -166,6 +167,8 @@ def test_names():
         "dyck-words",
         "addition",
         "argmax",
+        "graph-traversal",
+        "shortest-path",
     }
     assert sorted(
         [*(task.__name__ for task in TASKS.values()), "TASKS", "Batch", "Task"]
@@ -195,9 +198,11 @@ class TestEveryTask:
         assert mask.shape[1] <= task.longest
         assert {array.dtype for array in (inputs, targets, mask)} == {np.dtype("float32")}
         assert mask.any(axis=1).all()
-        assert task.output in ("bits", "numbers")
-        if task.output == "bits":
+        assert task.output in ("bits", "digits", "numbers")
+        if task.output != "numbers":
             assert np.isin(targets, (0, 1)).all()
+        if task.output == "digits":
+            assert (targets[mask != 0].reshape(-1, 10).sum(axis=1) == 1).all()
 
     @given(seed=SEEDS, padding=st.integers(1, 9))
     def test_padding_changes_nothing_before_it(self, name, seed, padding):
