@@ -75,6 +75,9 @@ from ntm.heads import MemoryHead, ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid
+from ntm.sdnc import SDNCLayer
+from ntm.sparse import SAMLayer
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
 from .networks import (
     CONTROLLERS,
@@ -86,6 +89,8 @@ from .networks import (
     make_dnc,
     make_heads,
     make_ntm,
+    make_sam,
+    make_sdnc,
     randomize,
 )
 
@@ -100,6 +105,8 @@ BASES = {
     "MemoryHead",
     "Head",
     "MemoryLayer",
+    "ContentReadHead",
+    "SparseMemoryLayer",
 }
 
 
@@ -324,6 +331,17 @@ CASES = {
         lambda: DNCLayer(
             sequence(), MEMORY_SHAPE, lambda l: DenseLayer(l, H), [DNCWriteHead, DNCReadHead]
         ),
+    ],
+    SAMReadHead: [lambda: SAMReadHead((None, H), (4, 3), nonlinearity_key=pt.tanh, name="r")],
+    SAMWriteHead: [lambda: SAMWriteHead((None, H), (4, 3), b_hid_to_write_gate=None)],
+    SAMLayer: [
+        partial(make_sam, LSTMController, 2, num_read_slots=2, usage_threshold=0.01, name="sam"),
+        lambda: SAMLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=3),
+    ],
+    SDNCReadHead: [lambda: SDNCReadHead((None, H), (4, 3), b_hid_to_modes=None, name="r")],
+    SDNCLayer: [
+        partial(make_sdnc, LSTMController, 2, num_read_slots=2, num_links=3, name="sdnc"),
+        lambda: SDNCLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=3, num_links=2),
     ],
 }
 ALL = [
