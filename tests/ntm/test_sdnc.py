@@ -110,6 +110,7 @@ def test_precedence_and_links():
 def test_following_links():
     rng = np.random.default_rng(0)
     links = np.array([sdnc_reference.keep_largest(row, L) for row in rng.uniform(size=(N, N))])
+    links[:2] *= 2.0
     links[2:] *= 0.1
     read = np.array([[[1, 0, 1, 4], [2, 3, 5, 5]]])
     weights = np.array([[[0.3, 0.2, 0.1, 0.4], [0.1, 0.3, 0.2, 0.1]]])
