@@ -8,8 +8,9 @@ from ntm.dnc_heads import DNCReadHead, DNCWriteHead
 from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer, StepFunction, get_output_and_states
 from ntm.memory import Memory
+from ntm.sdnc import SDNCLayer
 from ntm.sparse import SAMLayer
-from ntm.sparse_heads import SAMReadHead, SAMWriteHead
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
 __version__ = "0.4.0"
 
@@ -27,6 +28,8 @@ __all__ = [
     "SAMLayer",
     "SAMReadHead",
     "SAMWriteHead",
+    "SDNCLayer",
+    "SDNCReadHead",
     "StepFunction",
     "WriteHead",
     "get_mode",

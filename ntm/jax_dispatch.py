@@ -25,10 +25,11 @@ from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
 from pytensor.link.jax.dispatch.blockwise import jax_funcify_Blockwise
 from pytensor.link.jax.dispatch.elemwise import jax_funcify_CAReduce
 from pytensor.link.jax.dispatch.subtensor import jax_funcify_IncSubtensor
+from pytensor.link.jax.dispatch.tensor_basic import jax_funcify_Alloc
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import ScalarType, Softplus
-from pytensor.tensor.basic import ARange, Split
+from pytensor.tensor.basic import Alloc, ARange, Split
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.math import Dot, Sum
@@ -111,6 +112,14 @@ def convert_graph(fgraph, kwargs):
 def _funcify_shape(op, **kwargs):
     """An array, where PyTensor has a tuple, so that arithmetic on shapes takes it."""
     return lambda x: np.asarray(jnp.shape(x))
+
+
+@jax_funcify.register(Alloc)
+def _funcify_alloc(op, node, **kwargs):
+    """Of the dtype that PyTensor says: JAX would make 64-bit integers of a Python integer."""
+    dtype = node.outputs[0].dtype
+    alloc = jax_funcify_Alloc(op, node=node, **kwargs)
+    return lambda value, *shape: alloc(jnp.asarray(value, dtype), *shape)
 
 
 @jax_funcify.register(Reshape)

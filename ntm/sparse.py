@@ -1,4 +1,4 @@
-"""The Sparse Access Memory as a Lasagne layer.
+"""The Sparse Access Memory as a Lasagne layer, and what it shares with the sparse DNC.
 
 Notation: B batch, T time steps, F input features, N slots, M slot width, R read heads, K slots that each reads,
 H controller units.
@@ -21,7 +21,310 @@ from ntm.sparse_loop import read_rows, sparse_loop, write_rows
 from ntm.state import SAMState
 
 
-class SAMLayer(MemoryLayer):
+class SparseMemoryLayer(MemoryLayer):
+    """A memory of which a step reads and writes a few slots.
+
+    A step writes to the slots read at the step before and to the one that was not accessed for longest, as
+    :class:`SAMLayer` tells. A subclass tells the kinds of its heads and of its state (`head_collection_type`,
+    `state_type`) and defines :meth:`_read`. What it keeps of every slot besides memory and usage is made by
+    :meth:`_make_initial_parts`, goes through the loop by :meth:`_pack_stores` and :meth:`_unpack_stores`, and is
+    changed by :meth:`_update_links`.
+
+    Parameters
+    ----------
+    incoming, memory, controller, heads, num_reads, num_read_slots, usage_threshold, only_return_final, mask_input, \
+backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
+        As those of :class:`SAMLayer`.
+
+    Raises
+    ------
+    ValueError
+        If shapes or numbers of heads, slots, memory, controller and input do not fit each other.
+    TypeError
+        If something is not of the kind that :class:`SAMLayer` lists.
+    """
+
+    write_head_type = SAMWriteHead
+    head_collection_type: type
+    state_type: Any
+    # Of the parts that the loop holds the last ones: usage, squares and links
+    num_stores = 2
+    detail_names = (*MemoryLayer.detail_names, "reads", "read_positions", "usage")
+
+    def __init__(
+        self,
+        incoming,
+        memory,
+        controller,
+        heads=None,
+        num_reads=None,
+        num_read_slots=4,
+        usage_threshold=0.005,
+        only_return_final=False,
+        mask_input=None,
+        backwards=False,
+        gradient_steps=-1,
+        grad_clipping=0,
+        unroll_scan=False,
+        precompute_input=True,
+        **kwargs,
+    ):
+        self._num_reads_given = num_reads
+        self.num_read_slots = num_read_slots
+        self.usage_threshold = usage_threshold
+        super().__init__(
+            incoming,
+            memory,
+            controller,
+            heads,
+            only_return_final=only_return_final,
+            mask_input=mask_input,
+            backwards=backwards,
+            gradient_steps=gradient_steps,
+            grad_clipping=grad_clipping,
+            unroll_scan=unroll_scan,
+            precompute_input=precompute_input,
+            **kwargs,
+        )
+
+    def _assemble(self, controller, heads):
+        count = self._num_reads_given
+        if count is not None and (not is_integer(count) or count < 1):
+            self._fail(f"num_reads must be a positive integer, not {count!r}")
+        if heads is not None:
+            return super()._assemble(controller, heads)
+        if count is None:
+            count = max(1, getattr(controller, "num_reads", 1))
+        makers: list[Any] = [partial(self.write_head_type, name="write")]
+        makers += [partial(self.read_head_type, name=f"read{k}") for k in range(count)]
+        if isinstance(controller, Controller):
+            return controller, self._make_heads(controller, makers, 1)
+        return super()._assemble(controller, makers)
+
+    def _check_options(self):
+        super()._check_options()
+        slots, threshold = self.num_read_slots, self.usage_threshold
+        num_slots = self.memory.memory_shape[0]
+        if not is_integer(slots) or not 1 <= slots <= num_slots:
+            self._fail(
+                f"num_read_slots must be an integer from 1 to the {num_slots} slots of the memory, not "
+                f"{slots!r}"
+            )
+        is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
+        if not is_number or not 0 <= threshold < 1:
+            self._fail(f"usage_threshold must be a number from 0 to below 1, not {threshold!r}")
+
+    def _prepare(self, write_heads, read_heads):
+        if len(write_heads) != 1 or not read_heads:
+            self._fail(
+                f"one {self.write_head_type.__name__} and at least one {self.read_head_type.__name__} are needed, "
+                f"but there are {len(write_heads)} and {len(read_heads)}"
+            )
+        if self._num_reads_given not in (None, len(read_heads)):
+            self._fail(
+                f"num_reads={self._num_reads_given}, but heads has {len(read_heads)} that read"
+            )
+        self.all_heads = self.head_collection_type(write_heads[0], read_heads)
+
+    # ---- state
+
+    @property
+    def num_places(self):
+        """How many slots a head reads at a step, counting twice what it reads in two ways."""
+        return int(self.num_read_slots)
+
+    def _make_initial_state(self, batch_size):
+        return self.state_type(**self._make_initial_parts(batch_size))
+
+    def _make_initial_parts(self, batch_size):
+        """The parts of the state before the first step, by name."""
+        num_slots, width = self.memory.memory_shape
+        dtype = pytensor.config.floatX
+        reads, places = self.num_reads, self.num_places
+        return {
+            "memory": pt.alloc(self.memory.memory_init, batch_size, num_slots, width),
+            "controller": tuple(self.controller.outputs_info(batch_size)),
+            "write_weights": pt.zeros((batch_size, reads * places + 1), dtype),
+            "write_positions": pt.zeros((batch_size, reads * places + 1), "int32"),
+            "read_weights": pt.zeros((batch_size, reads, places), dtype),
+            "read_positions": pt.zeros((batch_size, reads, places), "int32"),
+            "reads": pt.zeros((batch_size, reads, width), dtype),
+            "usage": pt.zeros((batch_size, num_slots), "int32"),
+            "time": pt.zeros((batch_size,), "int32"),
+        }
+
+    def _pack(self, state):
+        """The small parts, the controller's state, the memory, and the stores."""
+        return [
+            state.write_weights,
+            state.write_positions,
+            state.read_weights,
+            state.read_positions,
+            self._side_by_side(state.reads),
+            state.time,
+            *state.controller,
+            state.memory,
+            *self._pack_stores(state),
+        ]
+
+    def _unpack(self, parts):
+        write_weights, write_positions, read_weights, read_positions, reads, time, *rest = parts
+        *controller, memory = rest[: -self.num_stores]
+        leading = [reads.shape[k] for k in range(reads.ndim - 1)]
+        return self.state_type(
+            memory=memory,
+            controller=tuple(controller),
+            write_weights=write_weights,
+            write_positions=write_positions,
+            read_weights=read_weights,
+            read_positions=read_positions,
+            reads=reads.reshape((*leading, self.num_reads, self.memory.memory_shape[1])),
+            time=time,
+            **self._unpack_stores(rest[-self.num_stores :]),
+        )
+
+    def _pack_stores(self, state):
+        """What there is no gradient of, of every slot: the usage and the squared length (B, N), then the links."""
+        return [state.usage, get_squares(state.memory)]
+
+    def _unpack_stores(self, stores):
+        """The parts of the state that come of the stores, by name."""
+        return {"usage": stores[0]}
+
+    def _side_by_side(self, reads):
+        """Read vectors (..., R, M) as one vector (..., R * M)."""
+        leading = [reads.shape[k] for k in range(reads.ndim - 2)]
+        return reads.reshape((*leading, self.num_reads * self.memory.memory_shape[1]))
+
+    # ---- a step
+
+    def _fuse_heads(self):
+        return [self.all_heads.layers.fuse()]
+
+    def _step(self, projected, before, mask, fused, advance):
+        """As in the base class; what is large is not copied where the mask is zero, but left alone."""
+        after = advance(projected, before, fused, mask=mask)
+        if mask is None:
+            return after
+        large = 1 + self.num_stores
+        small = super()._step(None, before[:-large], mask, None, lambda *_: after[:-large])
+        return [*small, *after[-large:]]
+
+    def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
+        _, _, last_weights, last_positions, reads, time, *rest = parts
+        *controller, memory = rest[: -self.num_stores]
+        usage, squares, *links = stores = rest[-self.num_stores :]
+        controller = self.controller.advance(projected, reads, controller, fused[0], **kwargs)
+        if not use_memory:
+            return [*parts[:4], pt.zeros_like(reads), time, *controller, memory, *stores]
+        interface = self.all_heads.get_interface(controller[0], fused[1])
+        runs = pt.ones_like(time, dtype="bool") if mask is None else pt.neq(mask, 0)
+        time = time + 1
+
+        least_used = sparse_addressing.find_least_used(usage)
+        write_positions = pt.concatenate([last_positions.flatten(2), least_used[:, None]], axis=1)
+        write_weights = sparse_addressing.get_write_weights(
+            last_weights, interface.write_gate, interface.interpolation_gate
+        )
+        added = write_weights[:, :, None] * interface.add[:, None, :]
+        added = pt.switch(runs[:, None, None], added, pt.zeros_like(added))
+        memory = write_rows(memory, write_positions, added, erases=runs)
+        squares = pt.set_subtensor(
+            squares[pt.arange(runs.shape[0])[:, None], write_positions],
+            get_squares(read_rows(memory, write_positions)),
+        )
+        links = self._update_links(links, write_positions, write_weights, runs)
+
+        read_positions, read_weights, rows = self._read(
+            interface, memory, squares, links, last_positions, last_weights
+        )
+        reads = self._side_by_side(sparse_addressing.read(rows, read_weights))
+        weights = pt.concatenate([write_weights, read_weights.flatten(2)], axis=1)
+        usage = sparse_addressing.update_usage(
+            usage,
+            time,
+            pt.concatenate([write_positions, read_positions.flatten(2)], axis=1),
+            pt.switch(runs[:, None], weights, pt.zeros_like(weights)),
+            self.usage_threshold,
+        )
+        return [
+            write_weights,
+            write_positions,
+            read_weights,
+            read_positions,
+            reads,
+            time,
+            *controller,
+            memory,
+            usage,
+            squares,
+            *links,
+        ]
+
+    def _update_links(self, links, write_positions, write_weights, runs):
+        """The stores after usage and squares, after a write; they stay as they are where `runs`, (B,), is false."""
+        return links
+
+    def _read(self, interface, memory, squares, links, last_positions, last_weights) -> Any:
+        """Where and what to read.
+
+        Parameters
+        ----------
+        interface : ntm.sparse_heads.Interface
+        memory : tensor (B, N, M)
+            After the write, as what follows.
+        squares : tensor (B, N)
+        links : list of tensors
+            From :meth:`_update_links`.
+        last_positions, last_weights : tensors (B, R, V)
+            Of the read of the step before; V is `num_places`.
+
+        Returns
+        -------
+        integer tensor (B, R, V), tensor (B, R, V)
+            The slots read, and their weights.
+        tensor (B, R, V, M)
+            What the slots hold.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define _read()")
+
+    def _loop(self, step, sequences, parts, keep_all):
+        if keep_all or self.gradient_steps != -1 or self.grad_clipping:
+            return super()._loop(step, sequences, parts, keep_all)
+        first = len(parts) - self.num_stores
+        small, memory, stores = parts[: first - 1], parts[first - 1], parts[first:]
+        traces, last = sparse_loop(step, sequences, small, memory, stores, self.backwards)
+        # Of what is large the last is all that is needed: a trace of one step
+        return [*traces, *(part[None] for part in last)]
+
+    # ---- output
+
+    @property
+    def num_outputs(self):
+        """H + R * M."""
+        return self.controller.num_units + self.num_reads * self.memory.memory_shape[1]
+
+    def get_output_of(self, state):
+        """The controller's output and the read vectors side by side, (B, H + R * M); of traces, those of all steps."""
+        return pt.concatenate([state.hidden, self._side_by_side(state.reads)], axis=-1)
+
+    def _get_details(self, traces):
+        """The weights are those of all slots, (T, B, 1, N) and (T, B, R, N)."""
+        num_slots = self.memory.memory_shape[0]
+        written = spread(traces.write_positions, traces.write_weights, num_slots)
+        traces_of_all = traces._replace(
+            write_weights=written[:, :, None],
+            read_weights=spread(traces.read_positions, traces.read_weights, num_slots),
+        )
+        return [
+            *super()._get_details(traces_of_all),
+            traces.reads,
+            traces.read_positions,
+            traces.usage,
+        ]
+
+
+class SAMLayer(SparseMemoryLayer):
     """A Sparse Access Memory: each head reads a few slots, and a step writes to those read last and to an unused one.
 
     At each step the controller computes its output h(t) from the input and the read vectors of the step before. From
@@ -90,232 +393,14 @@ class SAMLayer(MemoryLayer):
     (None, None, 180)
     """
 
-    write_head_type = SAMWriteHead
     read_head_type = SAMReadHead
-    detail_names = (*MemoryLayer.detail_names, "reads", "read_positions", "usage")
+    head_collection_type = SAMHeadCollection
+    state_type = SAMState
 
-    def __init__(
-        self,
-        incoming,
-        memory,
-        controller,
-        heads=None,
-        num_reads=None,
-        num_read_slots=4,
-        usage_threshold=0.005,
-        only_return_final=False,
-        mask_input=None,
-        backwards=False,
-        gradient_steps=-1,
-        grad_clipping=0,
-        unroll_scan=False,
-        precompute_input=True,
-        **kwargs,
-    ):
-        self._num_reads_given = num_reads
-        self.num_read_slots = num_read_slots
-        self.usage_threshold = usage_threshold
-        super().__init__(
-            incoming,
-            memory,
-            controller,
-            heads,
-            only_return_final=only_return_final,
-            mask_input=mask_input,
-            backwards=backwards,
-            gradient_steps=gradient_steps,
-            grad_clipping=grad_clipping,
-            unroll_scan=unroll_scan,
-            precompute_input=precompute_input,
-            **kwargs,
-        )
-
-    def _assemble(self, controller, heads):
-        count = self._num_reads_given
-        if count is not None and (not is_integer(count) or count < 1):
-            self._fail(f"num_reads must be a positive integer, not {count!r}")
-        if heads is not None:
-            return super()._assemble(controller, heads)
-        if count is None:
-            count = max(1, getattr(controller, "num_reads", 1))
-        makers: list[Any] = [partial(SAMWriteHead, name="write")]
-        makers += [partial(SAMReadHead, name=f"read{k}") for k in range(count)]
-        if isinstance(controller, Controller):
-            return controller, self._make_heads(controller, makers, 1)
-        return super()._assemble(controller, makers)
-
-    def _check_options(self):
-        super()._check_options()
-        slots, threshold = self.num_read_slots, self.usage_threshold
-        num_slots = self.memory.memory_shape[0]
-        if not is_integer(slots) or not 1 <= slots <= num_slots:
-            self._fail(
-                f"num_read_slots must be an integer from 1 to the {num_slots} slots of the memory, not "
-                f"{slots!r}"
-            )
-        is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
-        if not is_number or not 0 <= threshold < 1:
-            self._fail(f"usage_threshold must be a number from 0 to below 1, not {threshold!r}")
-
-    def _prepare(self, write_heads, read_heads):
-        if len(write_heads) != 1 or not read_heads:
-            self._fail(
-                "one SAMWriteHead and at least one SAMReadHead are needed, but there are "
-                f"{len(write_heads)} and {len(read_heads)}"
-            )
-        if self._num_reads_given not in (None, len(read_heads)):
-            self._fail(
-                f"num_reads={self._num_reads_given}, but heads has {len(read_heads)} that read"
-            )
-        self.all_heads = SAMHeadCollection(write_heads[0], read_heads)
-
-    # ---- state
-
-    def _make_initial_state(self, batch_size):
-        num_slots, width = self.memory.memory_shape
-        dtype = pytensor.config.floatX
-        reads, slots = self.num_reads, int(self.num_read_slots)
-        return SAMState(
-            memory=pt.alloc(self.memory.memory_init, batch_size, num_slots, width),
-            controller=tuple(self.controller.outputs_info(batch_size)),
-            write_weights=pt.zeros((batch_size, reads * slots + 1), dtype),
-            write_positions=pt.zeros((batch_size, reads * slots + 1), "int32"),
-            read_weights=pt.zeros((batch_size, reads, slots), dtype),
-            read_positions=pt.zeros((batch_size, reads, slots), "int32"),
-            reads=pt.zeros((batch_size, reads, width), dtype),
-            usage=pt.zeros((batch_size, num_slots), "int32"),
-            time=pt.zeros((batch_size,), "int32"),
-        )
-
-    def _pack(self, state):
-        """The small parts, the controller's state, then memory, usage and the squared length of each slot (B, N)."""
-        return [
-            state.write_weights,
-            state.write_positions,
-            state.read_weights,
-            state.read_positions,
-            self._side_by_side(state.reads),
-            state.time,
-            *state.controller,
-            state.memory,
-            state.usage,
-            get_squares(state.memory),
-        ]
-
-    def _unpack(self, parts):
-        write_weights, write_positions, read_weights, read_positions, reads, time, *rest = parts
-        *controller, memory, usage, _ = rest
-        leading = [reads.shape[k] for k in range(reads.ndim - 1)]
-        return SAMState(
-            memory,
-            tuple(controller),
-            write_weights,
-            write_positions,
-            read_weights,
-            read_positions,
-            reads.reshape((*leading, self.num_reads, self.memory.memory_shape[1])),
-            usage,
-            time,
-        )
-
-    def _side_by_side(self, reads):
-        """Read vectors (..., R, M) as one vector (..., R * M)."""
-        leading = [reads.shape[k] for k in range(reads.ndim - 2)]
-        return reads.reshape((*leading, self.num_reads * self.memory.memory_shape[1]))
-
-    # ---- a step
-
-    def _fuse_heads(self):
-        return [self.all_heads.layers.fuse()]
-
-    def _step(self, projected, before, mask, fused, advance):
-        """As in the base class; what is large is not copied where the mask is zero, but left alone."""
-        after = advance(projected, before, fused, mask=mask)
-        if mask is None:
-            return after
-        small = super()._step(None, before[:-3], mask, None, lambda *_: after[:-3])
-        return [*small, *after[-3:]]
-
-    def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
-        _, _, read_weights, read_positions, reads, time, *rest = parts
-        *controller, memory, usage, squares = rest
-        controller = self.controller.advance(projected, reads, controller, fused[0], **kwargs)
-        if not use_memory:
-            return [*parts[:4], pt.zeros_like(reads), time, *controller, memory, usage, squares]
-        interface = self.all_heads.get_interface(controller[0], fused[1])
-        runs = pt.ones_like(time, dtype="bool") if mask is None else pt.neq(mask, 0)
-        time = time + 1
-
-        least_used = sparse_addressing.find_least_used(usage)
-        write_positions = pt.concatenate([read_positions.flatten(2), least_used[:, None]], axis=1)
-        write_weights = sparse_addressing.get_write_weights(
-            read_weights, interface.write_gate, interface.interpolation_gate
-        )
-        added = write_weights[:, :, None] * interface.add[:, None, :]
-        added = pt.switch(runs[:, None, None], added, pt.zeros_like(added))
-        memory = write_rows(memory, write_positions, added, erases=runs)
-        squares = pt.set_subtensor(
-            squares[pt.arange(runs.shape[0])[:, None], write_positions],
-            get_squares(read_rows(memory, write_positions)),
-        )
-
-        read_positions = sparse_addressing.select_slots(
+    def _read(self, interface, memory, squares, links, last_positions, last_weights):
+        positions = sparse_addressing.select_slots(
             interface.key, memory, squares, int(self.num_read_slots)
         )
-        rows = read_rows(memory, read_positions)
-        read_weights = sparse_addressing.get_read_weights(interface.key, interface.beta, rows)
-        reads = self._side_by_side(sparse_addressing.read(rows, read_weights))
-        weights = pt.concatenate([write_weights, read_weights.flatten(2)], axis=1)
-        usage = sparse_addressing.update_usage(
-            usage,
-            time,
-            pt.concatenate([write_positions, read_positions.flatten(2)], axis=1),
-            pt.switch(runs[:, None], weights, pt.zeros_like(weights)),
-            self.usage_threshold,
-        )
-        return [
-            write_weights,
-            write_positions,
-            read_weights,
-            read_positions,
-            reads,
-            time,
-            *controller,
-            memory,
-            usage,
-            squares,
-        ]
-
-    def _loop(self, step, sequences, parts, keep_all):
-        if keep_all or self.gradient_steps != -1 or self.grad_clipping:
-            return super()._loop(step, sequences, parts, keep_all)
-        *small, memory, usage, squares = parts
-        traces, last = sparse_loop(step, sequences, small, memory, [usage, squares], self.backwards)
-        # Of what is large the last is all that is needed: a trace of one step
-        return [*traces, *(part[None] for part in last)]
-
-    # ---- output
-
-    @property
-    def num_outputs(self):
-        """H + R * M."""
-        return self.controller.num_units + self.num_reads * self.memory.memory_shape[1]
-
-    def get_output_of(self, state):
-        """The controller's output and the read vectors side by side, (B, H + R * M); of traces, those of all steps."""
-        return pt.concatenate([state.hidden, self._side_by_side(state.reads)], axis=-1)
-
-    def _get_details(self, traces):
-        """The weights are those of all slots, (T, B, 1, N) and (T, B, R, N)."""
-        num_slots = self.memory.memory_shape[0]
-        written = spread(traces.write_positions, traces.write_weights, num_slots)
-        traces_of_all = traces._replace(
-            write_weights=written[:, :, None],
-            read_weights=spread(traces.read_positions, traces.read_weights, num_slots),
-        )
-        return [
-            *super()._get_details(traces_of_all),
-            traces.reads,
-            traces.read_positions,
-            traces.usage,
-        ]
+        rows = read_rows(memory, positions)
+        weights = sparse_addressing.get_read_weights(interface.key, interface.beta, rows)
+        return positions, weights, rows

@@ -1,4 +1,4 @@
-"""The heads of a sparse access memory: dense layers from the controller to the interface of the memory.
+"""The heads of sparse memories: dense layers from the controller to the interface of the memory.
 
 Notation: B batch, N slots, M slot width, R read heads, H controller units.
 """
@@ -6,12 +6,45 @@ Notation: B batch, N slots, M slot width, R read heads, H controller units.
 from typing import Any, NamedTuple
 
 from lasagne.init import Constant, GlorotUniform
-from lasagne.nonlinearities import linear, sigmoid
+from lasagne.nonlinearities import linear, sigmoid, softmax
 from ntm.heads import FusedDense, MemoryHead, list_layers
 from ntm.nonlinearities import one_plus_softplus
 
 
-class SAMReadHead(MemoryHead):
+class ContentReadHead(MemoryHead):
+    """What the read heads of sparse memories share: a key, and how much likeness to it counts.
+
+    Parameters
+    ----------
+    controller, memory_shape, W_hid_to_key, b_hid_to_key, nonlinearity_key, W_hid_to_beta, b_hid_to_beta, \
+nonlinearity_beta, name
+        As those of :class:`SAMReadHead`.
+
+    Raises
+    ------
+    ValueError
+        If `memory_shape` is not two positive integers.
+    """
+
+    def __init__(
+        self,
+        controller,
+        memory_shape,
+        W_hid_to_key=GlorotUniform(),
+        b_hid_to_key=Constant(0.0),
+        nonlinearity_key=linear,
+        W_hid_to_beta=GlorotUniform(),
+        b_hid_to_beta=Constant(0.0),
+        nonlinearity_beta=one_plus_softplus,
+        **kwargs,
+    ):
+        super().__init__(controller, memory_shape, **kwargs)
+        width = self.memory_shape[1]
+        self.key = self._dense("key", width, W_hid_to_key, b_hid_to_key, nonlinearity_key)
+        self.beta = self._dense("beta", 1, W_hid_to_beta, b_hid_to_beta, nonlinearity_beta)
+
+
+class SAMReadHead(ContentReadHead):
     """A head that reads the slots most like its key.
 
     From the controller's output h of shape (B, H), one dense layer each gives the key (B, M) and the key strength beta
@@ -39,6 +72,38 @@ class SAMReadHead(MemoryHead):
     Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 3.1.
     """
 
+
+class SDNCReadHead(ContentReadHead):
+    """A head that reads the slots most like its key, or goes on from what it read last in the order of writing.
+
+    From the controller's output h of shape (B, H), one dense layer each gives the key (B, M), the key strength beta
+    (B, 1) and the read modes (B, 3): backward, content, forward. Layers and parameters are named ``<name>.key.W`` and
+    so on.
+
+    Parameters
+    ----------
+    controller : Controller
+    memory_shape : tuple (N, M)
+    W_hid_to_key, W_hid_to_beta, W_hid_to_modes, b_hid_to_key, b_hid_to_beta, b_hid_to_modes
+        Weights (H, units) and biases (units,) of the layers: initializer, array, shared variable, expression or
+        callable; a bias may be ``None``.
+    nonlinearity_key : callable
+    nonlinearity_beta : callable
+        To numbers that are not negative.
+    nonlinearity_modes : callable
+        To numbers that are not negative, and one in sum.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If `memory_shape` is not two positive integers.
+
+    References
+    ----------
+    Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, appendix D.
+    """
+
     def __init__(
         self,
         controller,
@@ -49,12 +114,23 @@ class SAMReadHead(MemoryHead):
         W_hid_to_beta=GlorotUniform(),
         b_hid_to_beta=Constant(0.0),
         nonlinearity_beta=one_plus_softplus,
+        W_hid_to_modes=GlorotUniform(),
+        b_hid_to_modes=Constant(0.0),
+        nonlinearity_modes=softmax,
         **kwargs,
     ):
-        super().__init__(controller, memory_shape, **kwargs)
-        width = self.memory_shape[1]
-        self.key = self._dense("key", width, W_hid_to_key, b_hid_to_key, nonlinearity_key)
-        self.beta = self._dense("beta", 1, W_hid_to_beta, b_hid_to_beta, nonlinearity_beta)
+        super().__init__(
+            controller,
+            memory_shape,
+            W_hid_to_key,
+            b_hid_to_key,
+            nonlinearity_key,
+            W_hid_to_beta,
+            b_hid_to_beta,
+            nonlinearity_beta,
+            **kwargs,
+        )
+        self.modes = self._dense("modes", 3, W_hid_to_modes, b_hid_to_modes, nonlinearity_modes)
 
 
 class SAMWriteHead(MemoryHead):
@@ -124,6 +200,8 @@ class Interface(NamedTuple):
     beta : (B, R)
     add : (B, M)
     write_gate, interpolation_gate : (B,)
+    modes : (B, R, 3)
+        ``None`` where read heads have none.
     """
 
     key: Any
@@ -131,6 +209,7 @@ class Interface(NamedTuple):
     add: Any
     write_gate: Any
     interpolation_gate: Any
+    modes: Any = None
 
 
 class SAMHeadCollection:
@@ -143,6 +222,8 @@ class SAMHeadCollection:
         Of one memory shape and one controller.
     """
 
+    has_modes = False
+
     def __init__(self, write_head, read_heads):
         self.write_head, self.read_heads = write_head, list(read_heads)
         self.layers = FusedDense(
@@ -151,6 +232,7 @@ class SAMHeadCollection:
                 *list_layers([write_head], "add"),
                 *list_layers(self.read_heads, "beta"),
                 *list_layers([write_head], "write_gate", "interpolation_gate"),
+                *(list_layers(self.read_heads, "modes") if self.has_modes else []),
             ]
         )
 
@@ -169,12 +251,28 @@ class SAMHeadCollection:
         """
         activations = self.layers.get_activations(h_t, fused)
         write = self.write_head
+
+        def get(part):
+            return self.layers.get_outputs(activations, list_layers(self.read_heads, part))
+
         return Interface(
-            key=self.layers.get_outputs(activations, list_layers(self.read_heads, "key")),
-            beta=self.layers.get_outputs(activations, list_layers(self.read_heads, "beta"))[
-                :, :, 0
-            ],
+            key=get("key"),
+            beta=get("beta")[:, :, 0],
             add=self.layers.get_output(activations, write.add),
             write_gate=self.layers.get_output(activations, write.write_gate)[:, 0],
             interpolation_gate=self.layers.get_output(activations, write.interpolation_gate)[:, 0],
+            modes=get("modes") if self.has_modes else None,
         )
+
+
+class SDNCHeadCollection(SAMHeadCollection):
+    """The heads of a sparse DNC: as :class:`SAMHeadCollection`, with the read modes.
+
+    Parameters
+    ----------
+    write_head : SAMWriteHead
+    read_heads : list of SDNCReadHead
+        Of one memory shape and one controller.
+    """
+
+    has_modes = True

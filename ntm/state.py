@@ -146,3 +146,55 @@ class SAMState(_SAMParts, MemoryState):
     """
 
     __slots__ = ()
+
+
+class _SDNCParts(NamedTuple):
+    memory: Any
+    controller: tuple
+    write_weights: Any
+    write_positions: Any
+    read_weights: Any
+    read_positions: Any
+    reads: Any
+    usage: Any
+    time: Any
+    precedence: Any
+    precedence_positions: Any
+    backward_links: Any
+    backward_positions: Any
+    forward_links: Any
+    forward_positions: Any
+
+
+class SDNCState(_SDNCParts, MemoryState):
+    """The state of a sparse DNC after a step.
+
+    Each head reads K slots by content, K backward and K forward; J = 3 R K + 1 are written to. L links are kept of each
+    slot. Positions, usage and time are integers. Precedence and links are sparse: a number of zero is none, whatever
+    its position.
+
+    Attributes
+    ----------
+    memory : (B, N, M)
+    controller : tuple of (B, units)
+        The controller's state; its output h comes first, for an LSTM the cell follows.
+    write_weights, write_positions : (B, J)
+        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several
+        times.
+    read_weights, read_positions : (B, R, 3 K)
+        Weights and slots of the last read: backward, by content, forward. A slot may come several times.
+    reads : (B, R, M)
+        The read vectors.
+    usage : (B, N)
+        The step at which each slot was last accessed; zero for none.
+    time : (B,)
+        The number of steps so far.
+    precedence, precedence_positions : (B, L)
+        How much a slot was the last that was written to, and which slot it is.
+    backward_links, backward_positions : (B, N, L)
+        ``backward_links[b, i, k]`` is how much slot i was written to just after slot ``backward_positions[b, i, k]``.
+    forward_links, forward_positions : (B, N, L)
+        ``forward_links[b, i, k]`` is how much slot i was written to just before slot ``forward_positions[b, i, k]``.
+    """
+
+    __slots__ = ()

@@ -1,5 +1,7 @@
 """Small networks for the tests, and how they are compiled."""
 
+from functools import partial
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -14,8 +16,9 @@ from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
+from ntm.sdnc import SDNCLayer
 from ntm.sparse import SAMLayer
-from ntm.sparse_heads import SAMReadHead, SAMWriteHead
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
 B, T, F, H = 3, 4, 2, 5
 MEMORY_SHAPE = (6, 3)
@@ -110,9 +113,11 @@ def make_sam(
     memory_shape=MEMORY_SHAPE,
     controller_options=(),
     seed=0,
+    layer_type=SAMLayer,
+    read_head_type=SAMReadHead,
     **options,
 ):
-    """A SAMLayer of random parameters, biases and initial values."""
+    """A SAMLayer of random parameters, biases and initial values, or a layer like it."""
     incoming = InputLayer((None, None, F)) if incoming is None else incoming
     controller = controller(
         incoming,
@@ -123,12 +128,15 @@ def make_sam(
         **dict(controller_options),
     )
     heads = [SAMWriteHead(controller, memory_shape, name="write")] + [
-        SAMReadHead(controller, memory_shape, name=f"read{k}") for k in range(num_reads)
+        read_head_type(controller, memory_shape, name=f"read{k}") for k in range(num_reads)
     ]
     memory = Memory(memory_shape, name="memory")
-    layer = SAMLayer(incoming, memory, controller, heads, **options)
+    layer = layer_type(incoming, memory, controller, heads, **options)
     randomize(layer, seed)
     return layer
+
+
+make_sdnc = partial(make_sam, layer_type=SDNCLayer, read_head_type=SDNCReadHead)
 
 
 def randomize(layer, seed=0, scale=0.6):

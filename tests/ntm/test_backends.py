@@ -21,6 +21,13 @@ def test_jax_takes_shapes_unknown_when_compiled():
         assert np.asarray(function(np.ones(shape))).shape == (shape[0], shape[1] + 2)
 
 
+def test_jax_keeps_the_dtype_of_integers_that_it_allocates():
+    x = pt.matrix("x")
+    zeros = pt.zeros((x.shape[0], 2), "int32")
+    function = pytensor.function([x], zeros, mode=get_mode("jax"))
+    assert np.asarray(function(np.ones((3, 1)))).dtype == "int32"
+
+
 def test_jax_is_the_default():
     assert type(get_mode().linker) is type(get_mode("jax").linker)
     assert BACKENDS[0] == "jax"

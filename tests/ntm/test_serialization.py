@@ -75,8 +75,9 @@ from ntm.heads import MemoryHead, ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid
+from ntm.sdnc import SDNCLayer
 from ntm.sparse import SAMLayer
-from ntm.sparse_heads import SAMReadHead, SAMWriteHead
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
 from .networks import (
     CONTROLLERS,
@@ -88,6 +89,8 @@ from .networks import (
     make_dnc,
     make_heads,
     make_ntm,
+    make_sam,
+    make_sdnc,
     randomize,
 )
 
@@ -102,6 +105,8 @@ BASES = {
     "MemoryHead",
     "Head",
     "MemoryLayer",
+    "ContentReadHead",
+    "SparseMemoryLayer",
 }
 
 
@@ -320,25 +325,23 @@ CASES = {
     ],
     DNCReadHead: [lambda: DNCReadHead((None, H), (4, 3), 2, b_hid_to_modes=None, name="r")],
     DNCWriteHead: [lambda: DNCWriteHead((None, H), (4, 3), nonlinearity_add=pt.tanh)],
-    SAMReadHead: [lambda: SAMReadHead((None, H), (4, 3), b_hid_to_beta=None, name="r")],
-    SAMWriteHead: [lambda: SAMWriteHead((None, H), (4, 3), nonlinearity_add=pt.tanh)],
-    SAMLayer: [
-        lambda: SAMLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=2, num_read_slots=3),
-        lambda: SAMLayer(
-            sequence(),
-            MEMORY_SHAPE,
-            lambda l: DenseLayer(l, H),
-            [SAMWriteHead, SAMReadHead],
-            num_read_slots=2,
-            usage_threshold=0.1,
-        ),
-    ],
     DNCLayer: [
         partial(make_dnc, LSTMController, 2, 2, clip=3.0, name="dnc"),
         lambda: DNCLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=3),
         lambda: DNCLayer(
             sequence(), MEMORY_SHAPE, lambda l: DenseLayer(l, H), [DNCWriteHead, DNCReadHead]
         ),
+    ],
+    SAMReadHead: [lambda: SAMReadHead((None, H), (4, 3), nonlinearity_key=pt.tanh, name="r")],
+    SAMWriteHead: [lambda: SAMWriteHead((None, H), (4, 3), b_hid_to_write_gate=None)],
+    SAMLayer: [
+        partial(make_sam, LSTMController, 2, num_read_slots=2, usage_threshold=0.01, name="sam"),
+        lambda: SAMLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=3),
+    ],
+    SDNCReadHead: [lambda: SDNCReadHead((None, H), (4, 3), b_hid_to_modes=None, name="r")],
+    SDNCLayer: [
+        partial(make_sdnc, LSTMController, 2, num_read_slots=2, num_links=3, name="sdnc"),
+        lambda: SDNCLayer(sequence(), MEMORY_SHAPE, stack_of_all, num_reads=3, num_links=2),
     ],
 }
 ALL = [
