@@ -8,6 +8,7 @@ from ntm.dnc_heads import DNCReadHead, DNCWriteHead
 from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer, StepFunction, get_output_and_states
 from ntm.memory import Memory
+from ntm.nearest import HyperplaneIndex
 from ntm.sparse import SAMLayer
 from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 
@@ -19,6 +20,7 @@ __all__ = [
     "DNCWriteHead",
     "DenseController",
     "GRUController",
+    "HyperplaneIndex",
     "LSTMController",
     "Memory",
     "NTMLayer",

@@ -11,14 +11,16 @@ from typing import Any
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.utils import unique
 from ntm import sparse_addressing
 from ntm.controllers import Controller
 from ntm.memory import is_integer
 from ntm.memory_layer import MemoryLayer
-from ntm.sparse_addressing import get_squares, spread
+from ntm.nearest import make_search
+from ntm.sparse_addressing import count_minima, get_minima, spread, update_minima
 from ntm.sparse_heads import SAMHeadCollection, SAMReadHead, SAMWriteHead
 from ntm.sparse_loop import read_rows, sparse_loop, write_rows
-from ntm.state import SAMState
+from ntm.state import IndexedSAMState, SAMState
 
 
 class SAMLayer(MemoryLayer):
@@ -53,6 +55,11 @@ class SAMLayer(MemoryLayer):
         K, how many slots a head reads at a step: at most N.
     usage_threshold : float
         delta: a slot read and written with no more weight than this counts as not accessed.
+    nearest : {"exact", "hashing", "auto"} or HyperplaneIndex
+        How the slots most like a key are found. ``"exact"`` compares all slots; ``"hashing"`` stands for
+        ``HyperplaneIndex((N, M))``, an index that finds most of them, in a time that does not depend on N;
+        ``"auto"`` takes the index above 16,384 slots. With an index the state is an
+        :class:`ntm.state.IndexedSAMState`.
     only_return_final : bool
         Whether to return the output of the last step only, (B, H + R * M).
     mask_input : Layer or tuple, optional
@@ -103,6 +110,7 @@ class SAMLayer(MemoryLayer):
         num_reads=None,
         num_read_slots=4,
         usage_threshold=0.005,
+        nearest="exact",
         only_return_final=False,
         mask_input=None,
         backwards=False,
@@ -115,6 +123,7 @@ class SAMLayer(MemoryLayer):
         self._num_reads_given = num_reads
         self.num_read_slots = num_read_slots
         self.usage_threshold = usage_threshold
+        self.nearest = nearest
         super().__init__(
             incoming,
             memory,
@@ -156,6 +165,12 @@ class SAMLayer(MemoryLayer):
         is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
         if not is_number or not 0 <= threshold < 1:
             self._fail(f"usage_threshold must be a number from 0 to below 1, not {threshold!r}")
+        try:
+            self.search = make_search(self.nearest, self.memory.memory_shape)
+        except ValueError as error:
+            self._fail(str(error))
+        # The memory, the usage and its minima, and what the search keeps
+        self._num_large = 2 + count_minima(num_slots) + self.search.num_stores
 
     def _prepare(self, write_heads, read_heads):
         if len(write_heads) != 1 or not read_heads:
@@ -175,7 +190,7 @@ class SAMLayer(MemoryLayer):
         num_slots, width = self.memory.memory_shape
         dtype = pytensor.config.floatX
         reads, slots = self.num_reads, int(self.num_read_slots)
-        return SAMState(
+        state = SAMState(
             memory=pt.alloc(self.memory.memory_init, batch_size, num_slots, width),
             controller=tuple(self.controller.outputs_info(batch_size)),
             write_weights=pt.zeros((batch_size, reads * slots + 1), dtype),
@@ -186,9 +201,14 @@ class SAMLayer(MemoryLayer):
             usage=pt.zeros((batch_size, num_slots), "int32"),
             time=pt.zeros((batch_size,), "int32"),
         )
+        return self._add_index(state, self.search.make_state(batch_size))
+
+    def _add_index(self, state, index):
+        """A state, with what belongs to it of an index."""
+        return IndexedSAMState(*state, *index) if index else state
 
     def _pack(self, state):
-        """The small parts, the controller's state, then memory, usage and the squared length of each slot (B, N)."""
+        """The small parts, the controller's state, then memory, usage, its minima, and what the search keeps."""
         return [
             state.write_weights,
             state.write_positions,
@@ -199,14 +219,15 @@ class SAMLayer(MemoryLayer):
             *state.controller,
             state.memory,
             state.usage,
-            get_squares(state.memory),
+            *get_minima(state.usage),
+            *self.search.pack(state.memory, state[len(SAMState._fields) :]),
         ]
 
     def _unpack(self, parts):
         write_weights, write_positions, read_weights, read_positions, reads, time, *rest = parts
-        *controller, memory, usage, _ = rest
+        controller, (memory, usage, *stores) = self._split(rest)
         leading = [reads.shape[k] for k in range(reads.ndim - 1)]
-        return SAMState(
+        state = SAMState(
             memory,
             tuple(controller),
             write_weights,
@@ -217,6 +238,11 @@ class SAMLayer(MemoryLayer):
             usage,
             time,
         )
+        return self._add_index(state, self.search.unpack(stores[-self.search.num_stores :]))
+
+    def _split(self, parts):
+        """What is small, and what is large."""
+        return parts[: -self._num_large], parts[-self._num_large :]
 
     def _side_by_side(self, reads):
         """Read vectors (..., R, M) as one vector (..., R * M)."""
@@ -233,20 +259,23 @@ class SAMLayer(MemoryLayer):
         after = advance(projected, before, fused, mask=mask)
         if mask is None:
             return after
-        small = super()._step(None, before[:-3], mask, None, lambda *_: after[:-3])
-        return [*small, *after[-3:]]
+        small, large = self._split(after)
+        before, _ = self._split(before)
+        return [*super()._step(None, before, mask, None, lambda *_: small), *large]
 
     def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
         _, _, read_weights, read_positions, reads, time, *rest = parts
-        *controller, memory, usage, squares = rest
+        controller, large = self._split(rest)
+        memory, usage, *stores = large
+        minima, stores = stores[: -self.search.num_stores], stores[-self.search.num_stores :]
         controller = self.controller.advance(projected, reads, controller, fused[0], **kwargs)
         if not use_memory:
-            return [*parts[:4], pt.zeros_like(reads), time, *controller, memory, usage, squares]
+            return [*parts[:4], pt.zeros_like(reads), time, *controller, *large]
         interface = self.all_heads.get_interface(controller[0], fused[1])
         runs = pt.ones_like(time, dtype="bool") if mask is None else pt.neq(mask, 0)
         time = time + 1
 
-        least_used = sparse_addressing.find_least_used(usage)
+        least_used = sparse_addressing.find_least_used(usage, minima)
         write_positions = pt.concatenate([read_positions.flatten(2), least_used[:, None]], axis=1)
         write_weights = sparse_addressing.get_write_weights(
             read_weights, interface.write_gate, interface.interpolation_gate
@@ -254,22 +283,20 @@ class SAMLayer(MemoryLayer):
         added = write_weights[:, :, None] * interface.add[:, None, :]
         added = pt.switch(runs[:, None, None], added, pt.zeros_like(added))
         memory = write_rows(memory, write_positions, added, erases=runs)
-        squares = pt.set_subtensor(
-            squares[pt.arange(runs.shape[0])[:, None], write_positions],
-            get_squares(read_rows(memory, write_positions)),
-        )
+        stores = self.search.update(stores, memory, write_positions, write_weights, runs, time)
 
-        read_positions = sparse_addressing.select_slots(
-            interface.key, memory, squares, int(self.num_read_slots)
+        read_positions = self.search.select(
+            interface.key, memory, stores, int(self.num_read_slots)
         )
         rows = read_rows(memory, read_positions)
         read_weights = sparse_addressing.get_read_weights(interface.key, interface.beta, rows)
         reads = self._side_by_side(sparse_addressing.read(rows, read_weights))
         weights = pt.concatenate([write_weights, read_weights.flatten(2)], axis=1)
+        accessed = pt.concatenate([write_positions, read_positions.flatten(2)], axis=1)
         usage = sparse_addressing.update_usage(
             usage,
             time,
-            pt.concatenate([write_positions, read_positions.flatten(2)], axis=1),
+            accessed,
             pt.switch(runs[:, None], weights, pt.zeros_like(weights)),
             self.usage_threshold,
         )
@@ -283,18 +310,24 @@ class SAMLayer(MemoryLayer):
             *controller,
             memory,
             usage,
-            squares,
+            *update_minima(minima, usage, accessed),
+            *stores,
         ]
 
     def _loop(self, step, sequences, parts, keep_all):
         if keep_all or self.gradient_steps != -1 or self.grad_clipping:
             return super()._loop(step, sequences, parts, keep_all)
-        *small, memory, usage, squares = parts
-        traces, last = sparse_loop(step, sequences, small, memory, [usage, squares], self.backwards)
+        small, (memory, *stores) = self._split(parts)
+        traces, last = sparse_loop(step, sequences, small, memory, stores, self.backwards)
         # Of what is large the last is all that is needed: a trace of one step
         return [*traces, *(part[None] for part in last)]
 
     # ---- output
+
+    def get_params(self, unwrap_shared=True, **tags):
+        """Parameters as of every such layer, then those of the index."""
+        params = super().get_params(unwrap_shared=unwrap_shared, **tags)
+        return unique([*params, *self.search.get_params(unwrap_shared=unwrap_shared, **tags)])
 
     @property
     def num_outputs(self):

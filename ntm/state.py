@@ -146,3 +146,33 @@ class SAMState(_SAMParts, MemoryState):
     """
 
     __slots__ = ()
+
+
+class _IndexedSAMParts(NamedTuple):
+    memory: Any
+    controller: tuple
+    write_weights: Any
+    write_positions: Any
+    read_weights: Any
+    read_positions: Any
+    reads: Any
+    usage: Any
+    time: Any
+    buckets: Any
+    recent: Any
+
+
+class IndexedSAMState(_IndexedSAMParts, MemoryState):
+    """The state of a sparse access memory with a :class:`ntm.nearest.HyperplaneIndex`, after a step.
+
+    Attributes
+    ----------
+    memory, controller, write_weights, write_positions, read_weights, read_positions, reads, usage, time
+        As of a :class:`SAMState`.
+    buckets : (B, L * 2**b, bucket_size + 1)
+        Of L tables with b bits: numbers of slots, plus one, zero for none; and the place that is next.
+    recent : (B, num_recent)
+        The slots that were least used at the last steps: numbers plus one, zero for none.
+    """
+
+    __slots__ = ()
