@@ -24,11 +24,12 @@ from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
 from pytensor.link.jax.dispatch.blockwise import jax_funcify_Blockwise
 from pytensor.link.jax.dispatch.elemwise import jax_funcify_CAReduce
+from pytensor.link.jax.dispatch.tensor_basic import jax_funcify_Alloc
 from pytensor.link.jax.dispatch.subtensor import jax_funcify_IncSubtensor
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import ScalarType, Softplus
-from pytensor.tensor.basic import ARange, Split
+from pytensor.tensor.basic import Alloc, ARange, Split
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.math import Dot, Sum
@@ -52,6 +53,13 @@ def _could_be_shape(variable):
     )
 
 
+def _cast(result, variable):
+    """A result of the dtype that PyTensor relies on: some conversions, such as that of a sum, return 64-bit integers."""
+    if isinstance(result, jax.core.Tracer) and result.dtype != variable.dtype:
+        return result.astype(variable.dtype)
+    return result
+
+
 def _funcify_node(op, node=None, **kwargs):
     """Convert one node; what may be arithmetic on shapes is evaluated at once where it can be."""
     convert = jax_funcify(op, node=node, **kwargs)
@@ -59,7 +67,10 @@ def _funcify_node(op, node=None, **kwargs):
 
         def evaluate_if_known(*args):
             if not is_concrete(*args):
-                return convert(*args)
+                results = convert(*args)
+                if len(node.outputs) == 1:
+                    return _cast(results, node.outputs[0])
+                return [_cast(*each) for each in zip(results, node.outputs, strict=True)]
             with jax.ensure_compile_time_eval():
                 return convert(*args)
 
@@ -128,6 +139,13 @@ def _funcify_arange(op, **kwargs):
         return jnp.arange(first, end, by, op.dtype)
 
     return arange
+
+
+@jax_funcify.register(Alloc)
+def _funcify_alloc(op, node=None, **kwargs):
+    """PyTensor's conversion makes 64-bit integers of a constant of 32 bits."""
+    convert, dtype = jax_funcify_Alloc(op, node=node, **kwargs), node.outputs[0].dtype
+    return lambda x, *shape: convert(jnp.asarray(x, dtype), *shape)
 
 
 @jax_funcify.register(Split)

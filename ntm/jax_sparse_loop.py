@@ -33,6 +33,38 @@ def get_rows(memory, positions):
     return rows.at[_place(memory, positions)].get(mode="promise_in_bounds")
 
 
+def get_rows_at_once(memory, positions):
+    """The rows at each of some positions, read where this is called and nowhere else.
+
+    XLA changes an array in its place where it sees that whatever reads the array comes before; else it copies the whole
+    of it. So what is written must depend on what is read before. On a CPU that is not enough: XLA reads again wherever
+    the rows are used, except if they come from an operation that it does not merge with others, such as a choice.
+    """
+
+    def read(memory, *positions):
+        return [get_rows(memory, each) for each in positions]
+
+    def read_in_a_choice(memory, *positions):
+        def leave_zero(memory, *positions):
+            return [jnp.zeros((*each.shape, memory.shape[2]), memory.dtype) for each in positions]
+
+        # It is always so, which XLA does not know
+        is_valid = positions[0].ravel()[0] >= 0
+        return jax.lax.cond(is_valid, read, leave_zero, memory, *positions)
+
+    if not positions or not positions[0].size:
+        return read(memory, *positions)
+    return jax.lax.platform_dependent(memory, *positions, cpu=read_in_a_choice, default=read)
+
+
+def _let_depend(values, rows):
+    """Values as they are, that depend on rows in a way that XLA does not see through: they are NaN if a row is."""
+    for each in rows:
+        if each.size:
+            values = jnp.where(jnp.isnan(each.ravel()[0]), jnp.nan, values)
+    return values
+
+
 def set_rows(memory, positions, values):
     """A memory with other rows. Where a position comes twice, its values must be the same."""
     rows = memory.reshape(-1, memory.shape[2])
@@ -182,6 +214,33 @@ class SparseForwardLoop(ForwardLoop):
         return outputs, Kept(before, last, old, picked, memory)
 
 
+def _pull_back_rows(memory_grad, places, row_grads, positions, erases):
+    """The gradient before a write from that after it, where rows are read after the write.
+
+    Parameters
+    ----------
+    memory_grad : array (B, N, M)
+    places, row_grads : lists of arrays (B, P) and (B, P, M)
+        The positions of the rows read, and the gradients of these rows.
+    positions, erases : arrays (B, J) and (B,)
+        Of the write.
+
+    Returns
+    -------
+    memory_grad : array (B, N, M)
+    added_grad : array (B, J, M)
+        The gradient of what was added.
+    """
+    touched = jnp.concatenate([*places, positions], axis=1)
+    unread = jnp.zeros((*positions.shape, memory_grad.shape[2]), memory_grad.dtype)
+    (old,) = get_rows_at_once(memory_grad, [touched])
+    rows = old + _sum_alike(touched, jnp.concatenate([*row_grads, unread], axis=1))
+    added_grad = rows[:, rows.shape[1] - positions.shape[1] :]
+    erased = erases[:, None] & (touched == positions[:, -1:])
+    rows = _let_depend(jnp.where(erased[:, :, None], 0, rows), [old])
+    return set_rows(memory_grad, touched, rows), added_grad
+
+
 class SparseBackwardLoop:
     """The gradient of a sparse loop as a function of JAX arrays.
 
@@ -238,7 +297,7 @@ class SparseBackwardLoop:
             state_grads = {k: v + trace_grads.get(k, 0) for k, v in state_grads.items()}
             values = [*slices, *before, *carry[op.num_states :], *constants]
             places = [picked[k] for k in self._reads]
-            rows = [get_rows(memory, each) for each in places]
+            rows = get_rows_at_once(memory, places)
             varying = {k: values[k] for k in (*self._slices, *self._states, *self._constants)}
 
             def run(varying, rows):
@@ -249,11 +308,11 @@ class SparseBackwardLoop:
             (_, added), pull_back, (positions, erases) = jax.vjp(run, varying, rows, has_aux=True)
             # The rows' gradient does not depend on that of what is added, which depends on it
             row_grads = pull_back((state_grads, jnp.zeros_like(added)))[1]
-            for each, grad in zip(places, row_grads, strict=True):
-                memory_grad, _ = add_to_rows(memory_grad, each, grad)
-            memory_grad, added_grad = pull_back_write(memory_grad, positions, erases)
+            memory_grad, added_grad = _pull_back_rows(
+                memory_grad, places, row_grads, positions, erases
+            )
             grads = pull_back((state_grads, added_grad))[0]
-            memory = set_rows(memory, positions, old)
+            memory = set_rows(memory, positions, _let_depend(old, rows))
             state_grads = {k: grads[k] for k in self._states}
             constant_grads = {k: v + grads[k] for k, v in constant_grads.items()}
             return (memory, memory_grad, state_grads, constant_grads), {

@@ -90,7 +90,7 @@ class HyperplaneIndex(Layer):
     """An index of the slots by random hyperplanes: slots on the same sides of them are in one bucket.
 
     Each of L tables has b random hyperplanes through the origin. A vector's bucket is told by the sides that it lies
-    on: two vectors at an angle a lie on the same side of one with probability 1 - a / pi, whatever their lengths. A slot
+    on: two vectors at an angle a lie on the same side of one with probability 1 - a / pi, whatever their length. A slot
     that is written to is entered in its bucket of each table; where that is full, in the place of the slot that was
     entered first. A slot whose bucket has become another is not taken from the old one: there it is a candidate too
     many, no more.
@@ -216,9 +216,9 @@ class HyperplaneIndex(Layer):
         All entries of a step are made at once. Those of one bucket come into places one after another; of more than it
         holds, the last are left out.
         """
-        size, count = self.bucket_size, positions.type.shape[1]
+        size, order = self.bucket_size, pt.arange(positions.shape[1])
         batch = pt.arange(positions.shape[0])[:, None, None]
-        earlier = np.tri(count, k=-1, dtype=bool)
+        earlier = pt.lt(order, order[:, None])
         slots = (positions + 1)[:, :, None]
         rows = buckets[batch, numbers]
         next_place = rows[..., -1]
@@ -235,8 +235,9 @@ class HyperplaneIndex(Layer):
         # What is not entered has a place to write to all the same: that of the number that all of a bucket write
         place = pt.switch(enters, (next_place + rank) % size, size)
         entry = pt.switch(enters, slots, after)
+        entries = pt.stack([entry, after])
         places = pt.stack([place, pt.full_like(place, size)])
-        return pt.set_subtensor(buckets[batch, numbers, places], pt.stack([entry, after]))
+        return pt.set_subtensor(buckets[batch, numbers, places], entries)
 
     def select(self, key, memory, stores, count):
         """The slots most like each head's key; as :meth:`ExactSearch.select`, of the candidates."""
