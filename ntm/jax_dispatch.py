@@ -24,8 +24,8 @@ from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
 from pytensor.link.jax.dispatch.blockwise import jax_funcify_Blockwise
 from pytensor.link.jax.dispatch.elemwise import jax_funcify_CAReduce
-from pytensor.link.jax.dispatch.tensor_basic import jax_funcify_Alloc
 from pytensor.link.jax.dispatch.subtensor import jax_funcify_IncSubtensor
+from pytensor.link.jax.dispatch.tensor_basic import jax_funcify_Alloc
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import ScalarType, Softplus
@@ -54,7 +54,7 @@ def _could_be_shape(variable):
 
 
 def _cast(result, variable):
-    """A result of the dtype that PyTensor relies on: some conversions, such as that of a sum, return 64-bit integers."""
+    """A result of the dtype that PyTensor relies on; some conversions, as that of a sum, return 64-bit integers."""
     if isinstance(result, jax.core.Tracer) and result.dtype != variable.dtype:
         return result.astype(variable.dtype)
     return result

@@ -285,9 +285,7 @@ class SAMLayer(MemoryLayer):
         memory = write_rows(memory, write_positions, added, erases=runs)
         stores = self.search.update(stores, memory, write_positions, write_weights, runs, time)
 
-        read_positions = self.search.select(
-            interface.key, memory, stores, int(self.num_read_slots)
-        )
+        read_positions = self.search.select(interface.key, memory, stores, int(self.num_read_slots))
         rows = read_rows(memory, read_positions)
         read_weights = sparse_addressing.get_read_weights(interface.key, interface.beta, rows)
         reads = self._side_by_side(sparse_addressing.read(rows, read_weights))
