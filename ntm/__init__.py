@@ -9,6 +9,7 @@ from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer, StepFunction, get_output_and_states
 from ntm.memory import Memory
 from ntm.sdnc import SDNCLayer
+from ntm.nearest import HyperplaneIndex
 from ntm.sparse import SAMLayer
 from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
@@ -20,6 +21,7 @@ __all__ = [
     "DNCWriteHead",
     "DenseController",
     "GRUController",
+    "HyperplaneIndex",
     "LSTMController",
     "Memory",
     "NTMLayer",

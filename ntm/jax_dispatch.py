@@ -53,6 +53,13 @@ def _could_be_shape(variable):
     )
 
 
+def _cast(result, variable):
+    """A result of the dtype that PyTensor relies on; some conversions, as that of a sum, return 64-bit integers."""
+    if isinstance(result, jax.core.Tracer) and result.dtype != variable.dtype:
+        return result.astype(variable.dtype)
+    return result
+
+
 def _funcify_node(op, node=None, **kwargs):
     """Convert one node; what may be arithmetic on shapes is evaluated at once where it can be."""
     convert = jax_funcify(op, node=node, **kwargs)
@@ -60,7 +67,10 @@ def _funcify_node(op, node=None, **kwargs):
 
         def evaluate_if_known(*args):
             if not is_concrete(*args):
-                return convert(*args)
+                results = convert(*args)
+                if len(node.outputs) == 1:
+                    return _cast(results, node.outputs[0])
+                return [_cast(*each) for each in zip(results, node.outputs, strict=True)]
             with jax.ensure_compile_time_eval():
                 return convert(*args)
 
@@ -114,14 +124,6 @@ def _funcify_shape(op, **kwargs):
     return lambda x: np.asarray(jnp.shape(x))
 
 
-@jax_funcify.register(Alloc)
-def _funcify_alloc(op, node, **kwargs):
-    """Of the dtype that PyTensor says: JAX would make 64-bit integers of a Python integer."""
-    dtype = node.outputs[0].dtype
-    alloc = jax_funcify_Alloc(op, node=node, **kwargs)
-    return lambda value, *shape: alloc(jnp.asarray(value, dtype), *shape)
-
-
 @jax_funcify.register(Reshape)
 def _funcify_reshape(op, **kwargs):
     def reshape(x, shape):
@@ -137,6 +139,13 @@ def _funcify_arange(op, **kwargs):
         return jnp.arange(first, end, by, op.dtype)
 
     return arange
+
+
+@jax_funcify.register(Alloc)
+def _funcify_alloc(op, node=None, **kwargs):
+    """PyTensor's conversion makes 64-bit integers of a constant of 32 bits."""
+    convert, dtype = jax_funcify_Alloc(op, node=node, **kwargs), node.outputs[0].dtype
+    return lambda x, *shape: convert(jnp.asarray(x, dtype), *shape)
 
 
 @jax_funcify.register(Split)

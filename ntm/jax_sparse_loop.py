@@ -6,6 +6,7 @@ the gradient of the step, and puts the old rows back. So it takes two memories a
 number of steps, and no step touches more of them than these rows.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,6 +31,38 @@ def _place(memory, positions):
 def get_rows(memory, positions):
     rows = memory.reshape(-1, memory.shape[2])
     return rows.at[_place(memory, positions)].get(mode="promise_in_bounds")
+
+
+def get_rows_at_once(memory, positions):
+    """The rows at each of some positions, read where this is called and nowhere else.
+
+    XLA changes an array in its place where it sees that whatever reads the array comes before; else it copies the whole
+    of it. So what is written must depend on what is read before. On a CPU that is not enough: XLA reads again wherever
+    the rows are used, except if they come from an operation that it does not merge with others, such as a choice.
+    """
+
+    def read(memory, *positions):
+        return [get_rows(memory, each) for each in positions]
+
+    def read_in_a_choice(memory, *positions):
+        def leave_zero(memory, *positions):
+            return [jnp.zeros((*each.shape, memory.shape[2]), memory.dtype) for each in positions]
+
+        # It is always so, which XLA does not know
+        is_valid = positions[0].ravel()[0] >= 0
+        return jax.lax.cond(is_valid, read, leave_zero, memory, *positions)
+
+    if not positions or not positions[0].size:
+        return read(memory, *positions)
+    return jax.lax.platform_dependent(memory, *positions, cpu=read_in_a_choice, default=read)
+
+
+def _let_depend(values, rows):
+    """Values as they are, that depend on rows in a way that XLA does not see through: they are NaN if a row is."""
+    for each in rows:
+        if each.size:
+            values = jnp.where(jnp.isnan(each.ravel()[0]), jnp.nan, values)
+    return values
 
 
 def set_rows(memory, positions, values):
@@ -96,7 +129,48 @@ def _funcify_write_rows(op, **kwargs):
 
 @jax_funcify.register(TopK)
 def _funcify_top_k(op, **kwargs):
-    return lambda x: jax.lax.top_k(x, op.count)[1]
+    def largest(x):
+        if x.shape[-1] <= _FEW:
+            return jax.lax.top_k(x, op.count)[1]
+        return jax.lax.platform_dependent(
+            x,
+            cpu=partial(find_largest, count=op.count),
+            default=lambda x: jax.lax.top_k(x, op.count)[1],
+        )
+
+    return largest
+
+
+# Up to so many numbers a CPU sorts in less time
+_FEW = 768
+_BLOCK = 128
+
+
+def find_largest(x, count):
+    """The positions of the largest numbers along the last axis, as `jax.lax.top_k` gives them.
+
+    On a CPU that sorts all of them. Here one pass finds the largest of each block; of the rest, only the blocks in
+    which a number is taken are looked at again. NaN is the largest.
+    """
+    x = jnp.where(jnp.isnan(x), jnp.inf, x)
+    length = x.shape[-1]
+    blocks = -(-length // _BLOCK)
+    padding = [(0, 0)] * (x.ndim - 1) + [(0, blocks * _BLOCK - length)]
+    x = jnp.pad(x, padding, constant_values=-jnp.inf).reshape(*x.shape[:-1], blocks, _BLOCK)
+    largest = x.max(axis=-1)
+    numbers, places = jnp.arange(blocks, dtype="int32"), jnp.arange(_BLOCK, dtype="int32")
+    found: list[Any] = []
+    for _ in range(count):
+        best = largest.max(axis=-1, keepdims=True)
+        block = jnp.where(largest == best, numbers, blocks).min(axis=-1, keepdims=True)
+        row = jnp.take_along_axis(x, block[..., None], axis=-2)[..., 0, :]
+        for each in found:
+            row = jnp.where(block * _BLOCK + places == each, -jnp.inf, row)
+        place = jnp.where(row == best, places, _BLOCK).min(axis=-1, keepdims=True)
+        found.append(block * _BLOCK + place)
+        rest = jnp.where(places == place, -jnp.inf, row).max(axis=-1, keepdims=True)
+        largest = jnp.where(numbers == block, rest, largest)
+    return jnp.concatenate(found, axis=-1)
 
 
 # ---- The loop
@@ -138,6 +212,33 @@ class SparseForwardLoop(ForwardLoop):
         last, memory = carry[:count], carry[count]
         outputs = [*shift_back(before, last), *carry[count:]]
         return outputs, Kept(before, last, old, picked, memory)
+
+
+def _pull_back_rows(memory_grad, places, row_grads, positions, erases):
+    """The gradient before a write from that after it, where rows are read after the write.
+
+    Parameters
+    ----------
+    memory_grad : array (B, N, M)
+    places, row_grads : lists of arrays (B, P) and (B, P, M)
+        The positions of the rows read, and the gradients of these rows.
+    positions, erases : arrays (B, J) and (B,)
+        Of the write.
+
+    Returns
+    -------
+    memory_grad : array (B, N, M)
+    added_grad : array (B, J, M)
+        The gradient of what was added.
+    """
+    touched = jnp.concatenate([*places, positions], axis=1)
+    unread = jnp.zeros((*positions.shape, memory_grad.shape[2]), memory_grad.dtype)
+    (old,) = get_rows_at_once(memory_grad, [touched])
+    rows = old + _sum_alike(touched, jnp.concatenate([*row_grads, unread], axis=1))
+    added_grad = rows[:, rows.shape[1] - positions.shape[1] :]
+    erased = erases[:, None] & (touched == positions[:, -1:])
+    rows = _let_depend(jnp.where(erased[:, :, None], 0, rows), [old])
+    return set_rows(memory_grad, touched, rows), added_grad
 
 
 class SparseBackwardLoop:
@@ -196,7 +297,7 @@ class SparseBackwardLoop:
             state_grads = {k: v + trace_grads.get(k, 0) for k, v in state_grads.items()}
             values = [*slices, *before, *carry[op.num_states :], *constants]
             places = [picked[k] for k in self._reads]
-            rows = [get_rows(memory, each) for each in places]
+            rows = get_rows_at_once(memory, places)
             varying = {k: values[k] for k in (*self._slices, *self._states, *self._constants)}
 
             def run(varying, rows):
@@ -207,11 +308,11 @@ class SparseBackwardLoop:
             (_, added), pull_back, (positions, erases) = jax.vjp(run, varying, rows, has_aux=True)
             # The rows' gradient does not depend on that of what is added, which depends on it
             row_grads = pull_back((state_grads, jnp.zeros_like(added)))[1]
-            for each, grad in zip(places, row_grads, strict=True):
-                memory_grad, _ = add_to_rows(memory_grad, each, grad)
-            memory_grad, added_grad = pull_back_write(memory_grad, positions, erases)
+            memory_grad, added_grad = _pull_back_rows(
+                memory_grad, places, row_grads, positions, erases
+            )
             grads = pull_back((state_grads, added_grad))[0]
-            memory = set_rows(memory, positions, old)
+            memory = set_rows(memory, positions, _let_depend(old, rows))
             state_grads = {k: grads[k] for k in self._states}
             constant_grads = {k: v + grads[k] for k, v in constant_grads.items()}
             return (memory, memory_grad, state_grads, constant_grads), {

@@ -20,6 +20,7 @@ import ntm.init
 import ntm.layers
 import ntm.memory
 import ntm.memory_layer
+import ntm.nearest
 import ntm.nonlinearities
 import ntm.sdnc
 import ntm.sparse
@@ -124,6 +125,7 @@ def _register_library():
         ntm.layers,
         ntm.dnc_heads,
         ntm.dnc,
+        ntm.nearest,
         ntm.sparse_heads,
         ntm.sparse,
         ntm.sdnc,

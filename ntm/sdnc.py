@@ -15,7 +15,7 @@ from ntm.sparse_addressing import spread
 from ntm.sparse_heads import SDNCHeadCollection, SDNCReadHead
 from ntm.sparse_links import Sparse
 from ntm.sparse_loop import read_rows
-from ntm.state import SDNCState
+from ntm.state import IndexedSDNCState, SDNCState
 
 
 class SDNCLayer(SparseMemoryLayer):
@@ -60,6 +60,8 @@ class SDNCLayer(SparseMemoryLayer):
         paper's K_L): at most N.
     usage_threshold : float
         delta: a slot read and written with no more weight than this counts as not accessed.
+    nearest : {"exact", "hashing", "auto"} or HyperplaneIndex
+        How the slots most like a key are found, as of a :class:`ntm.sparse.SAMLayer`.
     only_return_final : bool
         Whether to return the output of the last step only, (B, H + R * M).
     mask_input : Layer or tuple, optional
@@ -100,7 +102,8 @@ class SDNCLayer(SparseMemoryLayer):
     read_head_type = SDNCReadHead
     head_collection_type = SDNCHeadCollection
     state_type = SDNCState
-    num_stores = SparseMemoryLayer.num_stores + 8
+    indexed_state_type = IndexedSDNCState
+    num_links_stores = 8
     detail_names = (
         *SparseMemoryLayer.detail_names,
         "precedence",
@@ -120,6 +123,7 @@ class SDNCLayer(SparseMemoryLayer):
         num_read_slots=4,
         num_links=8,
         usage_threshold=0.005,
+        nearest="exact",
         only_return_final=False,
         mask_input=None,
         backwards=False,
@@ -138,6 +142,7 @@ class SDNCLayer(SparseMemoryLayer):
             num_reads,
             num_read_slots,
             usage_threshold,
+            nearest,
             only_return_final=only_return_final,
             mask_input=mask_input,
             backwards=backwards,
@@ -177,10 +182,9 @@ class SDNCLayer(SparseMemoryLayer):
             "forward_positions": pt.zeros(rows, "int32"),
         }
 
-    def _pack_stores(self, state):
-        """After those of the base class precedence and links, at the end the decay, now and when a link was stored."""
+    def _pack_links(self, state):
+        """Precedence and links, at the end the decay, when a link was stored and now."""
         return [
-            *super()._pack_stores(state),
             state.precedence_positions,
             state.precedence,
             state.backward_positions,
@@ -191,14 +195,14 @@ class SDNCLayer(SparseMemoryLayer):
             pt.zeros_like(state.memory[:, :, 0]),
         ]
 
-    def _unpack_stores(self, stores):
-        *others, precedence_positions, precedence, backward_positions, backward_links = stores[:-4]
-        forward_positions, forward_links, stored, decay = stores[-4:]
+    def _unpack_links(self, links):
+        precedence_positions, precedence, backward_positions, backward_links = links[:4]
+        forward_positions, forward_links, stored, decay = links[4:]
         # Looked up for all slots, which a step does not do
         leading = [decay.shape[k] for k in range(decay.ndim - 1)]
         places = forward_positions.reshape((*leading, -1))
         now = pt.take_along_axis(decay, places, axis=-1).reshape(forward_positions.shape)
-        return super()._unpack_stores(others) | {
+        return {
             "precedence": precedence,
             "precedence_positions": precedence_positions,
             "backward_links": backward_links,
@@ -245,7 +249,7 @@ class SDNCLayer(SparseMemoryLayer):
         now = sparse_links.get_rows(decay, places)
         return Sparse(places, sparse_links.apply_decay(values, now, stored)), then
 
-    def _read(self, interface, memory, squares, links, last_positions, last_weights):
+    def _read(self, interface, memory, found, links, last_positions, last_weights):
         count = int(self.num_read_slots)
         *backward_stores, forward_positions, forward, stored, decay = links[2:]
         rows = Sparse(*(sparse_links.get_rows(store, last_positions) for store in backward_stores))
@@ -253,7 +257,7 @@ class SDNCLayer(SparseMemoryLayer):
         stores = [forward_positions, forward, stored]
         rows, _ = self._get_forward_rows(stores, decay, last_positions)
         forward = sparse_links.follow_links(last_weights, rows, count)
-        alike = sparse_addressing.select_slots(interface.key, memory, squares, count)
+        alike = self.search.select(interface.key, memory, found, count)
 
         positions = pt.concatenate([backward.positions, alike, forward.positions], axis=2)
         rows = read_rows(memory, positions)

@@ -11,14 +11,16 @@ from typing import Any
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.utils import unique
 from ntm import sparse_addressing
 from ntm.controllers import Controller
 from ntm.memory import is_integer
 from ntm.memory_layer import MemoryLayer
-from ntm.sparse_addressing import get_squares, spread
+from ntm.nearest import make_search
+from ntm.sparse_addressing import count_minima, get_minima, spread, update_minima
 from ntm.sparse_heads import SAMHeadCollection, SAMReadHead, SAMWriteHead
-from ntm.sparse_loop import read_rows, sparse_loop, write_rows
-from ntm.state import SAMState
+from ntm.sparse_loop import read_rows, write_rows
+from ntm.state import IndexedSAMState, SAMState
 
 
 class SparseMemoryLayer(MemoryLayer):
@@ -26,14 +28,14 @@ class SparseMemoryLayer(MemoryLayer):
 
     A step writes to the slots read at the step before and to the one that was not accessed for longest, as
     :class:`SAMLayer` tells. A subclass tells the kinds of its heads and of its state (`head_collection_type`,
-    `state_type`) and defines :meth:`_read`. What it keeps of every slot besides memory and usage is made by
-    :meth:`_make_initial_parts`, goes through the loop by :meth:`_pack_stores` and :meth:`_unpack_stores`, and is
-    changed by :meth:`_update_links`.
+    `state_type`, and `indexed_state_type` for a memory with an index) and defines :meth:`_read`. What it keeps of every
+    slot besides memory and usage, `num_links_stores` tensors, is made by :meth:`_make_initial_parts`, goes through the
+    loop by :meth:`_pack_links` and :meth:`_unpack_links`, and is changed by :meth:`_update_links`.
 
     Parameters
     ----------
-    incoming, memory, controller, heads, num_reads, num_read_slots, usage_threshold, only_return_final, mask_input, \
-backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
+    incoming, memory, controller, heads, num_reads, num_read_slots, usage_threshold, nearest, only_return_final, \
+mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         As those of :class:`SAMLayer`.
 
     Raises
@@ -47,8 +49,8 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
     write_head_type = SAMWriteHead
     head_collection_type: type
     state_type: Any
-    # Of the parts that the loop holds the last ones: usage, squares and links
-    num_stores = 2
+    indexed_state_type: Any
+    num_links_stores = 0
     detail_names = (*MemoryLayer.detail_names, "reads", "read_positions", "usage")
 
     def __init__(
@@ -60,6 +62,7 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         num_reads=None,
         num_read_slots=4,
         usage_threshold=0.005,
+        nearest="exact",
         only_return_final=False,
         mask_input=None,
         backwards=False,
@@ -72,6 +75,7 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         self._num_reads_given = num_reads
         self.num_read_slots = num_read_slots
         self.usage_threshold = usage_threshold
+        self.nearest = nearest
         super().__init__(
             incoming,
             memory,
@@ -113,6 +117,10 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
         if not is_number or not 0 <= threshold < 1:
             self._fail(f"usage_threshold must be a number from 0 to below 1, not {threshold!r}")
+        try:
+            self.search = make_search(self.nearest, self.memory.memory_shape)
+        except ValueError as error:
+            self._fail(str(error))
 
     def _prepare(self, write_heads, read_heads):
         if len(write_heads) != 1 or not read_heads:
@@ -134,7 +142,13 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         return int(self.num_read_slots)
 
     def _make_initial_state(self, batch_size):
-        return self.state_type(**self._make_initial_parts(batch_size))
+        parts = self._make_initial_parts(batch_size)
+        return self._make_state(parts, self.search.make_state(batch_size))
+
+    def _make_state(self, parts, index):
+        """The state of parts by name, with what belongs to it of an index."""
+        kind = self.indexed_state_type if index else self.state_type
+        return kind(**parts, **dict(zip(kind._fields[len(parts) :], index, strict=True)))
 
     def _make_initial_parts(self, batch_size):
         """The parts of the state before the first step, by name."""
@@ -164,32 +178,60 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
             state.time,
             *state.controller,
             state.memory,
-            *self._pack_stores(state),
+            *self._join_stores(
+                state.usage,
+                get_minima(state.usage),
+                self.search.pack(state.memory, state[len(self.state_type._fields) :]),
+                self._pack_links(state),
+            ),
         ]
 
     def _unpack(self, parts):
         write_weights, write_positions, read_weights, read_positions, reads, time, *rest = parts
-        *controller, memory = rest[: -self.num_stores]
+        controller, (memory, *stores) = self._split(rest)
+        usage, _, found, links = self._split_stores(stores)
         leading = [reads.shape[k] for k in range(reads.ndim - 1)]
-        return self.state_type(
-            memory=memory,
-            controller=tuple(controller),
-            write_weights=write_weights,
-            write_positions=write_positions,
-            read_weights=read_weights,
-            read_positions=read_positions,
-            reads=reads.reshape((*leading, self.num_reads, self.memory.memory_shape[1])),
-            time=time,
-            **self._unpack_stores(rest[-self.num_stores :]),
-        )
+        parts = {
+            "memory": memory,
+            "controller": tuple(controller),
+            "write_weights": write_weights,
+            "write_positions": write_positions,
+            "read_weights": read_weights,
+            "read_positions": read_positions,
+            "reads": reads.reshape((*leading, self.num_reads, self.memory.memory_shape[1])),
+            "usage": usage,
+            "time": time,
+            **self._unpack_links(links),
+        }
+        return self._make_state(parts, self.search.unpack(found))
 
-    def _pack_stores(self, state):
-        """What there is no gradient of, of every slot: the usage and the squared length (B, N), then the links."""
-        return [state.usage, get_squares(state.memory)]
+    def _pack_links(self, state) -> list:
+        """What the loop holds of every slot besides memory and usage, without a gradient."""
+        return []
 
-    def _unpack_stores(self, stores):
-        """The parts of the state that come of the stores, by name."""
-        return {"usage": stores[0]}
+    def _unpack_links(self, links) -> dict:
+        """The parts of the state that come of it, by name."""
+        return {}
+
+    @property
+    def num_large(self):
+        """How many of the last of what the loop holds are large: the memory, then the stores."""
+        num_minima = count_minima(self.memory.memory_shape[0])
+        return 2 + num_minima + self.search.num_stores + self.num_links_stores
+
+    def _split(self, parts):
+        """What is small, and what is large."""
+        return parts[: -self.num_large], parts[-self.num_large :]
+
+    def _join_stores(self, usage, minima, found, links):
+        """The stores: usage, its minima, what the search for slots keeps, and the links."""
+        return [usage, *minima, *found, *links]
+
+    def _split_stores(self, stores):
+        """What :meth:`_join_stores` joined."""
+        first = 1 + count_minima(self.memory.memory_shape[0])
+        end = first + self.search.num_stores
+        return stores[0], stores[1:first], stores[first:end], stores[end:]
 
     def _side_by_side(self, reads):
         """Read vectors (..., R, M) as one vector (..., R * M)."""
@@ -206,22 +248,23 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         after = advance(projected, before, fused, mask=mask)
         if mask is None:
             return after
-        large = 1 + self.num_stores
-        small = super()._step(None, before[:-large], mask, None, lambda *_: after[:-large])
-        return [*small, *after[-large:]]
+        small, large = self._split(after)
+        before, _ = self._split(before)
+        return [*super()._step(None, before, mask, None, lambda *_: small), *large]
 
     def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
         _, _, last_weights, last_positions, reads, time, *rest = parts
-        *controller, memory = rest[: -self.num_stores]
-        usage, squares, *links = stores = rest[-self.num_stores :]
+        controller, large = self._split(rest)
+        memory, *stores = large
+        usage, minima, found, links = self._split_stores(stores)
         controller = self.controller.advance(projected, reads, controller, fused[0], **kwargs)
         if not use_memory:
-            return [*parts[:4], pt.zeros_like(reads), time, *controller, memory, *stores]
+            return [*parts[:4], pt.zeros_like(reads), time, *controller, *large]
         interface = self.all_heads.get_interface(controller[0], fused[1])
         runs = pt.ones_like(time, dtype="bool") if mask is None else pt.neq(mask, 0)
         time = time + 1
 
-        least_used = sparse_addressing.find_least_used(usage)
+        least_used = sparse_addressing.find_least_used(usage, minima)
         write_positions = pt.concatenate([last_positions.flatten(2), least_used[:, None]], axis=1)
         write_weights = sparse_addressing.get_write_weights(
             last_weights, interface.write_gate, interface.interpolation_gate
@@ -229,21 +272,19 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         added = write_weights[:, :, None] * interface.add[:, None, :]
         added = pt.switch(runs[:, None, None], added, pt.zeros_like(added))
         memory = write_rows(memory, write_positions, added, erases=runs)
-        squares = pt.set_subtensor(
-            squares[pt.arange(runs.shape[0])[:, None], write_positions],
-            get_squares(read_rows(memory, write_positions)),
-        )
+        found = self.search.update(found, memory, write_positions, write_weights, runs, time)
         links = self._update_links(links, write_positions, write_weights, runs)
 
         read_positions, read_weights, rows = self._read(
-            interface, memory, squares, links, last_positions, last_weights
+            interface, memory, found, links, last_positions, last_weights
         )
         reads = self._side_by_side(sparse_addressing.read(rows, read_weights))
         weights = pt.concatenate([write_weights, read_weights.flatten(2)], axis=1)
+        accessed = pt.concatenate([write_positions, read_positions.flatten(2)], axis=1)
         usage = sparse_addressing.update_usage(
             usage,
             time,
-            pt.concatenate([write_positions, read_positions.flatten(2)], axis=1),
+            accessed,
             pt.switch(runs[:, None], weights, pt.zeros_like(weights)),
             self.usage_threshold,
         )
@@ -256,16 +297,14 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
             time,
             *controller,
             memory,
-            usage,
-            squares,
-            *links,
+            *self._join_stores(usage, update_minima(minima, usage, accessed), found, links),
         ]
 
     def _update_links(self, links, write_positions, write_weights, runs):
-        """The stores after usage and squares, after a write; they stay as they are where `runs`, (B,), is false."""
+        """The links after a write; they stay as they are where `runs`, (B,), is false."""
         return links
 
-    def _read(self, interface, memory, squares, links, last_positions, last_weights) -> Any:
+    def _read(self, interface, memory, found, links, last_positions, last_weights) -> Any:
         """Where and what to read.
 
         Parameters
@@ -273,7 +312,8 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         interface : ntm.sparse_heads.Interface
         memory : tensor (B, N, M)
             After the write, as what follows.
-        squares : tensor (B, N)
+        found : list of tensors
+            What the search for slots keeps.
         links : list of tensors
             From :meth:`_update_links`.
         last_positions, last_weights : tensors (B, R, V)
@@ -288,16 +328,12 @@ backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
         """
         raise NotImplementedError(f"{type(self).__name__} does not define _read()")
 
-    def _loop(self, step, sequences, parts, keep_all):
-        if keep_all or self.gradient_steps != -1 or self.grad_clipping:
-            return super()._loop(step, sequences, parts, keep_all)
-        first = len(parts) - self.num_stores
-        small, memory, stores = parts[: first - 1], parts[first - 1], parts[first:]
-        traces, last = sparse_loop(step, sequences, small, memory, stores, self.backwards)
-        # Of what is large the last is all that is needed: a trace of one step
-        return [*traces, *(part[None] for part in last)]
-
     # ---- output
+
+    def get_params(self, unwrap_shared=True, **tags):
+        """Parameters as of every memory layer, then those of the index."""
+        params = super().get_params(unwrap_shared=unwrap_shared, **tags)
+        return unique([*params, *self.search.get_params(unwrap_shared=unwrap_shared, **tags)])
 
     @property
     def num_outputs(self):
@@ -356,6 +392,11 @@ class SAMLayer(SparseMemoryLayer):
         K, how many slots a head reads at a step: at most N.
     usage_threshold : float
         delta: a slot read and written with no more weight than this counts as not accessed.
+    nearest : {"exact", "hashing", "auto"} or HyperplaneIndex
+        How the slots most like a key are found. ``"exact"`` compares all slots; ``"hashing"`` stands for
+        ``HyperplaneIndex((N, M))``, an index that finds most of them, in a time that does not depend on N;
+        ``"auto"`` takes the index above 16,384 slots. With an index the state is an
+        :class:`ntm.state.IndexedSAMState`.
     only_return_final : bool
         Whether to return the output of the last step only, (B, H + R * M).
     mask_input : Layer or tuple, optional
@@ -396,11 +437,10 @@ class SAMLayer(SparseMemoryLayer):
     read_head_type = SAMReadHead
     head_collection_type = SAMHeadCollection
     state_type = SAMState
+    indexed_state_type = IndexedSAMState
 
-    def _read(self, interface, memory, squares, links, last_positions, last_weights):
-        positions = sparse_addressing.select_slots(
-            interface.key, memory, squares, int(self.num_read_slots)
-        )
+    def _read(self, interface, memory, found, links, last_positions, last_weights):
+        positions = self.search.select(interface.key, memory, found, int(self.num_read_slots))
         rows = read_rows(memory, positions)
         weights = sparse_addressing.get_read_weights(interface.key, interface.beta, rows)
         return positions, weights, rows

@@ -51,7 +51,7 @@ class TopK(Op):
 def select_slots(key, memory, squares, count):
     """The slots most like each head's key, by cosine similarity; there is no gradient.
 
-    Every slot is compared. Whatever else finds such slots, such as an index of them, takes this function's place.
+    Every slot is compared; `ntm.nearest` has what compares fewer.
 
     Parameters
     ----------
@@ -67,10 +67,28 @@ def select_slots(key, memory, squares, count):
     integer tensor (B, R, K), the most alike first, and of slots alike the first
     """
     key, memory, squares = (disconnected_grad(each) for each in (key, memory, squares))
+    products = pt.matmul(key, memory.transpose(0, 2, 1))
+    return TopK(count)(get_likeness(key, products, squares[:, None, :]))
+
+
+def get_likeness(key, products, squares):
+    """Cosine similarity of keys and slots, but for a factor that is the same for all slots of a key.
+
+    Parameters
+    ----------
+    key : tensor (B, R, M)
+    products : tensor (B, R, P)
+        Of the key with each slot.
+    squares : tensor (B, R, P), or of one head
+        The squared length of each slot.
+
+    Returns
+    -------
+    tensor (B, R, P)
+    """
     key_squares = pt.maximum((key * key).sum(axis=-1), 1e-18)
     added = pt.maximum(_EPS / key_squares, 1e-24)[:, :, None]
-    likeness = pt.matmul(key, memory.transpose(0, 2, 1)) / pt.sqrt(squares[:, None, :] + added)
-    return TopK(count)(likeness)
+    return products / pt.sqrt(squares + added)
 
 
 def get_read_weights(key, beta, rows):
@@ -101,17 +119,86 @@ def read(rows, weights):
     return (weights[:, :, :, None] * rows).sum(axis=2)
 
 
-def find_least_used(usage):
+# So many numbers are searched through; of more, the least of each block are kept
+_FEW = 1024
+_BLOCK = 64
+
+
+def count_minima(num_slots):
+    """How many arrays :func:`get_minima` returns."""
+    count = 0
+    while num_slots > _FEW:
+        num_slots = -(-num_slots // _BLOCK)
+        count += 1
+    return count
+
+
+def get_minima(usage):
+    """The least of each block of slots, then the least of each block of these, and so on until they are few.
+
+    With them, the slot least used is found without going through all slots. The last block may be a shorter one.
+
+    Parameters
+    ----------
+    usage : integer tensor (B, N)
+
+    Returns
+    -------
+    list of integer tensors (B, N / 64), (B, N / 64**2), ...; empty where there are few slots
+    """
+    levels = [usage]
+    for _ in range(count_minima(usage.type.shape[1])):
+        batch, length = levels[-1].shape[0], levels[-1].type.shape[1]
+        blocks = -(-length // _BLOCK)
+        end = pt.repeat(levels[-1][:, -1:], blocks * _BLOCK - length, axis=1)
+        filled = pt.concatenate([levels[-1], end], axis=1)
+        levels.append(filled.reshape((batch, blocks, _BLOCK)).min(axis=2))
+    return levels[1:]
+
+
+def update_minima(minima, usage, positions):
+    """The minima, after the usage at positions (B, P) has changed."""
+    batch = pt.arange(positions.shape[0])[:, None]
+    updated, below = [], usage
+    for level in minima:
+        positions = positions // _BLOCK
+        inside = _get_block(positions, below.type.shape[1])
+        least = below[batch[:, :, None], inside].min(axis=2)
+        below = pt.set_subtensor(level[batch, positions], least)
+        updated.append(below)
+    return updated
+
+
+def _get_block(numbers, length):
+    """Positions in blocks of these numbers, (..., 64), of an array of this length; the last comes again."""
+    inside = numbers[..., None] * np.int32(_BLOCK) + np.arange(_BLOCK, dtype="int32")
+    return pt.minimum(inside, np.int32(length - 1))
+
+
+def find_least_used(usage, minima=()):
     """The slot that was not accessed for longest, (B,); of several, the first. There is no gradient.
 
     Parameters
     ----------
     usage : integer tensor (B, N)
         The step of the last access to each slot.
+    minima : list of integer tensors
+        From :func:`get_minima`.
     """
-    # PyTensor has no gradient of an argmin of integers, not even that there is none
-    usage = disconnected_grad(usage.astype("float64"))
-    return usage.argmin(axis=1).astype("int32")
+    *below, top = [usage, *minima]
+    found = _find_first_least(top)
+    batch = pt.arange(usage.shape[0])[:, None]
+    for level in reversed(below):
+        inside = _get_block(found, level.type.shape[1])
+        found = found * np.int32(_BLOCK) + _find_first_least(level[batch, inside])
+    return found
+
+
+def _find_first_least(x):
+    """Where the least number of each row is first, (B,)."""
+    places = pt.arange(x.shape[1], dtype="int32")
+    is_least = pt.eq(x, x.min(axis=1, keepdims=True))
+    return pt.switch(is_least, places, x.shape[1]).min(axis=1).astype("int32")
 
 
 def get_write_weights(read_weights, write_gate, interpolation_gate):

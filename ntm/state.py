@@ -3,6 +3,7 @@
 Notation: B batch, N slots, M slot width, H controller units, W write heads, R read heads.
 """
 
+from collections import namedtuple
 from typing import Any, NamedTuple
 
 
@@ -195,6 +196,36 @@ class SDNCState(_SDNCParts, MemoryState):
         ``backward_links[b, i, k]`` is how much slot i was written to just after slot ``backward_positions[b, i, k]``.
     forward_links, forward_positions : (B, N, L)
         ``forward_links[b, i, k]`` is how much slot i was written to just before slot ``forward_positions[b, i, k]``.
+    """
+
+    __slots__ = ()
+
+
+def _with_index(parts) -> Any:
+    """Parts of a state, and after them those of an index."""
+    return namedtuple(f"{parts.__name__}WithIndex", (*parts._fields, "buckets", "recent"))
+
+
+class IndexedSAMState(_with_index(_SAMParts), MemoryState):
+    """The state of a sparse access memory with a :class:`ntm.nearest.HyperplaneIndex`, after a step.
+
+    Attributes
+    ----------
+    memory, controller, write_weights, write_positions, read_weights, read_positions, reads, usage, time
+        As of a :class:`SAMState`.
+    buckets : (B, L * 2**b, bucket_size + 1)
+        Of L tables with b bits: numbers of slots, plus one, zero for none; and the place that is next.
+    recent : (B, num_recent)
+        The slots that were least used at the last steps: numbers plus one, zero for none.
+    """
+
+    __slots__ = ()
+
+
+class IndexedSDNCState(_with_index(_SDNCParts), MemoryState):
+    """The state of a sparse DNC with an index: the parts of an :class:`SDNCState`, then those of the index.
+
+    `buckets` and `recent` are as of an :class:`IndexedSAMState`.
     """
 
     __slots__ = ()
