@@ -8,6 +8,7 @@ from ntm.dnc_heads import DNCReadHead, DNCWriteHead
 from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer, StepFunction, get_output_and_states
 from ntm.memory import Memory
+from ntm.shared_memory import SharedMemoryLayer
 from ntm.sparse import SAMLayer
 from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 
@@ -27,6 +28,7 @@ __all__ = [
     "SAMLayer",
     "SAMReadHead",
     "SAMWriteHead",
+    "SharedMemoryLayer",
     "StepFunction",
     "WriteHead",
     "get_mode",

@@ -21,6 +21,7 @@ import ntm.layers
 import ntm.memory
 import ntm.memory_layer
 import ntm.nonlinearities
+import ntm.shared_memory
 import ntm.sparse
 import ntm.sparse_heads
 
@@ -125,6 +126,7 @@ def _register_library():
         ntm.dnc,
         ntm.sparse_heads,
         ntm.sparse,
+        ntm.shared_memory,
         ntm.init,
     ):
         for thing in vars(module).values():

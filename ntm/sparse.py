@@ -17,7 +17,7 @@ from ntm.memory import is_integer
 from ntm.memory_layer import MemoryLayer
 from ntm.sparse_addressing import get_squares, spread
 from ntm.sparse_heads import SAMHeadCollection, SAMReadHead, SAMWriteHead
-from ntm.sparse_loop import read_rows, sparse_loop, write_rows
+from ntm.sparse_loop import read_rows, write_rows
 from ntm.state import SAMState
 
 
@@ -93,6 +93,7 @@ class SAMLayer(MemoryLayer):
     write_head_type = SAMWriteHead
     read_head_type = SAMReadHead
     detail_names = (*MemoryLayer.detail_names, "reads", "read_positions", "usage")
+    num_large = 3
 
     def __init__(
         self,
@@ -285,14 +286,6 @@ class SAMLayer(MemoryLayer):
             usage,
             squares,
         ]
-
-    def _loop(self, step, sequences, parts, keep_all):
-        if keep_all or self.gradient_steps != -1 or self.grad_clipping:
-            return super()._loop(step, sequences, parts, keep_all)
-        *small, memory, usage, squares = parts
-        traces, last = sparse_loop(step, sequences, small, memory, [usage, squares], self.backwards)
-        # Of what is large the last is all that is needed: a trace of one step
-        return [*traces, *(part[None] for part in last)]
 
     # ---- output
 

@@ -10,10 +10,12 @@ class MemoryState:
     """What the states of all memory networks can do.
 
     A state is a named tuple of parts, of which `controller` is a tuple of several. The parts are tensors, shared
-    variables or arrays.
+    variables or arrays. Those that `own_parts` names belong to one controller and its heads; where several share a
+    memory (`ntm.shared_memory`), each has its own. The others are the memory's.
     """
 
     __slots__ = ()
+    own_parts: tuple[str, ...] = ("controller", "reads")
     controller: tuple
 
     @property
@@ -74,6 +76,7 @@ class NTMState(_NTMParts, MemoryState):
     """
 
     __slots__ = ()
+    own_parts = ("controller", "write_weights", "read_weights")
 
 
 class _DNCParts(NamedTuple):

@@ -336,7 +336,7 @@ def test_steps_that_use_the_memory_otherwise():
         written = write_rows(m, positions, x[:, None], np.ones(B, dtype=bool))
         return [s + written.sum(axis=1), written]
 
-    with pytest.raises(ValueError, match="read the new memory by read_rows"):
+    with pytest.raises(ValueError, match="read the memory by read_rows"):
         make(step)()
 
 
