@@ -322,8 +322,8 @@ class MemoryLayer(MergeLayer):
     def get_arguments(self):
         """As in `lasagne.layers.Layer`, with the memory, the controller and the heads that were made."""
         arguments = super().get_arguments()
-        made = {"memory": self.memory, "controller": self.controller, "heads": self.heads}
-        return arguments | {name: made[name] for name in made if name in arguments}
+        made = ("memory", "controller", "heads")
+        return arguments | {name: getattr(self, name) for name in made if name in arguments}
 
     def get_output_shape_for(self, input_shapes):
         """(B, T, outputs), or (B, outputs) with `only_return_final`; takes one shape or a list of them."""

@@ -305,13 +305,13 @@ class SharedMemoryLayer(MemoryLayer):
         return self.levels[0]._project(x, fused[0])
 
     def _step(self, projected, before, mask, fused, advance):
-        """As in the base class; each level leaves alone what it has where the mask is zero."""
+        """As in the base class; where the mask is zero, each level leaves alone what it was given."""
         return advance(projected, before, fused, mask=mask)
 
     def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
-        """The parts after all levels; where there are more than those of a state, the memory's after each level, too.
+        """The parts after all levels; where there are more than those of a state, then the memory's after each level.
 
-        These are after the first, the second, ..., the last but one.
+        These are those after the first, the second, ..., the last but one.
         """
         own, memory_parts, more = self._take_apart(parts)
         between = []
@@ -329,7 +329,10 @@ class SharedMemoryLayer(MemoryLayer):
             after = level._step(projected, before, mask, fused[k], advance)
             own[k], memory_parts = _divide(after, are_own)
         after = [part for each in own for part in each] + memory_parts
-        return after + between if more else after
+        if more:
+            # For the traces: where the mask is zero, the levels leave what they left before
+            after += super()._step(None, more, mask, None, lambda *_: between)
+        return after
 
     def _loop(self, step, sequences, parts, keep_all):
         if keep_all:
