@@ -8,8 +8,9 @@ from ntm.dnc_heads import DNCReadHead, DNCWriteHead
 from ntm.heads import ReadHead, WriteHead
 from ntm.layers import NTMLayer, StepFunction, get_output_and_states
 from ntm.memory import Memory
-from ntm.sdnc import SDNCLayer
 from ntm.nearest import HyperplaneIndex
+from ntm.sdnc import SDNCLayer
+from ntm.shared_memory import SharedMemoryLayer
 from ntm.sparse import SAMLayer
 from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
@@ -32,6 +33,7 @@ __all__ = [
     "SAMWriteHead",
     "SDNCLayer",
     "SDNCReadHead",
+    "SharedMemoryLayer",
     "StepFunction",
     "WriteHead",
     "get_mode",

@@ -1,8 +1,8 @@
 """How JAX runs and differentiates a `ntm.sparse_loop.SparseLoop`.
 
 The gradient keeps, of each step, the small states, the positions of slots, and what the rows held that the step wrote
-to. Going back it holds the memory as it was after the step, and the memory's gradient: it reads the rows again, takes
-the gradient of the step, and puts the old rows back. So it takes two memories and a few rows a step, whatever the
+to. Going back it holds the memory as it was after the step, and the memory's gradient: it reads the rows again, putting
+the old rows back, and takes the gradient of the step. So it takes two memories and a few rows a step, whatever the
 number of steps, and no step touches more of them than these rows.
 """
 
@@ -177,14 +177,15 @@ def find_largest(x, count):
 
 
 class Kept(NamedTuple):
-    """What the gradient needs: the states before each step and after the last, the rows overwritten, what is picked.
+    """What the gradient needs: the states before each step and after the last, the rows that each write of a step
+    overwrote, and what is picked.
 
     And the memory after the last step.
     """
 
     before: list
     last: list
-    old: Any
+    old: list
     picked: list
     memory: Any
 
@@ -194,19 +195,20 @@ class SparseForwardLoop(ForwardLoop):
 
     def __init__(self, op, kwargs):
         super().__init__(op, kwargs)
-        self._keeping_step = convert_graph(op.take_apart().forward, kwargs)
+        parts = op.take_apart()
+        self._num_writes = len(parts.writes)
+        self._keeping_step = convert_graph(parts.forward, kwargs)
 
     def run_and_keep(self, inputs, needed):
         """Run the loop for its gradient: the outputs, and what is kept."""
         op = self._op
         sequences, carry, constants = split_inputs(op, inputs)
-        count = op.num_states
+        count, end = op.num_states, op.num_states + op.num_carried
 
         def one_step(carry, slices):
             results = list(self._keeping_step(*slices, *carry, *constants))
-            after = results[: count + op.num_carried]
-            old, *picked = results[count + op.num_carried :]
-            return after, (carry[:count], old, picked)
+            old, picked = results[end : end + self._num_writes], results[end + self._num_writes :]
+            return results[:end], (carry[:count], old, picked)
 
         carry, (before, old, picked) = jax.lax.scan(one_step, carry, sequences)
         last, memory = carry[:count], carry[count]
@@ -267,7 +269,7 @@ class SparseBackwardLoop:
         self._states = [k for k in range(self._first_state, self._memory) if is_float(variables[k])]
         self._slices = [k for k in wrt if k < self._first_state]
         self._constants = [k for k in wrt if k >= self._first_constant]
-        self._num_picked, self._reads = parts.num_picked, parts.reads
+        self._reads, self._writes = parts.reads, parts.writes
         self._step = convert_graph(parts.smooth, kwargs)
 
     def __call__(self, inputs, kept, output_grads):
@@ -296,23 +298,36 @@ class SparseBackwardLoop:
             slices, before, old, picked, trace_grads = items
             state_grads = {k: v + trace_grads.get(k, 0) for k, v in state_grads.items()}
             values = [*slices, *before, *carry[op.num_states :], *constants]
-            places = [picked[k] for k in self._reads]
-            rows = get_rows_at_once(memory, places)
+            rows, memory = self._undo(memory, old, picked)
             varying = {k: values[k] for k in (*self._slices, *self._states, *self._constants)}
 
             def run(varying, rows):
                 arguments = [varying.get(k, value) for k, value in enumerate(values)]
-                *after, added, positions, erases = self._step(*arguments, *picked, *rows)
-                return (dict(zip(self._states, after, strict=True)), added), (positions, erases)
+                results = self._step(*arguments, *picked, *rows)
+                after, added = results[: len(self._states)], results[len(self._states) :]
+                return dict(zip(self._states, after, strict=True)), list(added)
 
-            (_, added), pull_back, (positions, erases) = jax.vjp(run, varying, rows, has_aux=True)
-            # The rows' gradient does not depend on that of what is added, which depends on it
-            row_grads = pull_back((state_grads, jnp.zeros_like(added)))[1]
-            memory_grad, added_grad = _pull_back_rows(
-                memory_grad, places, row_grads, positions, erases
-            )
-            grads = pull_back((state_grads, added_grad))[0]
-            memory = set_rows(memory, positions, _let_depend(old, rows))
+            (_, added), pull_back = jax.vjp(run, varying, rows)
+            added_grads = [jnp.zeros_like(each) for each in added]
+            for k in range(len(self._writes), -1, -1):
+                # Rows read after k writes are in the states and in what later writes add, whose gradients are known
+                reads = self._find_reads(k)
+                places = [picked[self._reads[number].positions] for number in reads]
+                row_grads = pull_back((state_grads, added_grads))[1] if reads else []
+                row_grads = [row_grads[number] for number in reads]
+                if k:
+                    write = self._writes[k - 1]
+                    memory_grad, added_grads[k - 1] = _pull_back_rows(
+                        memory_grad,
+                        places,
+                        row_grads,
+                        picked[write.positions],
+                        picked[write.erases],
+                    )
+                else:
+                    for each, grad in zip(places, row_grads, strict=True):
+                        memory_grad, _ = add_to_rows(memory_grad, each, grad)
+            grads = pull_back((state_grads, added_grads))[0]
             state_grads = {k: grads[k] for k in self._states}
             constant_grads = {k: v + grads[k] for k, v in constant_grads.items()}
             return (memory, memory_grad, state_grads, constant_grads), {
@@ -328,6 +343,24 @@ class SparseBackwardLoop:
         grads = {**state_grads, **constant_grads, **slice_grads, self._memory: memory_grad}
         # The stores have none
         return [grads[k] if k in grads else jnp.zeros_like(inputs[k]) for k in self._wrt]
+
+    def _find_reads(self, num_writes):
+        """The numbers of the reads after so many writes."""
+        return [k for k, read in enumerate(self._reads) if read.num_writes == num_writes]
+
+    def _undo(self, memory, old, picked):
+        """The rows of each read of a step, and the memory before it, from the memory after it."""
+        rows: list[Any] = [None] * len(self._reads)
+        for k in range(len(self._writes), -1, -1):
+            reads = self._find_reads(k)
+            places = [picked[self._reads[number].positions] for number in reads]
+            found = get_rows_at_once(memory, places)
+            for number, each in zip(reads, found, strict=True):
+                rows[number] = each
+            if k:
+                values = _let_depend(old[k - 1], found)
+                memory = set_rows(memory, picked[self._writes[k - 1].positions], values)
+        return rows, memory
 
 
 @make_forward.register(SparseLoop)

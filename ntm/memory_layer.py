@@ -17,6 +17,7 @@ from lasagne.utils import clip_gradient, is_float, unique, unroll_scan
 from ntm.controllers import Controller, StackController
 from ntm.heads import MemoryHead
 from ntm.memory import Memory, check_options, describe, is_integer
+from ntm.sparse_loop import sparse_loop
 
 
 class MemoryLayer(MergeLayer):
@@ -25,7 +26,7 @@ class MemoryLayer(MergeLayer):
     A subclass tells the kinds of its heads (`write_head_type`, `read_head_type`), and defines :meth:`_prepare`,
     :meth:`_make_initial_state`, :meth:`_pack` and :meth:`_unpack`, :meth:`_fuse_heads` and :meth:`_advance`. Where its
     output or its traces are others, it overrides `num_outputs`, :meth:`get_output_of`, `detail_names` and
-    :meth:`_get_details`.
+    :meth:`_get_details`. Where it reads and writes a few rows of the memory only, it tells `num_large`.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ class MemoryLayer(MergeLayer):
     write_head_type: type
     read_head_type: type
     detail_names: tuple[str, ...] = ("memory", "hidden", "state", "write_weights", "read_weights")
+    # How many of the last of what the loop holds are a sparse memory and its stores; see `ntm.sparse_loop`
+    num_large = 0
 
     def __init__(
         self,
@@ -92,14 +95,7 @@ class MemoryLayer(MergeLayer):
         self._label = describe(type(self).__name__, self.name)
         self._check_inputs()
         self.memory = memory if isinstance(memory, Memory) else Memory(memory, name="memory")
-        self.controller, self.heads = self._assemble(controller, heads)
-        self._check_parts()
-        if isinstance(self.controller, StackController):
-            # Keywords that layers of the stack take are this layer's, too
-            self.get_output_kwargs = [
-                *self.get_output_kwargs,
-                *self.controller.get_stack_kwargs(),
-            ]
+        self._make_parts(controller, heads)
         self.has_mask = mask_input is not None
         self.only_return_final = only_return_final
         self.backwards = backwards
@@ -109,11 +105,6 @@ class MemoryLayer(MergeLayer):
         self.precompute_input = precompute_input
         self.keep_every = keep_every
         self._check_options()
-
-        write_heads = [head for head in self.heads if isinstance(head, self.write_head_type)]
-        read_heads = [head for head in self.heads if isinstance(head, self.read_head_type)]
-        self.num_writes, self.num_reads = len(write_heads), len(read_heads)
-        self._prepare(write_heads, read_heads)
 
     # ---- construction
 
@@ -134,6 +125,21 @@ class MemoryLayer(MergeLayer):
             )
             if not fits:
                 self._fail(f"the mask must be of shape (batch, time) = {shape[:2]}, not {mask}")
+
+    def _make_parts(self, controller, heads):
+        """Make the controller and the heads, where that is left to the layer, and put them together."""
+        self.controller, self.heads = self._assemble(controller, heads)
+        self._check_parts()
+        if isinstance(self.controller, StackController):
+            # Keywords that layers of the stack take are this layer's, too
+            self.get_output_kwargs = [
+                *self.get_output_kwargs,
+                *self.controller.get_stack_kwargs(),
+            ]
+        write_heads = [head for head in self.heads if isinstance(head, self.write_head_type)]
+        read_heads = [head for head in self.heads if isinstance(head, self.read_head_type)]
+        self.num_writes, self.num_reads = len(write_heads), len(read_heads)
+        self._prepare(write_heads, read_heads)
 
     def _assemble(self, controller, heads):
         """The controller and the heads, built where a function and classes stand for them."""
@@ -290,6 +296,10 @@ class MemoryLayer(MergeLayer):
             traces.read_weights,
         ]
 
+    def _list_details(self, parts):
+        """The traces (T, B, ...) named by `detail_names`, from all that the loop held."""
+        return self._get_details(self._unpack(parts))
+
     # ---- Lasagne's interface
 
     @property
@@ -312,8 +322,8 @@ class MemoryLayer(MergeLayer):
     def get_arguments(self):
         """As in `lasagne.layers.Layer`, with the memory, the controller and the heads that were made."""
         arguments = super().get_arguments()
-        made = {"memory": self.memory, "controller": self.controller, "heads": self.heads}
-        return arguments | {name: made[name] for name in made if name in arguments}
+        made = ("memory", "controller", "heads")
+        return arguments | {name: getattr(self, name) for name in made if name in arguments}
 
     def get_output_shape_for(self, input_shapes):
         """(B, T, outputs), or (B, outputs) with `only_return_final`; takes one shape or a list of them."""
@@ -362,9 +372,10 @@ class MemoryLayer(MergeLayer):
             self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         mask = inputs[1] if self.has_mask else None
-        traces = self._run(x, mask, state, advance, keep_all=get_details)
+        parts = self._run(x, mask, state, advance, keep_all=get_details)
+        traces = self._unpack(parts)
         if get_details:
-            result = [self._batch_first(part) for part in self._get_details(traces)]
+            result = [self._batch_first(part) for part in self._list_details(parts)]
         elif self.only_return_final:
             result = self.get_output_of(traces.map(lambda trace: trace[-1]))
         else:
@@ -447,13 +458,17 @@ class MemoryLayer(MergeLayer):
         MemoryState after step t; :meth:`get_output_of` it is the layer's output
         """
         fused = self._fuse()
-        projected = self.controller.project(x, fused[0])
+        projected = self._project(x, fused)
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         return self._unpack(self._step(projected, self._pack(state), mask, fused, advance))
 
     def _fuse(self):
         """Weights of the controller, then of the heads, side by side."""
         return [self.controller.fuse(), *self._fuse_heads()]
+
+    def _project(self, x, fused):
+        """The part of a step that needs the input only, of one step or of all."""
+        return self.controller.project(x, fused[0])
 
     def _step(self, projected, before, mask, fused, advance):
         """One step of what the loop holds, from the projected input; nothing changes where the mask is zero."""
@@ -466,7 +481,7 @@ class MemoryLayer(MergeLayer):
         ]
 
     def _run(self, x, mask, state, advance, keep_all):
-        """All steps: the states after each, time first, in the order in which the steps run.
+        """All steps: what the loop holds after each, time first, in the order in which the steps run.
 
         Unless `keep_all`, parts that only the next step needs may be there after the last step alone.
         """
@@ -474,7 +489,7 @@ class MemoryLayer(MergeLayer):
         fused = self._fuse()
         sequences = [x.dimshuffle(1, 0, 2)]
         if self.precompute_input:
-            sequences = [self.controller.project(sequences[0], fused[0])]
+            sequences = [self._project(sequences[0], fused)]
         if mask is not None:
             sequences.append(mask.dimshuffle(1, 0))
         initial = self.get_initial_state(batch_size)
@@ -485,21 +500,25 @@ class MemoryLayer(MergeLayer):
             mask_t, args = (args[0], args[1:]) if mask is not None else (None, args)
             parts = [self._clip(part) for part in args]
             if not self.precompute_input:
-                x_t = self.controller.project(x_t, fused[0])
+                x_t = self._project(x_t, fused)
             return self._step(x_t, parts, mask_t, fused, advance)
 
-        parts = self._pack(initial)
-        if self.unroll_scan:
-            traces = unroll_scan(
-                step, sequences, parts, [], self.input_shape[1], go_backwards=self.backwards
-            )
-        else:
-            traces = self._loop(step, sequences, parts, keep_all)
-        return self._unpack(traces)
+        return self._loop(step, sequences, self._pack(initial), keep_all)
 
     def _loop(self, step, sequences, parts, keep_all):
         """What the loop holds after each step, or, unless `keep_all`, what is needed of it."""
-        return loop(step, sequences, parts, self.gradient_steps, self.backwards, self.keep_every)
+        backwards = self.backwards
+        if self.unroll_scan:
+            length = self.input_shape[1]
+            return unroll_scan(step, sequences, parts, [], length, go_backwards=backwards)
+        is_plain = self.gradient_steps == -1 and not self.grad_clipping and self.keep_every == 1
+        if self.num_large and is_plain and not keep_all:
+            count = len(parts) - self.num_large
+            memory, *stores = parts[count:]
+            traces, last = sparse_loop(step, sequences, parts[:count], memory, stores, backwards)
+            # Of what is large the last is all that is needed: a trace of one step
+            return [*traces, *(part[None] for part in last)]
+        return loop(step, sequences, parts, self.gradient_steps, backwards, self.keep_every)
 
     def _fit_state(self, state, initial):
         """A given state, with the dtypes and the shapes of the initial one, which the loop relies on."""

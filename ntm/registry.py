@@ -23,6 +23,7 @@ import ntm.memory_layer
 import ntm.nearest
 import ntm.nonlinearities
 import ntm.sdnc
+import ntm.shared_memory
 import ntm.sparse
 import ntm.sparse_heads
 
@@ -129,6 +130,7 @@ def _register_library():
         ntm.sparse_heads,
         ntm.sparse,
         ntm.sdnc,
+        ntm.shared_memory,
         ntm.init,
     ):
         for thing in vars(module).values():

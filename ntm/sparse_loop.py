@@ -2,7 +2,7 @@
 
 :func:`sparse_loop` is to a sparse memory what `lasagne.loop.loop` is to other states. Its node, :class:`SparseLoop`,
 is expanded into a `pytensor.scan` where PyTensor compiles to C or Numba. JAX keeps, for the gradient, the rows that
-each step overwrote and not the memory: going back, each step undoes its write (`ntm.jax_sparse_loop`).
+each step overwrote and not the memory: going back, each step undoes its writes (`ntm.jax_sparse_loop`).
 
 Notation: B batch, T time steps, N slots, M slot width, J rows written, P rows read.
 
@@ -145,9 +145,10 @@ def sparse_loop(step, sequences, states, memory, stores, backwards=False):
     """Apply a step to every item of the sequences in turn, which reads and writes rows of a memory.
 
     The step is as for `lasagne.loop.loop`, with the memory and the stores last among the states. The new memory is to
-    be made from the one before by :func:`write_rows`, or be the one before. Of the new memory the step takes rows, by
-    :func:`read_rows`, and what has no gradient: integers such as the positions of slots, and what is made by
-    `disconnected_grad`. The stores are large, too, and have no gradient: only the latter is taken from them.
+    be made from the one before by :func:`write_rows`, once or several times, or be the one before. Of the memory before
+    and after each write the step takes rows, by :func:`read_rows`, and what has no gradient: integers such as the
+    positions of slots, and what is made by `disconnected_grad`. The stores are large, too, and have no gradient: only
+    the latter is taken from them.
 
     Parameters
     ----------
@@ -190,28 +191,44 @@ def sparse_loop(step, sequences, states, memory, stores, backwards=False):
     return outputs[:count], outputs[count:]
 
 
+class Read(NamedTuple):
+    """A read of the memory within a step: after how many writes, and which of the values picked are the positions."""
+
+    num_writes: int
+    positions: int
+
+
+class Write(NamedTuple):
+    """A write: which of the values picked are the positions, and tell whether the row at the last is erased."""
+
+    positions: int
+    erases: int
+
+
 class StepParts(NamedTuple):
     """A step taken apart at the memory.
 
     Attributes
     ----------
     forward : FunctionGraph
-        From the step's inputs to the next states, the next memory and stores, what the rows held that were written to,
-        and what is `picked`.
+        From the step's inputs to the next states, the next memory and stores, for each write what the rows held that it
+        went to, and what is `picked`.
     smooth : FunctionGraph
         What there is a gradient of. From the step's inputs (the memory and the stores for their shapes alone), what is
-        picked and the rows read, to the next states that are floating point numbers, what is added to the memory, the
-        positions where, and whether the last is erased.
-    num_picked : int
-        How many values are picked: positions, and whatever else comes of the memory and the stores without a gradient.
-    reads : list of int
-        Which of the values picked are the positions of the rows read.
+        picked and the rows of each read, to the next states that are floating point numbers and what each write adds to
+        the memory.
+    reads : list of Read
+    writes : list of Write
+        In the order in which they are made.
+
+    Picked are the positions of reads and writes, and whatever else comes of the memory and the stores without a
+    gradient.
     """
 
     forward: FunctionGraph
     smooth: FunctionGraph
-    num_picked: int
     reads: list
+    writes: list
 
 
 class SparseLoop(Loop):
@@ -247,33 +264,39 @@ class SparseLoop(Loop):
         """
         fgraph = self.fgraph
         large = self.split_inputs(fgraph.inputs)[2]
-        memory = fgraph.outputs[self.num_states]
-        if (
-            memory.owner is None
-            or memory.owner.op != WriteRows()
-            or memory.owner.inputs[0] is not large[0]
-        ):
-            raise ValueError("the step of a sparse loop must make the new memory by write_rows")
-        _, positions, added, erases = memory.owner.inputs
-        results = [v for v in fgraph.outputs[: self.num_states] if is_float(v)] + [added]
+        writes = _find_writes(fgraph.outputs[self.num_states], large[0])
+        memories = [large[0], *(write.outputs[0] for write in writes)]
+        results = [v for v in fgraph.outputs[: self.num_states] if is_float(v)]
+        results += [write.inputs[2] for write in writes]
         depend = _find_dependents(fgraph, large)
-        reads, picked = _cut([*results, positions, erases], memory, set(large), depend)
-        rows = [read.outputs[0] for read in reads]
+        reads, picked = _cut(results, memories, set(large), depend)
         # Each once; positions that depend on nothing large are handed over all the same
-        picked = list(dict.fromkeys([*picked, *(read.inputs[1] for read in reads)]))
-        forward = FunctionGraph(
-            fgraph.inputs, [*fgraph.outputs, memory.owner.outputs[1], *picked], clone=True
-        )
-        given = [*picked, *rows]
+        for node in (*reads, *writes):
+            picked += [node.inputs[1], *node.inputs[3:]]
+        picked = list(dict.fromkeys(picked))
+        old = [write.outputs[1] for write in writes]
+        forward = FunctionGraph(fgraph.inputs, [*fgraph.outputs, *old, *picked], clone=True)
+        given = [*picked, *(read.outputs[0] for read in reads)]
         inner = [variable.type() for variable in given]
-        outputs = clone_replace(
-            [*results, positions, erases],
-            dict(zip(given, inner, strict=True)),
-            rebuild_strict=False,
-        )
+        outputs = clone_replace(results, dict(zip(given, inner, strict=True)), rebuild_strict=False)
         smooth = FunctionGraph([*fgraph.inputs, *inner], outputs, clone=True)
-        numbers = [picked.index(read.inputs[1]) for read in reads]
-        return StepParts(forward, smooth, len(picked), numbers)
+        return StepParts(
+            forward,
+            smooth,
+            [Read(memories.index(r.inputs[0]), picked.index(r.inputs[1])) for r in reads],
+            [Write(picked.index(w.inputs[1]), picked.index(w.inputs[3])) for w in writes],
+        )
+
+
+def _find_writes(memory, before):
+    """The writes that made a memory from the one before the step, the first of them first."""
+    writes: list[Apply] = []
+    while memory is not before:
+        if memory.owner is None or memory.owner.op != WriteRows():
+            raise ValueError("the step of a sparse loop must make the new memory by write_rows")
+        writes.insert(0, memory.owner)
+        memory = memory.owner.inputs[0]
+    return writes
 
 
 def _find_dependents(fgraph, roots):
@@ -295,8 +318,8 @@ def _is_shape(variable):
     return isinstance(node.op, Shape | Shape_i) or all(_is_shape(each) for each in node.inputs)
 
 
-def _cut(results, memory, large, depend):
-    """Where the gradient of a step's results ends: the reads of the memory, and variables without a gradient."""
+def _cut(results, memories, large, depend):
+    """Where the gradient of a step's results ends: the reads of the memories, and variables without a gradient."""
     reads: dict[Apply, None] = {}
     picked: dict[Variable, None] = {}
     pending, visited = list(results), set()
@@ -306,7 +329,7 @@ def _cut(results, memory, large, depend):
             continue
         visited.add(variable)
         node = variable.owner
-        if node is not None and node.op == ReadRows() and node.inputs[0] is memory:
+        if node is not None and node.op == ReadRows() and node.inputs[0] in memories:
             reads[node] = None
         elif _is_shape(variable):
             continue
@@ -314,10 +337,10 @@ def _cut(results, memory, large, depend):
             not is_float(variable) or isinstance(node.op, DisconnectedGrad)
         ):
             picked[variable] = None
-        elif variable in large or variable is memory:
+        elif variable in large or variable in memories:
             raise ValueError(
-                "the step of a sparse loop must read the new memory by read_rows, and make nothing else with a "
-                "gradient from the memory or the stores"
+                "the step of a sparse loop must read the memory by read_rows, and make nothing else with a gradient "
+                "from the memory or the stores"
             )
         else:
             pending += node.inputs

@@ -11,10 +11,12 @@ class MemoryState:
     """What the states of all memory networks can do.
 
     A state is a named tuple of parts, of which `controller` is a tuple of several. The parts are tensors, shared
-    variables or arrays.
+    variables or arrays. Those that `own_parts` names belong to one controller and its heads; where several share a
+    memory (`ntm.shared_memory`), each has its own. The others are the memory's.
     """
 
     __slots__ = ()
+    own_parts: tuple[str, ...] = ("controller", "reads")
     controller: tuple
 
     @property
@@ -75,6 +77,7 @@ class NTMState(_NTMParts, MemoryState):
     """
 
     __slots__ = ()
+    own_parts = ("controller", "write_weights", "read_weights")
 
 
 class _DNCParts(NamedTuple):
@@ -201,12 +204,16 @@ class SDNCState(_SDNCParts, MemoryState):
     __slots__ = ()
 
 
-def _with_index(parts) -> Any:
-    """Parts of a state, and after them those of an index."""
+def _with_index(parts):
+    """A named tuple of the parts of a state, and after them those of an index."""
     return namedtuple(f"{parts.__name__}WithIndex", (*parts._fields, "buckets", "recent"))
 
 
-class IndexedSAMState(_with_index(_SAMParts), MemoryState):
+_IndexedSAMParts: Any = _with_index(_SAMParts)
+_IndexedSDNCParts: Any = _with_index(_SDNCParts)
+
+
+class IndexedSAMState(_IndexedSAMParts, MemoryState):
     """The state of a sparse access memory with a :class:`ntm.nearest.HyperplaneIndex`, after a step.
 
     Attributes
@@ -222,7 +229,7 @@ class IndexedSAMState(_with_index(_SAMParts), MemoryState):
     __slots__ = ()
 
 
-class IndexedSDNCState(_with_index(_SDNCParts), MemoryState):
+class IndexedSDNCState(_IndexedSDNCParts, MemoryState):
     """The state of a sparse DNC with an index: the parts of an :class:`SDNCState`, then those of the index.
 
     `buckets` and `recent` are as of an :class:`IndexedSAMState`.

@@ -144,7 +144,8 @@ def randomize(layer, seed=0, scale=0.6):
     rng = np.random.default_rng(seed)
     weights_init = [
         head.weights_init
-        for ntm_layer in get_all_layers(layer)
+        for each in get_all_layers(layer)
+        for ntm_layer in getattr(each, "levels", [each])
         if isinstance(ntm_layer, NTMLayer)
         for head in ntm_layer.heads
     ]

@@ -220,33 +220,43 @@ def run(layer, x, mask=None, state=None):
     return traces, last
 
 
+def split_heads(layer):
+    """The heads that write and those that read."""
+    writers = [head for head in layer.heads if hasattr(head, "erase")]
+    return writers, [head for head in layer.heads if not hasattr(head, "erase")]
+
+
+def initial_state(layer):
+    num_slots = layer.memory.memory_shape[0]
+    return NTMState(
+        value(layer.memory.memory_init),
+        tuple(initial_controller_state(layer.controller)),
+        *(
+            np.array([value(head.weights_init)[0] for head in heads]).reshape(-1, num_slots)
+            for heads in split_heads(layer)
+        ),
+    )
+
+
 def run_sequence(layer, x, mask, state):
-    write_heads = [head for head in layer.heads if hasattr(head, "erase")]
-    read_heads = [head for head in layer.heads if not hasattr(head, "erase")]
-    num_slots, width = layer.memory.memory_shape
-    if state is None:
-        memory = value(layer.memory.memory_init)
-        controller = initial_controller_state(layer.controller)
-        writes = [value(head.weights_init)[0] for head in write_heads]
-        reads = [value(head.weights_init)[0] for head in read_heads]
-    else:
-        memory, controller, writes, reads = state
+    state = initial_state(layer) if state is None else state
     traces = [None] * len(x)
     for t in range(len(x))[:: -1 if layer.backwards else 1]:
         if mask[t]:
-            memory = write_memory(write_heads, controller[0], writes, memory)
-            vectors = [
-                sum((w[i] * memory[i] for i in range(num_slots)), np.zeros(width)) for w in reads
-            ]
-            vectors = np.concatenate([*vectors, np.zeros(0)])
-            controller = step_controller(layer.controller, x[t], vectors, controller)
-            heads = list(zip(write_heads + read_heads, [*writes, *reads], strict=True))
-            weights = [address(head, controller[0], w, memory) for head, w in heads]
-            writes, reads = weights[: len(write_heads)], weights[len(write_heads) :]
-        traces[t] = last = [
-            memory,
-            *controller,
-            np.array(writes).reshape(-1, num_slots),
-            np.array(reads).reshape(-1, num_slots),
-        ]
-    return [np.stack(parts) for parts in zip(*traces, strict=True)], last
+            state = step(layer, x[t], state)
+        traces[t] = state.flatten()
+    return [np.stack(parts) for parts in zip(*traces, strict=True)], state.flatten()
+
+
+def step(layer, x, state):
+    memory, controller, writes, reads = state
+    write_heads, read_heads = split_heads(layer)
+    num_slots, width = layer.memory.memory_shape
+    memory = write_memory(write_heads, controller[0], writes, memory)
+    vectors = [sum((w[i] * memory[i] for i in range(num_slots)), np.zeros(width)) for w in reads]
+    vectors = np.concatenate([*vectors, np.zeros(0)])
+    controller = step_controller(layer.controller, x, vectors, list(controller))
+    heads = list(zip(write_heads + read_heads, [*writes, *reads], strict=True))
+    weights = np.array([address(head, controller[0], w, memory) for head, w in heads])
+    count = len(write_heads)
+    return NTMState(memory, tuple(controller), weights[:count], weights[count:])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
+from lasagne.loop import loop
 from lasagne.nonlinearities import tanh
 from lasagne.objectives import binary_crossentropy
 from lasagne.updates import adam
@@ -336,8 +337,36 @@ def test_steps_that_use_the_memory_otherwise():
         written = write_rows(m, positions, x[:, None], np.ones(B, dtype=bool))
         return [s + written.sum(axis=1), written]
 
-    with pytest.raises(ValueError, match="read the new memory by read_rows"):
+    with pytest.raises(ValueError, match="read the memory by read_rows"):
         make(step)()
+
+
+@pytest.mark.parametrize("length", [1, 12])
+def test_several_writes_a_step(length):
+    """Reads before, between and after the writes of a step, which depend on each other."""
+    x, first, memory = pt.tensor3("x"), pt.matrix("first"), pt.tensor3("memory")
+    rng = np.random.default_rng(0)
+    places = pt.as_tensor(rng.integers(0, N, (length, 5, B, 2)).astype("int32"))
+    erases = pt.as_tensor(rng.uniform(size=(length, 2, B)) < 0.5)
+
+    def step(x, places, erases, state, memory):
+        state = pt.tanh(x + state + read_rows(memory, places[0]).sum(axis=1))
+        for k in range(2):
+            added = pt.stack([pt.sin(state), state * x], axis=1)
+            memory = write_rows(memory, places[2 * k + 1], added, erases[k])
+            rows = read_rows(memory, places[2 * k + 2])
+            state = pt.tanh(state + (k + 2) * rows[:, 0] * rows[:, 1])
+        return [state, memory]
+
+    sequences, results = [x, places, erases], []
+    (states,), (last,) = sparse_loop(step, sequences, [first], memory, [])
+    kept, memories = loop(step, sequences, [first, memory])
+    for trace, end in ((states, last), (kept, memories[-1])):
+        cost = weighted_sum(trace) + weighted_sum(end)
+        results += [cost, *pytensor.grad(cost, [x, first, memory])]
+    function = to_jax([x, first, memory], results)
+    values = function(data(length, B, M), data(B, M, seed=2), data(B, N, M))
+    assert_gradients_close(values[:4], values[4:])
 
 
 # ---- State
