@@ -185,10 +185,10 @@ def find_least_used(usage, minima=()):
     minima : list of integer tensors
         From :func:`get_minima`.
     """
-    *below, top = [usage, *minima]
-    found = _find_first_least(top)
+    levels = [usage, *minima]
+    found = _find_first_least(levels[-1])
     batch = pt.arange(usage.shape[0])[:, None]
-    for level in reversed(below):
+    for level in reversed(levels[:-1]):
         inside = _get_block(found, level.type.shape[1])
         found = found * np.int32(_BLOCK) + _find_first_least(level[batch, inside])
     return found
