@@ -107,6 +107,17 @@ def test_precedence_and_links():
     assert sparse_links.apply_decay(2.0, np.log(0.3), np.log(0.6)).eval() == pytest.approx(1.0)
 
 
+def test_rows_that_come_twice_are_the_same():
+    """No entry of the precedence, but with the position of one; a slot written to twice."""
+    last = Sparse(pt.constant([[3, 0, 3]]), pt.constant([[0.5, 0.2, 0.0]]))
+    written = Sparse(pt.constant([[1, 4, 1]]), pt.constant([[0.3, 0.2, 0.1]]))
+    old = Sparse(pt.zeros((1, 3, 3), dtype="int64"), pt.zeros((1, 3, 3)))
+    forward = sparse_links.update_forward_links(old, written, last, 3).values.eval()
+    backward = sparse_links.update_backward_links(old, written, last, 3).values.eval()
+    assert_close(forward[0], np.outer([0.5, 0.2, 0.5], [0.4, 0.2, 0.0]))
+    assert_close(backward[0], np.outer([0.4, 0.2, 0.4], [0.5, 0.2, 0.0]))
+
+
 def test_following_links():
     rng = np.random.default_rng(0)
     links = np.array([sdnc_reference.keep_largest(row, L) for row in rng.uniform(size=(N, N))])
@@ -133,6 +144,11 @@ def test_following_links():
     # One head's weights are scaled, the other's are not
     assert sums[0] > 1 > sums[1]
     assert_close(grad[0, 1], links[read[0, 1]][:, positions[0, 1]] @ np.cos([2, 3]))
+    # Where all lead to one slot, it is read once
+    alone = Sparse(pt.full((1, 2, 4, L), 5), pt.full((1, 2, 4, L), 0.25))
+    _, result = (each.eval() for each in sparse_links.follow_links(pt.constant(weights), alone, K))
+    assert_close(result[0, :, 0], 0.25 * L * weights[0].sum(axis=1))
+    assert not np.any(result[:, :, 1])
     none = Sparse(pt.zeros((1, 2, 4, L), dtype="int32"), pt.zeros((1, 2, 4, L)))
     assert not np.any(sparse_links.follow_links(pt.constant(weights), none, K).values.eval())
 
