@@ -11,7 +11,7 @@ References
 Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 3.4.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytensor.tensor as pt
@@ -113,7 +113,7 @@ def read_rows(memory, positions):
     tensor (B, ..., M)
     """
     positions = pt.as_tensor(positions)
-    rows = ReadRows()(memory, positions.flatten(2))
+    rows: Any = ReadRows()(memory, positions.flatten(2))
     leading = [positions.shape[k] for k in range(positions.ndim)]
     return rows.reshape((*leading, memory.shape[2]))
 
@@ -135,7 +135,7 @@ def write_rows(memory, positions, added, erases):
     -------
     tensor (B, N, M)
     """
-    return WriteRows()(memory, positions, added, erases)[0]
+    return WriteRows().make_node(memory, positions, added, erases).outputs[0]
 
 
 # ---- The loop
@@ -297,7 +297,8 @@ def _is_shape(variable):
 
 def _cut(results, memory, large, depend):
     """Where the gradient of a step's results ends: the reads of the memory, and variables without a gradient."""
-    reads, picked = {}, {}
+    reads: dict[Any, None] = {}
+    picked: dict[Any, None] = {}
     pending, visited = list(results), set()
     while pending:
         variable = pending.pop()
