@@ -222,9 +222,10 @@ class HyperplaneIndex(Layer):
         slots = (positions + 1)[:, :, None]
         rows = buckets[batch, numbers]
         next_place = rows[..., -1]
-        is_there = pt.eq(rows[..., :-1], slots[..., None]).any(axis=-1)
+        # Sums, as PyTensor computes `any` wrongly in a loop that it runs in Python
+        is_there = pt.eq(rows[..., :-1], slots[..., None]).sum(axis=-1, dtype="int32") > 0
         again = pt.eq(positions[:, :, None], positions[:, None, :])
-        again = (again & enters[:, None, :] & earlier).any(axis=2)
+        again = (again & enters[:, None, :] & earlier).sum(axis=2, dtype="int32") > 0
         enters = (enters & ~again)[:, :, None] & ~is_there
         # (B, J, J, L): which slot enters the bucket of which
         same = pt.eq(numbers[:, :, None], numbers[:, None]) & enters[:, None]

@@ -2,6 +2,7 @@
 
 from functools import cache, partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytensor
@@ -18,6 +19,7 @@ from lasagne.updates import adam
 from ntm import SAMLayer, StepFunction, get_output_and_states, load, save
 from ntm.backends import get_mode
 from ntm.controllers import DenseController, GRUController, LSTMController
+from ntm.jax_sparse_loop import find_largest
 from ntm.memory import Memory
 from ntm.sparse_addressing import TopK, find_least_used, get_write_weights, spread, update_usage
 from ntm.sparse_heads import SAMReadHead, SAMWriteHead
@@ -84,6 +86,17 @@ def test_top_k_takes_equals_in_their_order(compile):
     values = np.array([[1.0, 3.0, 1.0, 3.0, 2.0, 1.0], [0.0] * 6])
     result = compile([x], TopK(4)(x))(values)
     np.testing.assert_array_equal(result, [[1, 3, 4, 0], [0, 1, 2, 3]])
+
+
+@pytest.mark.parametrize("length", [128, 1000, 1024])
+def test_largest_of_many_are_those_of_a_sort(length):
+    """Also where several are equal, at the end of the last block, and where there is NaN."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(0, length // 8, (B, 2, length)), "float32")
+    x = jnp.concatenate([x, -x, jnp.zeros_like(x), x.at[:, :, 5].set(jnp.nan)])
+    found = find_largest(x, 6)
+    assert found.dtype == "int32"
+    np.testing.assert_array_equal(found, jax.lax.top_k(x, 6)[1])
 
 
 def test_usage_and_write_weights():
