@@ -11,12 +11,12 @@ References
 Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 3.4.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import DisconnectedGrad, DisconnectedType
-from pytensor.graph.basic import Apply, Constant
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
@@ -113,7 +113,7 @@ def read_rows(memory, positions):
     tensor (B, ..., M)
     """
     positions = pt.as_tensor(positions)
-    rows = ReadRows()(memory, positions.flatten(2))
+    rows: Any = ReadRows()(memory, positions.flatten(2))
     leading = [positions.shape[k] for k in range(positions.ndim)]
     return rows.reshape((*leading, memory.shape[2]))
 
@@ -135,7 +135,8 @@ def write_rows(memory, positions, added, erases):
     -------
     tensor (B, N, M)
     """
-    return WriteRows()(memory, positions, added, erases)[0]
+    outputs: Any = WriteRows()(memory, positions, added, erases)
+    return outputs[0]
 
 
 # ---- The loop
@@ -320,7 +321,8 @@ def _is_shape(variable):
 
 def _cut(results, memories, large, depend):
     """Where the gradient of a step's results ends: the reads of the memories, and variables without a gradient."""
-    reads, picked = {}, {}
+    reads: dict[Apply, None] = {}
+    picked: dict[Variable, None] = {}
     pending, visited = list(results), set()
     while pending:
         variable = pending.pop()
