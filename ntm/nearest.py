@@ -25,6 +25,10 @@ class ExactSearch:
 
     num_stores = 1
 
+    def goes_on_from(self, other):
+        """Whether another's stores will do."""
+        return isinstance(other, ExactSearch)
+
     def get_params(self, **options):
         """None."""
         return []
@@ -168,6 +172,10 @@ class HyperplaneIndex(Layer):
             trainable=False,
             regularizable=False,
         )
+
+    def goes_on_from(self, other):
+        """Whether another's stores will do: if it is this one."""
+        return other is self
 
     def make_state(self, batch_size):
         """The empty index.

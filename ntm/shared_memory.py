@@ -9,6 +9,7 @@ from pytensor.graph.traversal import ancestors
 
 from ntm.memory import describe
 from ntm.memory_layer import MemoryLayer
+from ntm.sparse import SparseMemoryLayer
 
 # What the levels have nothing to say about, with the values that they are to have
 _LOOP_OPTIONS = {
@@ -200,6 +201,12 @@ class SharedMemoryLayer(MemoryLayer):
                     f"{label} has {name} of shape {given}, but level 0 of shape {expected}; levels that share these "
                     "must have the same numbers of heads and of slots read"
                 )
+        if isinstance(level, SparseMemoryLayer) and not level.search.goes_on_from(
+            self.levels[0].search
+        ):
+            self._fail(
+                f"{label} finds slots by an index of its own; give all levels one HyperplaneIndex"
+            )
 
     @staticmethod
     def _find_own(level):

@@ -246,17 +246,26 @@ def assert_gradients_close(grads, expected):
         assert np.any(wanted)
 
 
-def test_ways_to_run_the_steps_change_nothing():
-    """The gradient that undoes writes, the ones that keep all memories or some, and steps one after another."""
-    x, results, steps = pt.tensor3("x"), [], 4
-    for options in ({}, {"gradient_steps": steps}, {"keep_every": 2}, {"unroll_scan": True}):
-        layer = SharedMemoryLayer((None, steps, F), MEMORY_SHAPE, LEVELS["sam"], **options)
-        randomize(layer)
+def test_gradients_where_writes_are_undone_equal_those_of_loops_that_keep_memories():
+    x, results = pt.tensor3("x"), []
+    for options in ({}, {"gradient_steps": 6}, {"keep_every": 2}):
+        layer = make_shared("sam", **options)
         results.append([layer.get_output_for(x), *get_gradients(layer, x)])
-    count, values = len(results[0]), data(B, steps, F)
+    count, values = len(results[0]), data(B, 6, F)
     values = to_jax([x], [each for result in results for each in result])(values)
     for k in range(1, len(results)):
         assert_gradients_close(values[:count], values[k * count : (k + 1) * count])
+
+
+def test_steps_one_after_another():
+    x, outputs = pt.tensor3("x"), []
+    for unroll in (False, True):
+        layer = SharedMemoryLayer((None, 3, F), MEMORY_SHAPE, LEVELS["ntm"], unroll_scan=unroll)
+        randomize(layer)
+        outputs += [layer.get_output_for(x), layer.get_output_for(x, get_details=True)[3]]
+    output, weights, *unrolled = to_jax([x], outputs)(data(B, 3, F))
+    assert_close(unrolled[0], output)
+    assert_close(unrolled[1], weights)
 
 
 def test_gradients_in_python_equal_those_in_jax():
