@@ -13,8 +13,10 @@ from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_params,
 from lasagne.nonlinearities import tanh
 from ntm import (
     DNCLayer,
+    HyperplaneIndex,
     NTMLayer,
     SAMLayer,
+    SDNCLayer,
     SharedMemoryLayer,
     StepFunction,
     get_output_and_states,
@@ -69,7 +71,15 @@ LEVELS = {
     "sam": [
         partial(SAMLayer, controller=each, num_reads=2, num_read_slots=3) for each in (gru, lstm)
     ],
+    "sdnc": [
+        partial(SDNCLayer, controller=each, num_reads=2, num_read_slots=2, num_links=2)
+        for each in (gru, lstm)
+    ],
 }
+INDEX = HyperplaneIndex(
+    MEMORY_SHAPE, num_tables=2, num_bits=2, bucket_size=2, num_flips=1, num_recent=2
+)
+LEVELS["indexed sam"] = [partial(level, nearest=INDEX) for level in LEVELS["sam"]]
 
 
 def make_shared(kind, num_levels=2, seed=0, **options):
@@ -246,10 +256,11 @@ def assert_gradients_close(grads, expected):
         assert np.any(wanted)
 
 
-def test_gradients_where_writes_are_undone_equal_those_of_loops_that_keep_memories():
+@pytest.mark.parametrize("kind", ["sam", "indexed sam", "sdnc"])
+def test_gradients_where_writes_are_undone_equal_those_of_loops_that_keep_memories(kind):
     x, results = pt.tensor3("x"), []
     for options in ({}, {"gradient_steps": 6}, {"keep_every": 2}):
-        layer = make_shared("sam", **options)
+        layer = make_shared(kind, **options)
         results.append([layer.get_output_for(x), *get_gradients(layer, x)])
     count, values = len(results[0]), data(B, 6, F)
     values = to_jax([x], [each for result in results for each in result])(values)
@@ -477,6 +488,11 @@ ERRORS = {
         [DNC, partial(DNC, backwards=True)],
         ValueError,
         ["level 1", "backwards", "to the SharedMemoryLayer"],
+    ),
+    "indexes": (
+        [partial(SAMLayer, controller=dense, nearest="hashing", num_read_slots=2)] * 2,
+        ValueError,
+        ["level 1", "give all levels one HyperplaneIndex"],
     ),
     "mask": ([partial(DNC, mask_input=L_MASK)], ValueError, ["level 0", "mask_input"]),
     "final": ([partial(DNC, only_return_final=True), DNC], ValueError, ["only_return_final"]),
