@@ -319,23 +319,29 @@ def test_gradients_equal_differences_where_choices_and_links_stay():
         assert np.any(grad)
 
 
-@pytest.mark.parametrize("compile", [to_jax, to_python])
-def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_all(compile):
-    layer, expected = get_gradients()
-    inputs = get_inputs(layer)
-    if compile is to_jax:
-        traces = dict(
-            zip(layer.detail_names, layer.get_output_for(inputs, get_details=True), strict=True)
-        )
-        output = pt.concatenate([traces["hidden"], traces["reads"].flatten(3)], axis=2)
-        memory = traces["memory"][:, -1]
-    else:
-        output, last = layer.get_output_for(inputs, return_state=True)
-        memory = last.memory
-    grads = pytensor.grad(get_cost(output, memory), [inputs[0], *layer.get_params()])
-    grads = compile(inputs, grads)(data(B, T, F), MASK)
+def assert_gradients_close(grads, expected):
     for value, wanted in zip(grads, expected, strict=True):
         np.testing.assert_allclose(value, wanted, rtol=1e-8, atol=1e-10)
+
+
+def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_all():
+    layer, expected = get_gradients()
+    inputs = get_inputs(layer)
+    traces = dict(
+        zip(layer.detail_names, layer.get_output_for(inputs, get_details=True), strict=True)
+    )
+    output = pt.concatenate([traces["hidden"], traces["reads"].flatten(3)], axis=2)
+    cost = get_cost(output, traces["memory"][:, -1])
+    grads = to_jax(inputs, pytensor.grad(cost, [inputs[0], *layer.get_params()]))
+    assert_gradients_close(grads(data(B, T, F), MASK), expected)
+
+
+def test_gradients_in_python():
+    layer = make(num_read_slots=1, num_links=2)
+    x = pt.tensor3("x")
+    grads = pytensor.grad(weighted_sum(layer.get_output_for(x)), [x, *layer.get_params()])
+    grads, expected = (compile([x], grads)(data(B, 9, F)) for compile in (to_python, to_jax))
+    assert_gradients_close(grads, expected)
 
 
 @pytest.mark.usefixtures("float32")
