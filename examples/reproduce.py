@@ -2,7 +2,7 @@
 
 python examples/reproduce.py
 python examples/reproduce.py --only copy repeat-copy --seeds 3
-python examples/reproduce.py --models dnc sam
+python examples/reproduce.py --models dnc sam sdnc
 python examples/reproduce.py --report
 
 It can be stopped and started again: what has ended is not trained anew, and what was stopped goes on.
@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 INTRODUCTION = """\
 Each task, trained from scratch by `make reproduce` with the defaults of `ntm train TASK`, which are in
 `ntm/settings.py`, each run on one thread; the other networks with a memory by
-`make reproduce ARGS="--models dnc sam"`. *Sequences* and *minutes* are those until 2,000 new sequences of the training
-sizes had the measure by which training ends, or until the steps were over; where there are several seeds, the median
-and the range. Minutes were taken while the other cores trained too.
+`make reproduce ARGS="--models dnc sam sdnc"`. *Sequences* and *minutes* are those until 2,000 new sequences of the
+training sizes had the measure by which training ends, or until the steps were over; where there are several seeds, the
+median and the range. Minutes were taken while the other cores trained too.
 """
 
 
@@ -63,7 +63,7 @@ DEFAULT_MODELS = ["ntm", "lstm"]
 
 def compare(task):
     """The entries of a task for the other networks with a memory, to be compared with the Neural Turing Machine."""
-    return [Entry(task, 3, ["--model", model]) for model in ("dnc", "sam")]
+    return [Entry(task, 3, ["--model", model]) for model in ("dnc", "sam", "sdnc")]
 
 
 PLAN = [

@@ -48,19 +48,20 @@ MODEL_HELP = {
     "memory_slots": "of a network with a memory",
     "memory_width": "numbers in a slot",
     "num_heads": "read heads of the Neural Turing Machine, and as many write heads",
-    "num_reads": "read heads of dnc and sam",
-    "num_read_slots": "slots that a head of sam reads at a step",
+    "num_reads": "read heads of dnc, sam and sdnc",
+    "num_read_slots": "slots that a head of sam or sdnc reads at a step",
+    "num_links": "slots written before, and after, that sdnc keeps for each slot",
     "clip": "largest size of the outputs of dnc and of its controller",
     "num_shifts": "how many shifts a head chooses from",
-    "write_gate_bias": "below zero: write heads of ntm move on rather than look for content, those of dnc and sam "
-    "write less, at first",
+    "write_gate_bias": "below zero: write heads of ntm move on rather than look for content, those of dnc, "
+    "sam and sdnc write less, at first",
     "read_gate_bias": "the same of read heads",
     "write_shift_bias": "by how much write heads prefer to move forward, at first",
     "read_shift_bias": "the same of read heads",
     "allocation_gate_bias": "above zero: the write head of dnc takes free slots rather than look for content, at first",
-    "interpolation_gate_bias": "below zero: the write head of sam takes slots not used for long, at first",
+    "interpolation_gate_bias": "below zero: the write head of sam and sdnc takes slots not used for long, at first",
     "free_gate_bias": "below zero: the read heads of dnc free less of what they read, at first",
-    "forward_bias": "by how much the read heads of dnc prefer what was written next, at first",
+    "forward_bias": "by how much the read heads of dnc and sdnc prefer what was written next, at first",
     "nonlinearity_add": "of what is written",
 }
 SETTINGS_HELP = {

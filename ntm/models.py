@@ -5,6 +5,7 @@ Each function takes a task and gives a layer of shape (B, T, O) whose output has
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -20,8 +21,9 @@ from ntm.heads import Head, MemoryHead, ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
+from ntm.sdnc import SDNCLayer
 from ntm.sparse import SAMLayer
-from ntm.sparse_heads import SAMReadHead, SAMWriteHead
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
 CONTROLLERS = {
     "dense": (DenseController, rectify),
@@ -236,6 +238,33 @@ def build_dnc(
     return _output(l_dnc, task)
 
 
+def _build_sparse(kind, name, task, controller, num_units, shape, biases, read_heads, **options):
+    """A network of a sparse memory, given where the write head's gates start, and its read heads without controller."""
+    l_input = _input(task)
+    l_controller = _controller(controller, l_input, shape, num_units, len(read_heads))
+    heads: list[MemoryHead] = [
+        SAMWriteHead(
+            l_controller,
+            shape,
+            **{f"b_hid_to_{gate}": Constant(bias) for gate, bias in biases.items()},
+            name="write",
+        )
+    ]
+    heads += [
+        head(l_controller, shape, name=f"read{number}")
+        for head, number in zip(read_heads, _number(len(read_heads)), strict=True)
+    ]
+    l_memory = kind(
+        l_input,
+        memory=_memory(shape),
+        controller=l_controller,
+        heads=heads,
+        name=name,
+        **options,
+    )
+    return _output(l_memory, task)
+
+
 def build_sam(
     task,
     controller="lstm",
@@ -267,30 +296,68 @@ def build_sam(
     ----------
     Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes.
     """
-    l_input = _input(task)
-    shape = (memory_slots, memory_width)
-    l_controller = _controller(controller, l_input, shape, num_units, num_reads)
-    heads: list[MemoryHead] = [
-        SAMWriteHead(
-            l_controller,
-            shape,
-            b_hid_to_write_gate=Constant(write_gate_bias),
-            b_hid_to_interpolation_gate=Constant(interpolation_gate_bias),
-            name="write",
-        )
-    ]
-    heads += [
-        SAMReadHead(l_controller, shape, name=f"read{number}") for number in _number(num_reads)
-    ]
-    l_sam = SAMLayer(
-        l_input,
-        memory=_memory(shape),
-        controller=l_controller,
-        heads=heads,
+    write = {"write_gate": write_gate_bias, "interpolation_gate": interpolation_gate_bias}
+    return _build_sparse(
+        SAMLayer,
+        "sam",
+        task,
+        controller,
+        num_units,
+        (memory_slots, memory_width),
+        write,
+        [SAMReadHead] * num_reads,
         num_read_slots=num_read_slots,
-        name="sam",
     )
-    return _output(l_sam, task)
+
+
+def build_sdnc(
+    task,
+    controller="lstm",
+    num_units=100,
+    memory_slots=128,
+    memory_width=20,
+    num_reads=1,
+    num_read_slots=4,
+    num_links=8,
+    write_gate_bias=0.0,
+    interpolation_gate_bias=0.0,
+    forward_bias=0.0,
+):
+    """A Sparse Differentiable Neural Computer.
+
+    Parameters
+    ----------
+    task, controller, num_units, memory_slots, memory_width, num_reads, write_gate_bias, interpolation_gate_bias
+        As of :func:`build_sam`.
+    num_read_slots : int
+        Slots that each head reads at a step by content, and as many each backward and forward.
+    num_links : int
+        Of how many slots written to before and after it each slot keeps track; 8 as in the paper.
+    forward_bias : float
+        As of :func:`build_dnc`.
+
+    Returns
+    -------
+    Layer (B, T, O)
+
+    References
+    ----------
+    Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, appendix D.
+    """
+    write = {"write_gate": write_gate_bias, "interpolation_gate": interpolation_gate_bias}
+    read = partial(SDNCReadHead, b_hid_to_modes=floatX(np.array([0.0, 0.0, forward_bias])))
+    return _build_sparse(
+        SDNCLayer,
+        "sdnc",
+        task,
+        controller,
+        num_units,
+        (memory_slots, memory_width),
+        write,
+        [read] * num_reads,
+        num_read_slots=num_read_slots,
+        num_links=num_links,
+    )
 
 
 def _build_recurrent(kind, name, task, num_units, num_layers):
@@ -336,6 +403,7 @@ MODELS: dict[str, Callable] = {
     "ntm": build_ntm,
     "dnc": build_dnc,
     "sam": build_sam,
+    "sdnc": build_sdnc,
     "lstm": build_lstm,
     "gru": build_gru,
     "dense": build_dense,

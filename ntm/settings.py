@@ -327,8 +327,10 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("copy", "gru"): BATCHES,
     ("*", "dnc"): {**BATCHES, "model_options": DNC_IN_ORDER},
     ("*", "sam"): {**BATCHES, "model_options": SAM_IN_ORDER},
+    ("*", "sdnc"): {**BATCHES, "model_options": {**SAM_IN_ORDER, "forward_bias": 3.0}},
     ("sort", "dnc"): {"max_steps": 12_000},
     ("sort", "sam"): {"max_steps": 12_000},
+    ("sort", "sdnc"): {"max_steps": 12_000},
     **{
         (task, model): {
             "max_steps": GRAPHS["max_steps"],
@@ -339,6 +341,7 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
             ("ntm", {"controller": "lstm"}),
             ("dnc", {"num_reads": 5}),
             ("sam", {"num_reads": 5}),
+            ("sdnc", {"num_reads": 5}),
         )
     },
     ("copy", "ntm-gru"): {"learning_rate": 1e-4, "solved_below": 0.003},

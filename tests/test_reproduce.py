@@ -48,7 +48,7 @@ def test_every_entry_is_a_command(reproduce):
 
 def test_other_memories_are_in_the_plan_and_wait_to_be_asked_for(reproduce):
     tasks = {"copy", "repeat-copy", "associative-recall", "sort", "addition", "argmax"}
-    for model in ("dnc", "sam"):
+    for model in ("dnc", "sam", "sdnc"):
         entries = [entry for entry in reproduce.PLAN if entry.model == model]
         assert {entry.task for entry in entries if entry.seeds == 3} == tasks
         assert model not in reproduce.DEFAULT_MODELS

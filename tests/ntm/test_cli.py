@@ -169,7 +169,7 @@ def test_compare(capsys):
     assert "learns" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("model", ["dnc", "sam"])
+@pytest.mark.parametrize("model", ["dnc", "sam", "sdnc"])
 def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
     words = ["train", "copy", *SMALL, "--model", model, "--max-steps", "2"]

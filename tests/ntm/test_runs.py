@@ -117,7 +117,7 @@ def test_a_resumed_run_is_the_same(finished, tmp_path):
     assert_same_run(folder, finished)
 
 
-@pytest.mark.parametrize("model", ["dnc", "sam"])
+@pytest.mark.parametrize("model", ["dnc", "sam", "sdnc"])
 def test_a_resumed_run_of_another_memory_is_the_same(model, tmp_path):
     options = {"num_units": 5, "memory_slots": 8, "memory_width": 3}
     settings = make_small(model, model_options=options, max_steps=7, solve_every=0, evaluate_at=[])

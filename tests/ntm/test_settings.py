@@ -8,7 +8,7 @@ from lasagne.layers import get_all_layers, get_all_param_values, get_output
 from lasagne.nonlinearities import tanh
 from ntm.layers import NTMLayer
 from ntm.memory_layer import MemoryLayer
-from ntm.models import CONTROLLERS, MODELS, build_dnc, build_sam, get_model_options
+from ntm.models import CONTROLLERS, MODELS, build_dnc, build_sam, build_sdnc, get_model_options
 from ntm.settings import DEFAULTS, DEFAULTS_OF_MODELS, Settings, get_task_options, make_settings
 from ntm.tasks import TASKS
 
@@ -130,6 +130,18 @@ def test_the_slots_and_heads_of_a_sam():
     assert write.interpolation_gate.b.get_value() == -2
 
 
+def test_the_slots_and_heads_of_an_sdnc():
+    options = {"num_units": 6, "num_reads": 2, "num_read_slots": 3, "num_links": 5}
+    biases = {"write_gate_bias": 1.0, "interpolation_gate_bias": -2.0, "forward_bias": 4.0}
+    l_sdnc = find_memory(build_sdnc(TASKS["copy"](), **options, **biases))
+    assert (l_sdnc.num_reads, l_sdnc.num_read_slots, l_sdnc.num_links) == (2, 3, 5)
+    write, *reads = l_sdnc.heads
+    assert write.write_gate.b.get_value() == 1
+    assert write.interpolation_gate.b.get_value() == -2
+    for read in reads:
+        np.testing.assert_array_equal(read.modes.b.get_value(), [0, 0, 4])
+
+
 def test_the_seed_draws_parameters_and_sequences():
     values = [
         [
@@ -144,7 +156,7 @@ def test_the_seed_draws_parameters_and_sequences():
         assert not np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("model", ["dnc", "sam"])
+@pytest.mark.parametrize("model", ["dnc", "sam", "sdnc"])
 @pytest.mark.parametrize("controller", CONTROLLERS)
 def test_controllers_of_other_memories(model, controller):
     settings = make_settings(
@@ -188,7 +200,7 @@ def test_settings_that_are_wrong(given, message):
         Settings(**{"task": "copy", **given})
 
 
-@pytest.mark.parametrize("model", ["ntm", "dnc", "sam"])
+@pytest.mark.parametrize("model", ["ntm", "dnc", "sam", "sdnc"])
 def test_a_controller_that_there_is_not(model):
     settings = make_settings("copy", model, model_options={"controller": "abacus"})
     with pytest.raises(ValueError, match=r"unknown controller 'abacus': expected one of dense"):

@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 import lasagne
 from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_values
 from lasagne.updates import adam, sgd
-from ntm.models import build_dense, build_dnc, build_ntm, build_sam
+from ntm.models import build_dense, build_dnc, build_ntm, build_sam, build_sdnc
 from ntm.tasks import Batch, CopyTask, RepeatCopyTask
 from ntm.training import (
     MAX_SKIPPED_IN_A_ROW,
@@ -320,7 +320,7 @@ def test_looking_inside():
     assert make_trainer().look_inside(batch.inputs) == []
 
 
-@pytest.mark.parametrize("build", [build_dnc, build_sam])
+@pytest.mark.parametrize("build", [build_dnc, build_sam, build_sdnc])
 def test_looking_inside_of_other_memories(build):
     task = make_task()
     options = {"controller": "dense", "num_units": 5, "memory_slots": 8, "memory_width": 3}
