@@ -74,8 +74,10 @@ from ntm.files import read_arrays, write_arrays
 from ntm.heads import MemoryHead, ReadHead, WriteHead
 from ntm.layers import NTMLayer
 from ntm.memory import Memory
+from ntm.nearest import HyperplaneIndex
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid
 from ntm.sdnc import SDNCLayer
+from ntm.shared_memory import SharedMemoryLayer
 from ntm.sparse import SAMLayer
 from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
@@ -323,6 +325,21 @@ CASES = {
         shared_parts,
         tied_heads,
     ],
+    HyperplaneIndex: [
+        lambda: HyperplaneIndex((4, 3), num_tables=2, num_bits=3, num_recent=5, name="index"),
+        lambda: HyperplaneIndex((64, 3), hyperplanes=init.Constant(1.0)),
+    ],
+    SharedMemoryLayer: [
+        lambda: SharedMemoryLayer(
+            sequence(),
+            MEMORY_SHAPE,
+            2 * [partial(DNCLayer, controller=lambda l: DenseLayer(l, H), num_reads=2)],
+            name="shared",
+        ),
+        lambda: SharedMemoryLayer(
+            sequence(), Memory(MEMORY_SHAPE), [partial(SAMLayer, controller=stack_of_all)]
+        ),
+    ],
     DNCReadHead: [lambda: DNCReadHead((None, H), (4, 3), 2, b_hid_to_modes=None, name="r")],
     DNCWriteHead: [lambda: DNCWriteHead((None, H), (4, 3), nonlinearity_add=pt.tanh)],
     DNCLayer: [
@@ -401,7 +418,7 @@ def evaluate(network, details=False, **kwargs):
 
 def can_run(network):
     layers = get_all_layers(network)
-    apart = (Memory, Controller, MemoryHead)
+    apart = (Memory, Controller, MemoryHead, HyperplaneIndex)
     free = [l for l in layers if None in getattr(l, "input_layers", [getattr(l, "input_layer", l)])]
     return not free and not any(isinstance(layer, apart) for layer in layers)
 
