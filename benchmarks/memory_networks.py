@@ -27,7 +27,7 @@ INTRODUCTION = f"""\
 # Benchmarks of DNC, SAM and SDNC
 
 A controller of {NUM_UNITS} LSTM units, a memory of N slots of {WIDTH} numbers, R read heads; for the sparse memories
-{NUM_READ_SLOTS} slots a head, found by exact search. A training step on {BATCH} sequences of {STEPS} steps of
+{NUM_READ_SLOTS} slots a head, found by exact search or, where it says so, by our index. A training step on {BATCH} sequences of {STEPS} steps of
 {NUM_FEATURES} bits: loss, gradient, clipping and RMSProp, until the loss is a Python float. On one thread, both in turn
 in one process. Times are medians; the ratio is the median of each round's, above one where ours is faster. The peer is
 the PyTorch package `dnc` 1.1.0, whose sparse memories had to be repaired (`benchmarks/peer.py`); its models are not the
@@ -41,6 +41,7 @@ NETWORKS = [
     Network("dnc", 128, 4),
     Network("sam", 1000, 1),
     Network("sam", 16384, 1),
+    Network("sam", 16384, 1, "hashing"),
     Network("sdnc", 1000, 1),
 ]
 
@@ -67,7 +68,8 @@ def main():
             ours, peer = result[OURS], result.get(PEER)
             rows.append(
                 [
-                    f"{network.kind}, N = {network.num_slots:,}, R = {network.num_reads}",
+                    f"{network.kind}, N = {network.num_slots:,}, R = {network.num_reads}"
+                    + (", index" if network.nearest != "exact" else ""),
                     f"{report.milliseconds(ours['seconds'])} ms",
                     f"{report.milliseconds(peer['seconds'])} ms" if peer else result["failed"],
                     f"{peer['ratio']:.1f}" if peer else "",

@@ -17,9 +17,11 @@ class Network(NamedTuple):
     kind: str
     num_slots: int
     num_reads: int
+    nearest: str = "exact"
 
     def __str__(self):
-        return f"{self.kind}-{self.num_slots}-{self.num_reads}"
+        ending = "" if self.nearest == "exact" else f"-{self.nearest}"
+        return f"{self.kind}-{self.num_slots}-{self.num_reads}{ending}"
 
 
 def make_ours(network):
@@ -39,7 +41,8 @@ def make_ours(network):
     memory = (network.num_slots, WIDTH)
     controller = LSTMController(l_input, memory, NUM_UNITS, network.num_reads, nonlinearity=tanh)
     kinds = {"dnc": "DNCLayer", "sam": "SAMLayer", "sdnc": "SDNCLayer"}
-    options = {} if network.kind == "dnc" else {"num_read_slots": NUM_READ_SLOTS}
+    sparse = {"num_read_slots": NUM_READ_SLOTS, "nearest": network.nearest}
+    options = {} if network.kind == "dnc" else sparse
     layer = getattr(ntm, kinds[network.kind])(
         l_input, memory, controller, num_reads=network.num_reads, **options
     )
@@ -54,7 +57,7 @@ def make_ours(network):
     return lambda x, y: float(train(x, y))
 
 
-def measure(kind, num_slots, num_reads, threads, budget):
+def measure(kind, num_slots, num_reads, nearest, threads, budget):
     """Time ours, and the peer if it is installed, in one process.
 
     Returns
@@ -62,7 +65,7 @@ def measure(kind, num_slots, num_reads, threads, budget):
     dict
         From name to what `timing.summarise` gives; under ``failed``, if so, why there is no peer.
     """
-    network = Network(kind, num_slots, num_reads)
+    network = Network(kind, num_slots, num_reads, nearest)
     rng = np.random.default_rng(0)
     data = [rng.integers(0, 2, (BATCH, STEPS, NUM_FEATURES)).astype(np.float32) for _ in range(2)]
     train = make_ours(network)
