@@ -27,11 +27,12 @@ INTRODUCTION = f"""\
 # Benchmarks of DNC, SAM and SDNC
 
 A controller of {NUM_UNITS} LSTM units, a memory of N slots of {WIDTH} numbers, R read heads; for the sparse memories
-{NUM_READ_SLOTS} slots a head, found by exact search or, where it says so, by our index. A training step on {BATCH} sequences of {STEPS} steps of
-{NUM_FEATURES} bits: loss, gradient, clipping and RMSProp, until the loss is a Python float. On one thread, both in turn
-in one process. Times are medians; the ratio is the median of each round's, above one where ours is faster. The peer is
-the PyTorch package `dnc` 1.1.0, whose sparse memories had to be repaired (`benchmarks/peer.py`); its models are not the
-same to the last equation. `python benchmarks/memory_networks.py` writes this page.
+{NUM_READ_SLOTS} slots a head, found by exact search or, where it says so, by our index. A training step on {BATCH}
+sequences of {STEPS} steps of {NUM_FEATURES} bits: loss, gradient, clipping and RMSProp, until the loss is a Python
+float. On one thread, both in turn in one process. Times are medians; the ratio is the median of each round's, above one
+where ours is faster. The peer is the PyTorch package `dnc` 1.1.0, whose sparse memories had to be repaired
+(`benchmarks/peer.py`); its models are not the same to the last equation. `python benchmarks/memory_networks.py` writes
+this page.
 """
 
 NETWORKS = [
