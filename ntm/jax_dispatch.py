@@ -164,7 +164,7 @@ def _funcify_check(op, **kwargs):
     """Check what is known while tracing; what depends on values is not checked, as JAX cannot raise."""
 
     def check(x, *conditions):
-        if not all(np.all(c) for c in conditions if is_concrete(c)):
+        if not all(np.all(np.asarray(c)) for c in conditions if is_concrete(c)):
             raise op.exc_type(op.msg)
         return x
 

@@ -46,8 +46,8 @@ class Memory(InputLayer):
 def check_memory_shape(memory_shape, name, kind):
     """Raise a `ValueError` that names the layer unless `memory_shape` is two positive integers."""
     try:
-        slots, width = (int(length) for length in memory_shape)
-        valid = (slots, width) == tuple(memory_shape) and slots > 0 and width > 0
+        slots, width = memory_shape
+        valid = all(is_integer(length) and length > 0 for length in (slots, width))
     except (TypeError, ValueError):
         valid = False
     if not valid:

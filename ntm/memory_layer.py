@@ -4,12 +4,14 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, W writ
 units.
 """
 
+import numbers
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.raise_op import CheckAndRaise
 
 from lasagne.layers import Layer, MergeLayer
 from lasagne.loop import loop
@@ -229,8 +231,10 @@ class MemoryLayer(MergeLayer):
             self._fail(f"gradient_steps must be -1 or positive, not {self.gradient_steps}")
         if not is_integer(self.keep_every) or self.keep_every < 1:
             self._fail(f"keep_every must be a positive integer, not {self.keep_every!r}")
-        if self.grad_clipping < 0:
-            self._fail(f"grad_clipping must not be negative, not {self.grad_clipping}")
+        clipping = self.grad_clipping
+        is_number = isinstance(clipping, numbers.Real) and not isinstance(clipping, bool)
+        if not is_number or not clipping >= 0:
+            self._fail(f"grad_clipping must be a number that is not negative, not {clipping!r}")
         if self.unroll_scan:
             if self.gradient_steps != -1:
                 self._fail("gradient_steps must be -1 when unroll_scan is true")
@@ -371,7 +375,7 @@ class MemoryLayer(MergeLayer):
         if self.has_mask != (len(inputs) == 2):
             self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
-        mask = inputs[1] if self.has_mask else None
+        mask = self._check_mask(pt.as_tensor(inputs[1]), x) if self.has_mask else None
         parts = self._run(x, mask, state, advance, keep_all=get_details)
         traces = self._unpack(parts)
         if get_details:
@@ -494,7 +498,7 @@ class MemoryLayer(MergeLayer):
             sequences.append(mask.dimshuffle(1, 0))
         initial = self.get_initial_state(batch_size)
         if state is not None:
-            initial = self._fit_state(state, initial)
+            initial = self._fit_state(state, initial, batch_size)
 
         def step(x_t, *args):
             mask_t, args = (args[0], args[1:]) if mask is not None else (None, args)
@@ -520,7 +524,16 @@ class MemoryLayer(MergeLayer):
             return [*traces, *(part[None] for part in last)]
         return loop(step, sequences, parts, self.gradient_steps, backwards, self.keep_every)
 
-    def _fit_state(self, state, initial):
+    def _check_mask(self, mask, x):
+        """The mask; the compiled function raises a `ValueError` if it is not of the input's batch and time."""
+        if mask.ndim != 2:
+            self._fail(f"the mask must have 2 axes (batch, time), not {mask.ndim}")
+        check = CheckAndRaise(
+            ValueError, f"{self._label}: the mask must be of the input's batch size and length"
+        )
+        return check(mask, *(pt.eq(mask.shape[k], x.shape[k]) for k in range(2)))
+
+    def _fit_state(self, state, initial, batch_size):
         """A given state, with the dtypes and the shapes of the initial one, which the loop relies on."""
         if not isinstance(state, type(initial)):
             self._fail(
@@ -543,7 +556,11 @@ class MemoryLayer(MergeLayer):
                 for a, b in zip(given, shape, strict=True)
             ):
                 self._fail(f"state.{name} must be of shape {shape}, not {given}")
-            fitted.append(pt.specify_shape(part.astype(wanted.type.dtype), shape))
+            check = CheckAndRaise(
+                ValueError, f"{self._label}: state.{name} must be of the input's batch size"
+            )
+            checked: Any = check(part.astype(wanted.type.dtype), pt.eq(part.shape[0], batch_size))
+            fitted.append(pt.specify_shape(checked, shape))
         return initial.unflatten(fitted)
 
     def _clip(self, part):

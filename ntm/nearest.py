@@ -230,7 +230,7 @@ class HyperplaneIndex(Layer):
         slots = (positions + 1)[:, :, None]
         rows = buckets[batch, numbers]
         next_place = rows[..., -1]
-        # Sums, as PyTensor computes `any` wrongly in a loop that it runs in Python
+        # Sums, as `any` was seen to be wrong in a loop that PyTensor ran in Python
         is_there = pt.eq(rows[..., :-1], slots[..., None]).sum(axis=-1, dtype="int32") > 0
         again = pt.eq(positions[:, :, None], positions[:, None, :])
         again = (again & enters[:, None, :] & earlier).sum(axis=2, dtype="int32") > 0

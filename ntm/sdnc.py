@@ -78,6 +78,9 @@ class SDNCLayer(SparseMemoryLayer):
     precompute_input : bool
         Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
         the others have no such part.
+    keep_every : int
+        Of how many steps the gradient keeps the state, memory and all, once, to run the steps again when it comes to
+        them. 1, the default, undoes the writes instead, and takes less memory.
     name : str, optional
 
     Raises
@@ -131,6 +134,7 @@ class SDNCLayer(SparseMemoryLayer):
         grad_clipping=0,
         unroll_scan=False,
         precompute_input=True,
+        keep_every=1,
         **kwargs,
     ):
         self.num_links = num_links
@@ -150,6 +154,7 @@ class SDNCLayer(SparseMemoryLayer):
             grad_clipping=grad_clipping,
             unroll_scan=unroll_scan,
             precompute_input=precompute_input,
+            keep_every=keep_every,
             **kwargs,
         )
 

@@ -35,7 +35,7 @@ class SparseMemoryLayer(MemoryLayer):
     Parameters
     ----------
     incoming, memory, controller, heads, num_reads, num_read_slots, usage_threshold, nearest, only_return_final, \
-mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, name
+mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, keep_every, name
         As those of :class:`SAMLayer`.
 
     Raises
@@ -70,6 +70,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         grad_clipping=0,
         unroll_scan=False,
         precompute_input=True,
+        keep_every=1,
         **kwargs,
     ):
         self._num_reads_given = num_reads
@@ -88,6 +89,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             grad_clipping=grad_clipping,
             unroll_scan=unroll_scan,
             precompute_input=precompute_input,
+            keep_every=keep_every,
             **kwargs,
         )
 
@@ -370,8 +372,8 @@ class SAMLayer(SparseMemoryLayer):
 
     Training keeps, of each step, the rows of the memory that it changed, and going back undoes the writes: it takes
     memory for 2 N M + T R K M numbers for each batch item, and not for T N M. This holds for the JAX back end, and
-    where neither the traces of the memory are asked for (``get_details=True``) nor `gradient_steps`, `grad_clipping` or
-    `unroll_scan` given, for which the memory of every step is kept.
+    where neither the traces of the memory are asked for (``get_details=True``) nor `gradient_steps`, `grad_clipping`,
+    `unroll_scan` or `keep_every` given, for which the memory of every step is kept.
 
     Parameters
     ----------
@@ -413,6 +415,9 @@ class SAMLayer(SparseMemoryLayer):
     precompute_input : bool
         Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
         the others have no such part.
+    keep_every : int
+        Of how many steps the gradient keeps the state, memory and all, once, to run the steps again when it comes to
+        them. 1, the default, undoes the writes instead, and takes less memory.
     name : str, optional
 
     Raises

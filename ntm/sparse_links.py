@@ -65,7 +65,8 @@ def keep_largest(vector, count):
     positions, values = vector
     places = pt.arange(positions.shape[-1])
     same = pt.eq(positions[..., :, None], positions[..., None, :])
-    came_before = (same & (places < places[:, None])).any(axis=-1)
+    # A sum, as `any` was seen to be wrong in a loop that PyTensor ran in Python
+    came_before = (same & (places < places[:, None])).sum(axis=-1, dtype="int32") > 0
     totals = pt.switch(came_before, pt.zeros_like(values), sum_alike(vector))
     order = TopK(count)(totals)
     return Sparse(*(pt.take_along_axis(each, order, axis=-1) for each in (positions, totals)))

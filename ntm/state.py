@@ -146,7 +146,7 @@ class SAMState(_SAMParts, MemoryState):
     usage : (B, N)
         The step at which each slot was last accessed; zero for none.
     time : (B,)
-        The number of steps so far.
+        The number of steps so far that used the memory; where levels share it, each level's step counts.
     """
 
     __slots__ = ()

@@ -679,6 +679,12 @@ ERRORS = {
     "gradient_steps": ({"gradient_steps": 0}, ValueError, ["NTMLayer 'my ntm'", "0"]),
     "keep_every": ({"keep_every": 0}, ValueError, ["NTMLayer 'my ntm'", "keep_every", "0"]),
     "grad_clipping": ({"grad_clipping": -1}, ValueError, ["NTMLayer 'my ntm'", "-1"]),
+    "grad_clipping that is none": (
+        {"grad_clipping": "1"},
+        ValueError,
+        ["NTMLayer 'my ntm'", "grad_clipping must be a number", "'1'"],
+    ),
+    "memory of half a slot": ({"memory": (6.5, 3)}, ValueError, ["memory_shape", "(6.5, 3)"]),
     "option of the layer": ({"only_return_last": True}, TypeError, ["only_return_last"]),
     "option of a head": ({"head": {"num_shift": 3}}, TypeError, ["num_shift"]),
     "memory": ({"memory": (6,)}, ValueError, ["Memory", "(6,)", "memory_shape"]),

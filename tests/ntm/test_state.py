@@ -275,3 +275,22 @@ def test_step_function_is_deterministic_unless_told():
 def test_networks_that_cannot_run_step_by_step(build, message):
     with pytest.raises(ValueError, match=message):
         StepFunction(build())
+
+
+@pytest.mark.parametrize("compile", [to_jax, to_python])
+def test_masks_and_states_of_other_sizes(compile):
+    layer = make_ntm(mask_input=InputLayer((None, None)), name="a")
+    x, mask, state = pt.tensor3("x"), pt.matrix("mask"), layer.make_state_variables()
+    output = layer.get_output_for([x, mask], state=state)
+    function = compile([x, mask, *state.flatten()], output)
+    start = [np.asarray(part) for part in to_python([], layer.get_initial_state(B).flatten())()]
+    assert function(data(B, T, F), np.ones((B, T)), *start).shape[:2] == (B, T)
+    for shape in ((B, T - 1), (B, T + 1), (B - 1, T)):
+        with pytest.raises(ValueError, match="NTMLayer 'a': the mask must be of the input's batch"):
+            function(data(B, T, F), np.ones(shape), *start)
+    with pytest.raises(
+        ValueError, match=r"NTMLayer 'a': state\.memory must be of the input's batch"
+    ):
+        function(data(B, T, F), np.ones((B, T)), start[0][:-1], *start[1:])
+    with pytest.raises(ValueError, match=r"the mask must have 2 axes .batch, time., not 3"):
+        layer.get_output_for([x, pt.tensor3()])
