@@ -395,7 +395,7 @@ def test_dropout_in_a_stack():
     layer = SharedMemoryLayer(InputLayer((None, None, F)), MEMORY_SHAPE, levels)
     x = pt.tensor3()
     outputs = [get_output(layer, x, deterministic=each) for each in (True, False)]
-    fixed, noisy = to_python([x], outputs)(data(B, 2, F))
+    fixed, noisy = to_jax([x], outputs)(data(B, 2, F))
     assert not np.any(fixed == 0)
     assert np.any(noisy == 0)
     assert "deterministic" in layer.get_output_kwargs
