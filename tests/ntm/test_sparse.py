@@ -354,8 +354,8 @@ def test_steps_that_use_the_memory_otherwise():
         make(step)()
 
 
-@pytest.mark.parametrize("length", [1, 12])
-def test_several_writes_a_step(length):
+@pytest.mark.parametrize(("compile", "length"), [(to_jax, 1), (to_jax, 12), (to_python, 3)])
+def test_several_writes_a_step(compile, length):
     """Reads before, between and after the writes of a step, which depend on each other."""
     x, first, memory = pt.tensor3("x"), pt.matrix("first"), pt.tensor3("memory")
     rng = np.random.default_rng(0)
@@ -377,7 +377,7 @@ def test_several_writes_a_step(length):
     for trace, end in ((states, last), (kept, memories[-1])):
         cost = weighted_sum(trace) + weighted_sum(end)
         results += [cost, *pytensor.grad(cost, [x, first, memory])]
-    function = to_jax([x, first, memory], results)
+    function = compile([x, first, memory], results)
     values = function(data(length, B, M), data(B, M, seed=2), data(B, N, M))
     assert_gradients_close(values[:4], values[4:])
 
