@@ -4,22 +4,19 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, W writ
 units.
 """
 
-import numbers
 from functools import partial
-from typing import Any
 
 import pytensor
 import pytensor.tensor as pt
 
 from ntm import addressing, dnc_addressing
-from ntm.controllers import Controller
 from ntm.dnc_heads import DNCHeadCollection, DNCReadHead, DNCWriteHead
-from ntm.memory import describe, is_integer
-from ntm.memory_layer import MemoryLayer
+from ntm.memory import describe, is_number
+from ntm.memory_layer import ReadVectorsLayer
 from ntm.state import DNCState
 
 
-class DNCLayer(MemoryLayer):
+class DNCLayer(ReadVectorsLayer):
     """A Differentiable Neural Computer.
 
     At each step the controller computes its output h(t) from the input and the read vectors of the step before. From
@@ -89,7 +86,7 @@ class DNCLayer(MemoryLayer):
 
     write_head_type = DNCWriteHead
     read_head_type = DNCReadHead
-    detail_names = (*MemoryLayer.detail_names, "reads", "usage", "precedence", "links")
+    detail_names = (*ReadVectorsLayer.detail_names, "reads", "usage", "precedence", "links")
 
     def __init__(
         self,
@@ -109,13 +106,13 @@ class DNCLayer(MemoryLayer):
         keep_every=1,
         **kwargs,
     ):
-        self._num_reads_given = num_reads
         self.clip = clip
         super().__init__(
             incoming,
             memory,
             controller,
             heads,
+            num_reads,
             only_return_final=only_return_final,
             mask_input=mask_input,
             backwards=backwards,
@@ -126,20 +123,6 @@ class DNCLayer(MemoryLayer):
             keep_every=keep_every,
             **kwargs,
         )
-
-    def _assemble(self, controller, heads):
-        count = self._num_reads_given
-        if count is not None and (not is_integer(count) or count < 1):
-            self._fail(f"num_reads must be a positive integer, not {count!r}")
-        if heads is not None:
-            return super()._assemble(controller, heads)
-        if count is None:
-            count = max(1, getattr(controller, "num_reads", 1))
-        makers: list[Any] = [partial(DNCWriteHead, name="write")]
-        makers += [partial(DNCReadHead, name=f"read{k}") for k in range(count)]
-        if isinstance(controller, Controller):
-            return controller, self._make_heads(controller, makers, 1)
-        return super()._assemble(controller, makers)
 
     def _make_heads(self, controller, makers, num_writes):
         modes = {"num_writes": num_writes}
@@ -154,8 +137,7 @@ class DNCLayer(MemoryLayer):
     def _check_options(self):
         super()._check_options()
         clip = self.clip
-        is_number = isinstance(clip, numbers.Real) and not isinstance(clip, bool)
-        if clip is not None and not (is_number and clip > 0):
+        if clip is not None and not (is_number(clip) and clip > 0):
             self._fail(f"clip must be a positive number or None, not {clip!r}")
 
     def _prepare(self, write_heads, read_heads):
@@ -164,10 +146,7 @@ class DNCLayer(MemoryLayer):
                 "at least one DNCWriteHead and one DNCReadHead are needed, but there are "
                 f"{len(write_heads)} and {len(read_heads)}"
             )
-        if self._num_reads_given not in (None, len(read_heads)):
-            self._fail(
-                f"num_reads={self._num_reads_given}, but heads has {len(read_heads)} that read"
-            )
+        super()._prepare(write_heads, read_heads)
         for head in read_heads:
             if head.num_writes != len(write_heads):
                 self._fail(
@@ -209,27 +188,18 @@ class DNCLayer(MemoryLayer):
     def _unpack(self, parts):
         memory, write_weights, read_weights, reads, usage, precedence, *rest = parts
         links, controller = rest[: self.num_writes], rest[self.num_writes :]
-        leading = [reads.shape[k] for k in range(reads.ndim - 1)]
         return DNCState(
             memory.swapaxes(-1, -2),
             tuple(controller),
             write_weights,
             read_weights,
-            reads.reshape((*leading, self.num_reads, self.memory.memory_shape[1])),
+            self._set_apart(reads),
             usage,
             precedence,
             pt.stack(links, axis=-3),
         )
 
-    def _side_by_side(self, reads):
-        """Read vectors (..., R, M) as one vector (..., R * M)."""
-        leading = [reads.shape[k] for k in range(reads.ndim - 2)]
-        return reads.reshape((*leading, self.num_reads * self.memory.memory_shape[1]))
-
     # ---- a step
-
-    def _fuse_heads(self):
-        return [self.all_heads.layers.fuse()]
 
     def _advance(self, projected, parts, fused, use_memory, kwargs):
         memory, write_weights, read_weights, reads, usage, precedence, *rest = parts
@@ -274,14 +244,9 @@ class DNCLayer(MemoryLayer):
 
     # ---- output
 
-    @property
-    def num_outputs(self):
-        """H + R * M."""
-        return self.controller.num_units + self.num_reads * self.memory.memory_shape[1]
-
     def get_output_of(self, state):
-        """The controller's output and the read vectors side by side, (B, H + R * M); of traces, those of all steps."""
-        return self._limit(pt.concatenate([state.hidden, self._side_by_side(state.reads)], axis=-1))
+        """As in the base class, clipped."""
+        return self._limit(super().get_output_of(state))
 
     def _get_details(self, traces):
         return [

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from lasagne.init import Constant, GlorotUniform
 from lasagne.nonlinearities import linear, sigmoid, softmax
-from lasagne.utils import unique
 from ntm.heads import FusedDense, MemoryHead, list_layers
 from ntm.memory import describe, is_integer
 from ntm.nonlinearities import one_plus_softplus
@@ -204,13 +203,6 @@ class DNCHeadCollection:
                 *list_layers(self.read_heads, "free_gate", "modes"),
             ]
         )
-
-    def get_params(self, unwrap_shared=True, **tags):
-        """The parameters of the write heads, then of the read heads."""
-        params = []
-        for head in (*self.write_heads, *self.read_heads):
-            params += head.get_params(unwrap_shared=unwrap_shared, **tags)
-        return unique(params)
 
     def get_interface(self, h_t, fused=None):
         """What all heads' layers give.

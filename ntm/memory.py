@@ -62,6 +62,11 @@ def is_integer(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
 
 
+def is_number(value):
+    """Whether a value is a number, of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def check_options(layer_type, options):
     """Raise a `TypeError` that names the layer if there is an option besides those it lists and `name`."""
     unknown = [option for option in options if option != "name"]

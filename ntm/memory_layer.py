@@ -4,7 +4,6 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, W writ
 units.
 """
 
-import numbers
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from lasagne.loop import loop
 from lasagne.utils import clip_gradient, is_float, unique, unroll_scan
 from ntm.controllers import Controller, StackController
 from ntm.heads import MemoryHead
-from ntm.memory import Memory, check_options, describe, is_integer
+from ntm.memory import Memory, check_options, describe, is_integer, is_number
 from ntm.sparse_loop import sparse_loop
 
 
@@ -232,8 +231,7 @@ class MemoryLayer(MergeLayer):
         if not is_integer(self.keep_every) or self.keep_every < 1:
             self._fail(f"keep_every must be a positive integer, not {self.keep_every!r}")
         clipping = self.grad_clipping
-        is_number = isinstance(clipping, numbers.Real) and not isinstance(clipping, bool)
-        if not is_number or not clipping >= 0:
+        if not is_number(clipping) or not clipping >= 0:
             self._fail(f"grad_clipping must be a number that is not negative, not {clipping!r}")
         if self.unroll_scan:
             if self.gradient_steps != -1:
@@ -573,3 +571,73 @@ class MemoryLayer(MergeLayer):
         if self.backwards:
             trace = trace[::-1]
         return trace.dimshuffle(1, 0, *range(2, trace.ndim))
+
+
+class ReadVectorsLayer(MemoryLayer):
+    """A memory layer with read vectors in its state, which are part of its output: (B, T, H + R * M).
+
+    A subclass keeps the fused layers of its heads in `all_heads`.
+
+    Parameters
+    ----------
+    incoming, memory, controller, heads
+        As of :class:`MemoryLayer`. Unless given, there is one head that writes and `num_reads` that read.
+    num_reads : int, optional
+        R, the number of read heads that are made where `heads` is not given: by default as many as the controller was
+        made for, or one if it is a function.
+    **options
+        As of :class:`MemoryLayer`.
+
+    Raises
+    ------
+    ValueError
+        If `num_reads` is no positive integer, or another number than that of the read heads given.
+    """
+
+    all_heads: Any
+
+    def __init__(self, incoming, memory, controller, heads=None, num_reads=None, **options):
+        self._num_reads_given = num_reads
+        super().__init__(incoming, memory, controller, heads, **options)
+
+    def _assemble(self, controller, heads):
+        count = self._num_reads_given
+        if count is not None and (not is_integer(count) or count < 1):
+            self._fail(f"num_reads must be a positive integer, not {count!r}")
+        if heads is not None:
+            return super()._assemble(controller, heads)
+        if count is None:
+            count = max(1, getattr(controller, "num_reads", 1))
+        makers: list[Any] = [partial(self.write_head_type, name="write")]
+        makers += [partial(self.read_head_type, name=f"read{k}") for k in range(count)]
+        if isinstance(controller, Controller):
+            return controller, self._make_heads(controller, makers, 1)
+        return super()._assemble(controller, makers)
+
+    def _prepare(self, write_heads, read_heads):
+        if self._num_reads_given not in (None, len(read_heads)):
+            self._fail(
+                f"num_reads={self._num_reads_given}, but heads has {len(read_heads)} that read"
+            )
+
+    def _fuse_heads(self):
+        return [self.all_heads.layers.fuse()]
+
+    def _side_by_side(self, reads):
+        """Read vectors (..., R, M) as one vector (..., R * M)."""
+        leading = [reads.shape[k] for k in range(reads.ndim - 2)]
+        return reads.reshape((*leading, self.num_reads * self.memory.memory_shape[1]))
+
+    def _set_apart(self, reads):
+        """The read vectors that :meth:`_side_by_side` put together."""
+        leading = [reads.shape[k] for k in range(reads.ndim - 1)]
+        return reads.reshape((*leading, self.num_reads, self.memory.memory_shape[1]))
+
+    @property
+    def num_outputs(self):
+        """H + R * M."""
+        return self.controller.num_units + self.num_reads * self.memory.memory_shape[1]
+
+    def get_output_of(self, state):
+        """The controller's output and the read vectors side by side, (B, H + R * M); of traces, those of all steps."""
+        return pt.concatenate([state.hidden, self._side_by_side(state.reads)], axis=-1)

@@ -12,7 +12,7 @@ from ntm import sparse_addressing, sparse_links
 from ntm.memory import is_integer
 from ntm.sparse import SparseMemoryLayer
 from ntm.sparse_addressing import spread
-from ntm.sparse_heads import SDNCHeadCollection, SDNCReadHead
+from ntm.sparse_heads import SDNCReadHead
 from ntm.sparse_links import Sparse
 from ntm.sparse_loop import read_rows
 from ntm.state import IndexedSDNCState, SDNCState
@@ -103,7 +103,6 @@ class SDNCLayer(SparseMemoryLayer):
     """
 
     read_head_type = SDNCReadHead
-    head_collection_type = SDNCHeadCollection
     state_type = SDNCState
     indexed_state_type = IndexedSDNCState
     num_links_stores = 8

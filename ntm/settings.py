@@ -177,19 +177,20 @@ NUMBERS = {
     "evaluate_at": _lengths(10, 20, 100),
 }
 
-#: What differs for the tasks on graphs. As in the paper, a tenth of the batches come from the levels so far
-GRAPHS = {
+#: Recurrent controllers and stacks of recurrent layers learn in batches
+BATCHES = {
     "batch_size": 16,
-    "max_steps": 20_000,
+    "max_steps": 5000,
     "optimizer": "adam",
     "learning_rate": 1e-3,
     "schedule": "cosine",
     "schedule_options": {"last": 0.02},
     "clip_value": None,
     "clip_norm": 10.0,
-    "curriculum": "look-back",
-    "num_buckets": 4,
 }
+
+#: What differs for the tasks on graphs. As in the paper, a tenth of the batches come from the levels so far
+GRAPHS = {**BATCHES, "max_steps": 20_000, "curriculum": "look-back", "num_buckets": 4}
 
 #: What differs from :class:`Settings` for each task
 DEFAULTS: dict[str, dict] = {
@@ -223,17 +224,7 @@ DEFAULTS: dict[str, dict] = {
         "solved_below": 1e-4,
         "evaluate_at": [{"items": items} for items in (6, 12, 20)],
     },
-    "dynamic-ngrams": {
-        "batch_size": 16,
-        "max_steps": 2500,
-        "optimizer": "adam",
-        "learning_rate": 1e-3,
-        "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
-        "clip_value": None,
-        "clip_norm": 10.0,
-        "evaluate_at": _lengths(200),
-    },
+    "dynamic-ngrams": {**BATCHES, "max_steps": 2500, "evaluate_at": _lengths(200)},
     "priority-sort": {
         # From two vectors to twenty: with twenty from the start nothing is learnt
         "task_options": {"min_items": 2},
@@ -298,18 +289,6 @@ DNC_IN_ORDER = {
 }
 #: And for a SAM, which has no order to read in: it takes slots that have not been used for long
 SAM_IN_ORDER = {"write_gate_bias": 3.0, "interpolation_gate_bias": -4.0}
-
-#: Recurrent controllers and stacks of recurrent layers learn in batches
-BATCHES = {
-    "batch_size": 16,
-    "max_steps": 5000,
-    "optimizer": "adam",
-    "learning_rate": 1e-3,
-    "schedule": "cosine",
-    "schedule_options": {"last": 0.02},
-    "clip_value": None,
-    "clip_norm": 10.0,
-}
 
 #: For triples of ninety ones and zeros, with a slot for each edge
 GRAPH_MEMORY = {"num_units": 256, "memory_slots": 64, "memory_width": 50}

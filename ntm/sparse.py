@@ -4,8 +4,6 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, R read
 H controller units.
 """
 
-import numbers
-from functools import partial
 from typing import Any
 
 import pytensor
@@ -13,21 +11,20 @@ import pytensor.tensor as pt
 
 from lasagne.utils import unique
 from ntm import sparse_addressing
-from ntm.controllers import Controller
-from ntm.memory import is_integer
-from ntm.memory_layer import MemoryLayer
+from ntm.memory import is_integer, is_number
+from ntm.memory_layer import ReadVectorsLayer
 from ntm.nearest import make_search
 from ntm.sparse_addressing import count_minima, get_minima, spread, update_minima
-from ntm.sparse_heads import SAMHeadCollection, SAMReadHead, SAMWriteHead
+from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SparseHeadCollection
 from ntm.sparse_loop import read_rows, write_rows
 from ntm.state import IndexedSAMState, SAMState
 
 
-class SparseMemoryLayer(MemoryLayer):
+class SparseMemoryLayer(ReadVectorsLayer):
     """A memory of which a step reads and writes a few slots.
 
     A step writes to the slots read at the step before and to the one that was not accessed for longest, as
-    :class:`SAMLayer` tells. A subclass tells the kinds of its heads and of its state (`head_collection_type`,
+    :class:`SAMLayer` tells. A subclass tells the kinds of its read heads and of its state (`read_head_type`,
     `state_type`, and `indexed_state_type` for a memory with an index) and defines :meth:`_read`. What it keeps of every
     slot besides memory and usage, `num_links_stores` tensors, is made by :meth:`_make_initial_parts`, goes through the
     loop by :meth:`_pack_links` and :meth:`_unpack_links`, and is changed by :meth:`_update_links`.
@@ -47,11 +44,10 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
     """
 
     write_head_type = SAMWriteHead
-    head_collection_type: type
     state_type: Any
     indexed_state_type: Any
     num_links_stores = 0
-    detail_names = (*MemoryLayer.detail_names, "reads", "read_positions", "usage")
+    detail_names = (*ReadVectorsLayer.detail_names, "reads", "read_positions", "usage")
 
     def __init__(
         self,
@@ -73,7 +69,6 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         keep_every=1,
         **kwargs,
     ):
-        self._num_reads_given = num_reads
         self.num_read_slots = num_read_slots
         self.usage_threshold = usage_threshold
         self.nearest = nearest
@@ -82,6 +77,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             memory,
             controller,
             heads,
+            num_reads,
             only_return_final=only_return_final,
             mask_input=mask_input,
             backwards=backwards,
@@ -93,20 +89,6 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             **kwargs,
         )
 
-    def _assemble(self, controller, heads):
-        count = self._num_reads_given
-        if count is not None and (not is_integer(count) or count < 1):
-            self._fail(f"num_reads must be a positive integer, not {count!r}")
-        if heads is not None:
-            return super()._assemble(controller, heads)
-        if count is None:
-            count = max(1, getattr(controller, "num_reads", 1))
-        makers: list[Any] = [partial(self.write_head_type, name="write")]
-        makers += [partial(self.read_head_type, name=f"read{k}") for k in range(count)]
-        if isinstance(controller, Controller):
-            return controller, self._make_heads(controller, makers, 1)
-        return super()._assemble(controller, makers)
-
     def _check_options(self):
         super()._check_options()
         slots, threshold = self.num_read_slots, self.usage_threshold
@@ -116,8 +98,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
                 f"num_read_slots must be an integer from 1 to the {num_slots} slots of the memory, not "
                 f"{slots!r}"
             )
-        is_number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool)
-        if not is_number or not 0 <= threshold < 1:
+        if not is_number(threshold) or not 0 <= threshold < 1:
             self._fail(f"usage_threshold must be a number from 0 to below 1, not {threshold!r}")
         try:
             self.search = make_search(self.nearest, self.memory.memory_shape)
@@ -130,11 +111,8 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
                 f"one {self.write_head_type.__name__} and at least one {self.read_head_type.__name__} are needed, "
                 f"but there are {len(write_heads)} and {len(read_heads)}"
             )
-        if self._num_reads_given not in (None, len(read_heads)):
-            self._fail(
-                f"num_reads={self._num_reads_given}, but heads has {len(read_heads)} that read"
-            )
-        self.all_heads = self.head_collection_type(write_heads[0], read_heads)
+        super()._prepare(write_heads, read_heads)
+        self.all_heads = SparseHeadCollection(write_heads[0], read_heads)
 
     # ---- state
 
@@ -192,7 +170,6 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         write_weights, write_positions, read_weights, read_positions, reads, time, *rest = parts
         controller, (memory, *stores) = self._split(rest)
         usage, _, found, links = self._split_stores(stores)
-        leading = [reads.shape[k] for k in range(reads.ndim - 1)]
         parts = {
             "memory": memory,
             "controller": tuple(controller),
@@ -200,7 +177,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             "write_positions": write_positions,
             "read_weights": read_weights,
             "read_positions": read_positions,
-            "reads": reads.reshape((*leading, self.num_reads, self.memory.memory_shape[1])),
+            "reads": self._set_apart(reads),
             "usage": usage,
             "time": time,
             **self._unpack_links(links),
@@ -235,15 +212,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         end = first + self.search.num_stores
         return stores[0], stores[1:first], stores[first:end], stores[end:]
 
-    def _side_by_side(self, reads):
-        """Read vectors (..., R, M) as one vector (..., R * M)."""
-        leading = [reads.shape[k] for k in range(reads.ndim - 2)]
-        return reads.reshape((*leading, self.num_reads * self.memory.memory_shape[1]))
-
     # ---- a step
-
-    def _fuse_heads(self):
-        return [self.all_heads.layers.fuse()]
 
     def _step(self, projected, before, mask, fused, advance):
         """As in the base class; what is large is not copied where the mask is zero, but left alone."""
@@ -336,15 +305,6 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         """Parameters as of every memory layer, then those of the index."""
         params = super().get_params(unwrap_shared=unwrap_shared, **tags)
         return unique([*params, *self.search.get_params(unwrap_shared=unwrap_shared, **tags)])
-
-    @property
-    def num_outputs(self):
-        """H + R * M."""
-        return self.controller.num_units + self.num_reads * self.memory.memory_shape[1]
-
-    def get_output_of(self, state):
-        """The controller's output and the read vectors side by side, (B, H + R * M); of traces, those of all steps."""
-        return pt.concatenate([state.hidden, self._side_by_side(state.reads)], axis=-1)
 
     def _get_details(self, traces):
         """The weights are those of all slots, (T, B, 1, N) and (T, B, R, N)."""
@@ -440,7 +400,6 @@ class SAMLayer(SparseMemoryLayer):
     """
 
     read_head_type = SAMReadHead
-    head_collection_type = SAMHeadCollection
     state_type = SAMState
     indexed_state_type = IndexedSAMState
 

@@ -212,27 +212,26 @@ class Interface(NamedTuple):
     modes: Any = None
 
 
-class SAMHeadCollection:
-    """The heads of a sparse access memory, run together: one product gives the parameters of all.
+class SparseHeadCollection:
+    """The heads of a sparse memory, run together: one product gives the parameters of all.
 
     Parameters
     ----------
     write_head : SAMWriteHead
-    read_heads : list of SAMReadHead
+    read_heads : list of SAMReadHead or SDNCReadHead
         Of one memory shape and one controller.
     """
 
-    has_modes = False
-
     def __init__(self, write_head, read_heads):
         self.write_head, self.read_heads = write_head, list(read_heads)
+        self._have_modes = isinstance(self.read_heads[0], SDNCReadHead)
         self.layers = FusedDense(
             [
                 *list_layers(self.read_heads, "key"),
                 *list_layers([write_head], "add"),
                 *list_layers(self.read_heads, "beta"),
                 *list_layers([write_head], "write_gate", "interpolation_gate"),
-                *(list_layers(self.read_heads, "modes") if self.has_modes else []),
+                *(list_layers(self.read_heads, "modes") if self._have_modes else []),
             ]
         )
 
@@ -261,18 +260,5 @@ class SAMHeadCollection:
             add=self.layers.get_output(activations, write.add),
             write_gate=self.layers.get_output(activations, write.write_gate)[:, 0],
             interpolation_gate=self.layers.get_output(activations, write.interpolation_gate)[:, 0],
-            modes=get("modes") if self.has_modes else None,
+            modes=get("modes") if self._have_modes else None,
         )
-
-
-class SDNCHeadCollection(SAMHeadCollection):
-    """The heads of a sparse DNC: as :class:`SAMHeadCollection`, with the read modes.
-
-    Parameters
-    ----------
-    write_head : SAMWriteHead
-    read_heads : list of SDNCReadHead
-        Of one memory shape and one controller.
-    """
-
-    has_modes = True

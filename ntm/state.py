@@ -152,22 +152,20 @@ class SAMState(_SAMParts, MemoryState):
     __slots__ = ()
 
 
-class _SDNCParts(NamedTuple):
-    memory: Any
-    controller: tuple
-    write_weights: Any
-    write_positions: Any
-    read_weights: Any
-    read_positions: Any
-    reads: Any
-    usage: Any
-    time: Any
-    precedence: Any
-    precedence_positions: Any
-    backward_links: Any
-    backward_positions: Any
-    forward_links: Any
-    forward_positions: Any
+def _extend(parts, *names):
+    """A named tuple of the parts of another, and more after them."""
+    return namedtuple("Parts", (*parts._fields, *names))
+
+
+_SDNCParts: Any = _extend(
+    _SAMParts,
+    "precedence",
+    "precedence_positions",
+    "backward_links",
+    "backward_positions",
+    "forward_links",
+    "forward_positions",
+)
 
 
 class SDNCState(_SDNCParts, MemoryState):
@@ -192,7 +190,7 @@ class SDNCState(_SDNCParts, MemoryState):
     usage : (B, N)
         The step at which each slot was last accessed; zero for none.
     time : (B,)
-        The number of steps so far.
+        The number of steps so far that used the memory; where levels share it, each level's step counts.
     precedence, precedence_positions : (B, L)
         How much a slot was the last that was written to, and which slot it is.
     backward_links, backward_positions : (B, N, L)
@@ -204,13 +202,9 @@ class SDNCState(_SDNCParts, MemoryState):
     __slots__ = ()
 
 
-def _with_index(parts):
-    """A named tuple of the parts of a state, and after them those of an index."""
-    return namedtuple(f"{parts.__name__}WithIndex", (*parts._fields, "buckets", "recent"))
-
-
-_IndexedSAMParts: Any = _with_index(_SAMParts)
-_IndexedSDNCParts: Any = _with_index(_SDNCParts)
+_INDEX = ("buckets", "recent")
+_IndexedSAMParts: Any = _extend(_SAMParts, *_INDEX)
+_IndexedSDNCParts: Any = _extend(_SDNCParts, *_INDEX)
 
 
 class IndexedSAMState(_IndexedSAMParts, MemoryState):

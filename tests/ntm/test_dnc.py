@@ -14,13 +14,9 @@ from lasagne.layers import (
     DropoutLayer,
     InputLayer,
     get_all_params,
-    get_output,
 )
 from lasagne.nonlinearities import tanh
-from lasagne.objectives import binary_crossentropy
-from lasagne.updates import adam
-from ntm import StepFunction, get_output_and_states, load, save
-from ntm.backends import get_mode
+from ntm import load, save
 from ntm.controllers import DenseController, GRUController, LSTMController, StackController
 from ntm.dnc import DNCLayer
 from ntm.dnc_heads import DNCReadHead, DNCWriteHead
@@ -29,6 +25,12 @@ from ntm.memory import Memory
 from ntm.state import DNCState, NTMState
 
 from . import dnc_reference
+from .contract import (
+    assert_close,
+    assert_learns_from_the_default_initial_values,
+    assert_two_halves_equal_the_whole,
+    reset_memory_after_steps,
+)
 from .networks import (
     B,
     F,
@@ -67,11 +69,6 @@ def split(layer, results):
     count = len(layer.detail_names)
     details = dict(zip(layer.detail_names, results[1 : 1 + count], strict=True))
     return results[0], details, DNCState.unflatten(results[1 + count :])
-
-
-def assert_close(value, expected, atol=1e-10):
-    assert value.shape == expected.shape
-    np.testing.assert_allclose(value, expected, rtol=0, atol=atol)
 
 
 def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs):
@@ -202,18 +199,7 @@ def test_keeping_fewer_states_changes_nothing():
 
 @pytest.mark.usefixtures("float32")
 def test_training_from_the_default_initial_values():
-    x, y = pt.tensor3("x"), pt.tensor3("y")
-    l_in = InputLayer((None, None, 3), x)
-    l_dnc = DNCLayer(l_in, (6, 4), lambda l: LSTMController(l, num_units=10), num_reads=2)
-    l_out = DenseLayer(l_dnc, 3, num_leading_axes=2, nonlinearity=pt.sigmoid)
-    loss = binary_crossentropy(get_output(l_out), y).mean()
-    params = get_all_params(l_out, trainable=True)
-    train = to_jax([x, y], loss, updates=adam(loss, params, learning_rate=0.01))
-    bits = np.random.default_rng(0).integers(0, 2, (4, 8, 3)).astype("float32")
-    losses = [train(bits, np.roll(bits, 1, axis=1)) for _ in range(30)]
-    assert losses[0].dtype == "float32"
-    assert losses[-1] < losses[0] - 0.05
-    assert all(np.isfinite(param.get_value()).all() for param in params)
+    assert_learns_from_the_default_initial_values(DNCLayer, 6)
 
 
 @pytest.mark.usefixtures("float32")
@@ -253,18 +239,8 @@ def get_network():
 
 def test_two_halves_equal_the_whole():
     layer, top = get_network()
-    x, state = pt.tensor3("x"), layer.make_state_variables()
-    output, states = get_output_and_states(top, x, {layer: state})
-    function = to_jax([x, *state.flatten()], [output, *states[layer].flatten()])
-    start = to_python([], layer.get_initial_state(B).flatten())()
     values = data(B, T, F)
-    expected = function(values, *start)
-    first, *middle = function(values[:, :4], *start)
-    second, *end = function(values[:, 4:], *middle)
-    for value, wanted in zip(
-        [np.concatenate([first, second], axis=1), *end], expected, strict=True
-    ):
-        assert_close(value, wanted, 1e-12)
+    end = assert_two_halves_equal_the_whole(layer, top, values, 4)
     reference = dnc_reference.run(layer, values)[2]
     for value, wanted in zip(end, reference.flatten(), strict=True):
         assert_close(value, wanted)
@@ -272,18 +248,7 @@ def test_two_halves_equal_the_whole():
 
 def test_step_function_and_resets():
     layer, top = get_network()
-    x = pt.tensor3()
-    values = data(B, 4, F)
-    expected = to_python([x], get_output(top, x))(values)
-    step = StepFunction(top, batch_size=B, mode=get_mode("jax"))
-    for _ in range(2):
-        outputs = [step(values[:, t]) for t in range(4)]
-        assert_close(np.stack(outputs, axis=1), expected)
-        step.reset()
-    step(values[:, 0])
-    before = step.states[layer].map(lambda part: np.array(part.get_value()))
-    step.reset(memory_only=True)
-    after = step.states[layer].map(lambda part: np.array(part.get_value()))
+    before, after = reset_memory_after_steps(layer, top, data(B, 4, F), 1)
     start = DNCState.unflatten(to_python([], layer.get_initial_state(B).flatten())())
     for value, wanted in zip(
         after.flatten(), start._replace(controller=before.controller).flatten(), strict=True

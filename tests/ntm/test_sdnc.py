@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasagne.layers import DenseLayer, InputLayer, get_all_param_values, get_all_params, get_output
+from lasagne.layers import DenseLayer, InputLayer, get_all_param_values, get_all_params
 from lasagne.nonlinearities import tanh
-from lasagne.objectives import binary_crossentropy
-from lasagne.updates import adam
-from ntm import SDNCLayer, StepFunction, get_output_and_states, load, save, sparse_links
+from ntm import SDNCLayer, load, save, sparse_links
 from ntm.backends import get_mode
 from ntm.controllers import DenseController, GRUController, LSTMController
 from ntm.memory import Memory
@@ -22,6 +20,12 @@ from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 from ntm.sparse_links import Sparse
 
 from . import sdnc_reference
+from .contract import (
+    assert_close,
+    assert_learns_from_the_default_initial_values,
+    assert_two_halves_equal_the_whole,
+    reset_memory_after_steps,
+)
 from .networks import B, F, H, data, make_sam, make_sdnc, to_jax, to_python, weighted_sum
 
 MEMORY_SHAPE = N, M = (6, 3)
@@ -29,11 +33,6 @@ T = 14  # more steps than slots, so that slots are used again
 MASK = (np.random.default_rng(0).uniform(size=(B, T)) < 0.7).astype(float)
 K, L = 2, 3
 make = partial(make_sdnc, memory_shape=MEMORY_SHAPE, num_read_slots=K, num_links=L)
-
-
-def assert_close(value, expected, atol=1e-10):
-    assert value.shape == expected.shape
-    np.testing.assert_allclose(value, expected, rtol=0, atol=atol)
 
 
 # ---- The equations
@@ -346,18 +345,7 @@ def test_gradients_in_python():
 
 @pytest.mark.usefixtures("float32")
 def test_training_from_the_default_initial_values():
-    x, y = pt.tensor3("x"), pt.tensor3("y")
-    l_in = InputLayer((None, None, 3), x)
-    l_sdnc = SDNCLayer(l_in, (12, 4), lambda l: LSTMController(l, num_units=10), num_reads=2)
-    l_out = DenseLayer(l_sdnc, 3, num_leading_axes=2, nonlinearity=pt.sigmoid)
-    loss = binary_crossentropy(get_output(l_out), y).mean()
-    params = get_all_params(l_out, trainable=True)
-    train = to_jax([x, y], loss, updates=adam(loss, params, learning_rate=0.01))
-    bits = np.random.default_rng(0).integers(0, 2, (4, 8, 3)).astype("float32")
-    losses = [train(bits, np.roll(bits, 1, axis=1)) for _ in range(30)]
-    assert losses[0].dtype == "float32"
-    assert losses[-1] < losses[0] - 0.05
-    assert all(np.isfinite(param.get_value()).all() for param in params)
+    assert_learns_from_the_default_initial_values(SDNCLayer, 12)
 
 
 @pytest.mark.usefixtures("float32")
@@ -389,35 +377,12 @@ def get_network():
 
 def test_two_halves_equal_the_whole():
     layer, top = get_network()
-    x, state = pt.tensor3("x"), layer.make_state_variables()
-    output, states = get_output_and_states(top, x, {layer: state})
-    function = to_jax([x, *state.flatten()], [output, *states[layer].flatten()])
-    start = to_python([], layer.get_initial_state(B).flatten())()
-    values = data(B, T, F)
-    expected = function(values, *start)
-    first, *middle = function(values[:, :6], *start)
-    second, *end = function(values[:, 6:], *middle)
-    for value, wanted in zip(
-        [np.concatenate([first, second], axis=1), *end], expected, strict=True
-    ):
-        assert_close(value, wanted, 1e-12)
+    assert_two_halves_equal_the_whole(layer, top, data(B, T, F), 6)
 
 
 def test_step_function_and_resets():
     layer, top = get_network()
-    x = pt.tensor3()
-    values = data(B, 4, F)
-    expected = to_python([x], get_output(top, x))(values)
-    step = StepFunction(top, batch_size=B, mode=get_mode("jax"))
-    for _ in range(2):
-        outputs = [step(values[:, t]) for t in range(4)]
-        assert_close(np.stack(outputs, axis=1), expected)
-        step.reset()
-    for t in range(3):
-        step(values[:, t])
-    before = step.states[layer].map(lambda part: np.array(part.get_value()))
-    step.reset(memory_only=True)
-    after = step.states[layer].map(lambda part: np.array(part.get_value()))
+    before, after = reset_memory_after_steps(layer, top, data(B, 4, F), 3)
     np.testing.assert_array_equal(after.hidden, before.hidden)
     for name in ("usage", "precedence", "backward_links", "forward_links"):
         assert not np.any(getattr(after, name))

@@ -107,6 +107,7 @@ BASES = {
     "MemoryHead",
     "Head",
     "MemoryLayer",
+    "ReadVectorsLayer",
     "ContentReadHead",
     "SparseMemoryLayer",
 }

@@ -18,8 +18,6 @@ from ntm import (
     SAMLayer,
     SDNCLayer,
     SharedMemoryLayer,
-    StepFunction,
-    get_output_and_states,
     load,
     save,
 )
@@ -29,6 +27,7 @@ from ntm.heads import ReadHead, WriteHead
 from ntm.memory import Memory
 
 from . import shared_reference
+from .contract import assert_close, assert_two_halves_equal_the_whole, reset_memory_after_steps
 from .networks import (
     SMOOTH,
     SMOOTH_WRITE,
@@ -91,11 +90,6 @@ def make_shared(kind, num_levels=2, seed=0, **options):
         for gate in (level.heads[0].allocation_gate, level.heads[0].write_gate):
             gate.b.set_value(gate.b.get_value() + 3)
     return layer
-
-
-def assert_close(value, expected, atol=1e-10):
-    assert value.shape == expected.shape
-    np.testing.assert_allclose(value, expected, rtol=0, atol=atol)
 
 
 def make_inputs(layer):
@@ -307,34 +301,12 @@ def get_network():
 
 def test_two_halves_equal_the_whole():
     layer, top = get_network()
-    x, state = pt.tensor3("x"), layer.make_state_variables()
-    output, states = get_output_and_states(top, x, {layer: state})
-    function = to_jax([x, *state.flatten()], [output, *states[layer].flatten()])
-    start = to_python([], layer.get_initial_state(B).flatten())()
-    values = data(B, T, F)
-    expected = function(values, *start)
-    first, *middle = function(values[:, :4], *start)
-    second, *end = function(values[:, 4:], *middle)
-    for value, wanted in zip(
-        [np.concatenate([first, second], axis=1), *end], expected, strict=True
-    ):
-        assert_close(value, wanted, 1e-12)
+    assert_two_halves_equal_the_whole(layer, top, data(B, T, F), 4)
 
 
 def test_step_function_and_resets():
     layer, top = get_network()
-    x = pt.tensor3()
-    values = data(B, 3, F)
-    expected = to_jax([x], get_output(top, x))(values)
-    step = StepFunction(top, batch_size=B, mode=get_mode("jax"))
-    for _ in range(2):
-        outputs = [step(values[:, t]) for t in range(3)]
-        assert_close(np.stack(outputs, axis=1), expected)
-        step.reset()
-    step(values[:, 0])
-    before = step.states[layer].map(lambda part: np.array(part.get_value()))
-    step.reset(memory_only=True)
-    after = step.states[layer].map(lambda part: np.array(part.get_value()))
+    before, after = reset_memory_after_steps(layer, top, data(B, 3, F), 1, to_jax)
     assert len(after.controller) == 3  # an LSTM's two, and a GRU's
     for one, other in zip(after.controller, before.controller, strict=True):
         np.testing.assert_array_equal(one, other)

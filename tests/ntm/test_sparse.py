@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
+from lasagne.layers import DenseLayer, InputLayer, get_all_params
 from lasagne.loop import loop
 from lasagne.nonlinearities import tanh
-from lasagne.objectives import binary_crossentropy
-from lasagne.updates import adam
-from ntm import SAMLayer, StepFunction, get_output_and_states, load, save
+from ntm import SAMLayer, load, save
 from ntm.backends import get_mode
 from ntm.controllers import DenseController, GRUController, LSTMController
 from ntm.jax_sparse_loop import find_largest
@@ -26,6 +24,12 @@ from ntm.sparse_heads import SAMReadHead, SAMWriteHead
 from ntm.sparse_loop import read_rows, sparse_loop, write_rows
 
 from . import sam_reference
+from .contract import (
+    assert_close,
+    assert_learns_from_the_default_initial_values,
+    assert_two_halves_equal_the_whole,
+    reset_memory_after_steps,
+)
 from .networks import (
     B,
     F,
@@ -42,11 +46,6 @@ from .networks import (
 MEMORY_SHAPE = N, M = (6, 3)
 T = 14  # more steps than slots, so that slots are used again
 MASK = (np.random.default_rng(0).uniform(size=(B, T)) < 0.7).astype(float)
-
-
-def assert_close(value, expected, atol=1e-10):
-    assert value.shape == expected.shape
-    np.testing.assert_allclose(value, expected, rtol=0, atol=atol)
 
 
 # ---- Reading and writing rows, and the equations
@@ -285,18 +284,7 @@ def test_all_slots_read_equals_the_dense_form():
 
 @pytest.mark.usefixtures("float32")
 def test_training_from_the_default_initial_values():
-    x, y = pt.tensor3("x"), pt.tensor3("y")
-    l_in = InputLayer((None, None, 3), x)
-    l_sam = SAMLayer(l_in, (12, 4), lambda l: LSTMController(l, num_units=10), num_reads=2)
-    l_out = DenseLayer(l_sam, 3, num_leading_axes=2, nonlinearity=pt.sigmoid)
-    loss = binary_crossentropy(get_output(l_out), y).mean()
-    params = get_all_params(l_out, trainable=True)
-    train = to_jax([x, y], loss, updates=adam(loss, params, learning_rate=0.01))
-    bits = np.random.default_rng(0).integers(0, 2, (4, 8, 3)).astype("float32")
-    losses = [train(bits, np.roll(bits, 1, axis=1)) for _ in range(30)]
-    assert losses[0].dtype == "float32"
-    assert losses[-1] < losses[0] - 0.05
-    assert all(np.isfinite(param.get_value()).all() for param in params)
+    assert_learns_from_the_default_initial_values(SAMLayer, 12)
 
 
 # ---- What the gradient keeps
@@ -393,34 +381,12 @@ def get_network():
 
 def test_two_halves_equal_the_whole():
     layer, top = get_network()
-    x, state = pt.tensor3("x"), layer.make_state_variables()
-    output, states = get_output_and_states(top, x, {layer: state})
-    function = to_jax([x, *state.flatten()], [output, *states[layer].flatten()])
-    start = to_python([], layer.get_initial_state(B).flatten())()
-    values = data(B, T, F)
-    expected = function(values, *start)
-    first, *middle = function(values[:, :4], *start)
-    second, *end = function(values[:, 4:], *middle)
-    for value, wanted in zip(
-        [np.concatenate([first, second], axis=1), *end], expected, strict=True
-    ):
-        assert_close(value, wanted, 1e-12)
+    assert_two_halves_equal_the_whole(layer, top, data(B, T, F), 4)
 
 
 def test_step_function_and_resets():
     layer, top = get_network()
-    x = pt.tensor3()
-    values = data(B, 4, F)
-    expected = to_python([x], get_output(top, x))(values)
-    step = StepFunction(top, batch_size=B, mode=get_mode("jax"))
-    for _ in range(2):
-        outputs = [step(values[:, t]) for t in range(4)]
-        assert_close(np.stack(outputs, axis=1), expected)
-        step.reset()
-    step(values[:, 0])
-    before = step.states[layer].map(lambda part: np.array(part.get_value()))
-    step.reset(memory_only=True)
-    after = step.states[layer].map(lambda part: np.array(part.get_value()))
+    before, after = reset_memory_after_steps(layer, top, data(B, 4, F), 1)
     np.testing.assert_array_equal(after.hidden, before.hidden)
     assert not np.any(after.usage)
     assert np.any(before.usage)
