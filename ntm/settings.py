@@ -302,14 +302,17 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("dynamic-ngrams", "ntm"): {"model_options": {"controller": "lstm", "memory_slots": 64}},
     ("priority-sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
     ("sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
+    ("argmax", "ntm"): {"model_options": {"controller": "lstm"}},
     ("copy", "lstm"): BATCHES,
     ("copy", "gru"): BATCHES,
-    ("*", "dnc"): {**BATCHES, "model_options": DNC_IN_ORDER},
-    ("*", "sam"): {**BATCHES, "model_options": SAM_IN_ORDER},
-    ("*", "sdnc"): {**BATCHES, "model_options": {**SAM_IN_ORDER, "forward_bias": 3.0}},
-    ("sort", "dnc"): {"max_steps": 12_000},
-    ("sort", "sam"): {"max_steps": 12_000},
-    ("sort", "sdnc"): {"max_steps": 12_000},
+    # A sparse memory wants many slots: what has been read, empty or not, is taken for writing last of all
+    ("*", "dnc"): {"model_options": {"memory_slots": 64, **DNC_IN_ORDER}},
+    ("*", "sam"): {"model_options": {"memory_slots": 512, **SAM_IN_ORDER}},
+    ("*", "sdnc"): {"model_options": {"memory_slots": 512, **SAM_IN_ORDER, "forward_bias": 3.0}},
+    **{("associative-recall", model): {"max_steps": 6000} for model in ("dnc", "sam", "sdnc")},
+    ("copy", "dnc"): {"learning_rate": 1e-4, "evaluate_at": _lengths(10, 20, 40, 60)},
+    ("copy", "sdnc"): {"learning_rate": 1e-4},
+    ("copy", "sam"): {"learning_rate": 1e-4, "curriculum": "look-back", "max_steps": 80_000},
     **{
         (task, model): {
             "max_steps": GRAPHS["max_steps"],
@@ -319,8 +322,8 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
         for model, options in (
             ("ntm", {"controller": "lstm"}),
             ("dnc", {"num_reads": 5}),
-            ("sam", {"num_reads": 5}),
-            ("sdnc", {"num_reads": 5}),
+            ("sam", {"num_reads": 5, "memory_slots": 1024}),
+            ("sdnc", {"num_reads": 5, "memory_slots": 1024}),
         )
     },
     ("copy", "ntm-gru"): {"learning_rate": 1e-4, "solved_below": 0.003},
