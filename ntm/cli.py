@@ -130,7 +130,7 @@ def add_settings(parser, task):
         type=float,
         default=argparse.SUPPRESS,
         metavar="BITS",
-        help="loss at which naive and look-back curricula go on to the next level (default: 1.0)",
+        help="loss at which naive, look-back and exponential curricula go on (default: 1.0)",
     )
 
 

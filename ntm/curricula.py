@@ -38,6 +38,11 @@ class Curriculum:
         self.num_levels = 1 + max((high - low for low, high in self.ranges.values()), default=0)
         self.level = 1
 
+    @property
+    def reach(self):
+        """The highest level that the next batch may be of."""
+        return self.level
+
     def sizes_at(self, level):
         """The sizes at a level."""
         return {name: min(low + level - 1, high) for name, (low, high) in self.ranges.items()}
@@ -45,6 +50,14 @@ class Curriculum:
     def draw(self, batch_size):
         """Sizes for the next batch: a dict of ints, or of arrays (B,); an empty one leaves them to the task."""
         raise NotImplementedError
+
+    def draw_up_to(self, level, batch_size):
+        """Sizes drawn uniformly up to those of a level: a dict of arrays (B,)."""
+        highest = self.sizes_at(level)
+        return {
+            name: self.rng.integers(low, highest[name] + 1, batch_size)
+            for name, (low, _) in self.ranges.items()
+        }
 
     def update(self, bits, gain=None):
         """Take note of a step.
@@ -107,13 +120,18 @@ class Naive(Curriculum):
         self.advance_below = advance_below
         self.recent = []
 
+    @property
+    def next_level(self):
+        """The level after this one."""
+        return self.level + 1
+
     def draw(self, batch_size):
         return self.sizes_at(self.level)
 
     def update(self, bits, gain=None):
         self.recent = [*self.recent, bits][-WINDOW:]
         if len(self.recent) == WINDOW and np.mean(self.recent) < self.advance_below:
-            self.level = min(self.level + 1, self.num_levels)
+            self.level = min(self.next_level, self.num_levels)
             self.recent = []
 
     def get_state(self):
@@ -123,13 +141,12 @@ class Naive(Curriculum):
 class LookBack(Naive):
     """As :class:`Naive`, but a tenth of the batches are drawn from the levels so far, so that these stay learnt."""
 
-    share, forward = 0.1, False
+    share = 0.1
 
     def draw(self, batch_size):
         if self.rng.random() >= self.share:
             return self.sizes_at(self.level)
-        highest = self.num_levels if self.forward else self.level
-        return self.sizes_at(int(self.rng.integers(1, highest + 1)))
+        return self.sizes_at(int(self.rng.integers(1, self.reach + 1)))
 
 
 class LookBackAndForward(LookBack):
@@ -140,7 +157,32 @@ class LookBackAndForward(LookBack):
     Zaremba & Sutskever 2014, Learning to execute, section 5 ("combined strategy").
     """
 
-    share, forward = 0.2, True
+    share = 0.2
+
+    @property
+    def reach(self):
+        return self.num_levels
+
+
+class Exponential(Naive):
+    """Sizes drawn uniformly up to a level, which doubles once the mean loss of 100 steps is below `advance_below`.
+
+    Parameters
+    ----------
+    advance_below : float
+        In bits a sequence.
+
+    References
+    ----------
+    Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 4.3.
+    """
+
+    @property
+    def next_level(self):
+        return 2 * self.level
+
+    def draw(self, batch_size):
+        return self.draw_up_to(self.level, batch_size)
 
 
 class Linear(Curriculum):
@@ -161,11 +203,7 @@ class Linear(Curriculum):
         self.steps = 0
 
     def draw(self, batch_size):
-        highest = self.sizes_at(self.level)
-        return {
-            name: self.rng.integers(low, highest[name] + 1, batch_size)
-            for name, (low, _) in self.ranges.items()
-        }
+        return self.draw_up_to(self.level, batch_size)
 
     def update(self, bits, gain=None):
         self.steps += 1
@@ -200,6 +238,10 @@ class PredictionGain(Curriculum):
         self.log_weights = [0.0] * self.num_levels
         self.gains = []
         self.steps = 0
+
+    @property
+    def reach(self):
+        return self.num_levels
 
     @property
     def probabilities(self):
@@ -249,6 +291,7 @@ CURRICULA = {
     "naive": Naive,
     "look-back": LookBack,
     "look-back-and-forward": LookBackAndForward,
+    "exponential": Exponential,
     "linear": Linear,
     "prediction-gain": PredictionGain,
 }

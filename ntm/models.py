@@ -273,6 +273,7 @@ def build_sam(
     memory_width=20,
     num_reads=1,
     num_read_slots=4,
+    nearest="auto",
     write_gate_bias=0.0,
     interpolation_gate_bias=0.0,
 ):
@@ -284,6 +285,8 @@ def build_sam(
         As of :func:`build_dnc`.
     num_read_slots : int
         Slots that each head reads at a step; 4 as in the paper.
+    nearest : {'exact', 'hashing', 'auto'}
+        How the slots most like a key are found: see :class:`ntm.sparse.SAMLayer`.
     interpolation_gate_bias : float
         Where the interpolation gate starts: the smaller, the more is written to a slot not used for long, and the less
         to those read last.
@@ -307,6 +310,7 @@ def build_sam(
         write,
         [SAMReadHead] * num_reads,
         num_read_slots=num_read_slots,
+        nearest=nearest,
     )
 
 
@@ -319,6 +323,7 @@ def build_sdnc(
     num_reads=1,
     num_read_slots=4,
     num_links=8,
+    nearest="auto",
     write_gate_bias=0.0,
     interpolation_gate_bias=0.0,
     forward_bias=0.0,
@@ -327,7 +332,8 @@ def build_sdnc(
 
     Parameters
     ----------
-    task, controller, num_units, memory_slots, memory_width, num_reads, write_gate_bias, interpolation_gate_bias
+    task, controller, num_units, memory_slots, memory_width, num_reads, nearest, write_gate_bias, \
+interpolation_gate_bias
         As of :func:`build_sam`.
     num_read_slots : int
         Slots that each head reads at a step by content, and as many each backward and forward.
@@ -357,6 +363,7 @@ def build_sdnc(
         [read] * num_reads,
         num_read_slots=num_read_slots,
         num_links=num_links,
+        nearest=nearest,
     )
 
 

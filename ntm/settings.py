@@ -301,8 +301,8 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("associative-recall", "ntm"): {"model_options": IN_ORDER},
     # With an LSTM the network knows in which phase it is; some seeds then generalise, of dense layers none did
     ("reversed-copy", "ntm"): {"model_options": {"controller": "lstm"}},
-    # Dense layers keep count in the memory, and a step for each repeat that is left; an LSTM counts by itself, as far as
-    # it had to. Some networks go on writing as they read: there have to be slots for as many steps as there are
+    # Dense layers keep count in the memory; an LSTM counts by itself, as far as it had to. Some networks go on writing
+    # as they read: there have to be slots for as many steps as there are
     ("repeat-copy", "ntm"): {"model_options": {"num_heads": 2, "memory_slots": 256, **IN_ORDER}},
     ("dynamic-ngrams", "ntm"): {"model_options": {"controller": "lstm", "memory_slots": 64}},
     ("priority-sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},

@@ -318,8 +318,11 @@ class Trainer:
 
     def sample(self):
         """The next batch, of the sizes that the curriculum wants."""
+        # Lengths are compiled for again only when the curriculum reaches the next power of two
+        reach = min(2 ** (self.curriculum.reach - 1).bit_length(), self.curriculum.num_levels)
         batch = self.task.sample(**self.curriculum.draw(self.task.batch_size))
-        return batch.pad_to_bucket(self.task.longest, self.num_buckets)
+        longest = self.task.num_steps(**self.curriculum.sizes_at(reach))
+        return batch.pad_to_bucket(longest, self.num_buckets)
 
     def step(self):
         """Train on one batch.

@@ -63,6 +63,18 @@ def test_looking_back(name, share, highest):
     assert set(drawn) == set(range(1, highest + 1))
 
 
+def test_exponential():
+    curriculum = make("exponential", advance_below=0.5)
+    for level in (1, 2, 4, 5, 5):
+        assert curriculum.level == curriculum.reach == level
+        drawn = curriculum.draw(1000)
+        assert (drawn["length"].min(), drawn["length"].max()) == (2, 1 + level)
+        assert (drawn["repeats"].min(), drawn["repeats"].max()) == (1, min(level, 3))
+        for loss in (0.6, *[0.3] * (WINDOW - 1)):
+            assert curriculum.level == level
+            curriculum.update(loss)
+
+
 def test_linear():
     curriculum = make("linear", add=2, every=10)
     for level in (1, 3, 5, 5):

@@ -136,6 +136,14 @@ def test_a_step_by_hand(clipping):
         np.testing.assert_allclose(value, start - 0.5 * grad, rtol=1e-4, atol=1e-6)
 
 
+def test_batches_are_as_long_as_the_curriculum_reaches():
+    trainer = make_trainer(make_task(max_length=12), curriculum="naive")
+    # Level 5 is padded as level 8 is, the next power of two, and 9 as the last: 2 * length + 2 steps
+    for level, steps in ((1, 4), (2, 6), (4, 10), (5, 18), (8, 18), (9, 26), (12, 26)):
+        trainer.curriculum.level = level
+        assert trainer.sample().inputs.shape == (2, steps, 3)
+
+
 def test_the_schedule_scales_the_learning_rate():
     trainer = make_trainer(
         update=sgd, learning_rate=0.5, schedule=lambda step: 0.0 if step else 1.0
