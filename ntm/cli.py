@@ -130,7 +130,8 @@ def add_settings(parser, task):
         type=float,
         default=argparse.SUPPRESS,
         metavar="BITS",
-        help="loss at which naive, look-back and exponential curricula go on (default: 1.0)",
+        help="loss at which curricula go on that wait for one: naive, both look-backs, exponential, hardest-last "
+        "(default: 1.0)",
     )
 
 

@@ -43,6 +43,11 @@ class Curriculum:
         """The highest level that the next batch may be of."""
         return self.level
 
+    @property
+    def stage(self):
+        """A number that changes where losses are not to be compared with those before."""
+        return self.level
+
     def sizes_at(self, level):
         """The sizes at a level."""
         return {name: min(low + level - 1, high) for name, (low, high) in self.ranges.items()}
@@ -185,6 +190,41 @@ class Exponential(Naive):
         return self.draw_up_to(self.level, batch_size)
 
 
+class HardestLast(Naive):
+    """Uniform, until the mean loss of 100 steps is below `advance_below`; then half of the batches are of the largest.
+
+    What a network does wrong once in a thousand sequences it does most often in the longest, and what it has to do
+    there to be right holds for still longer ones.
+
+    Parameters
+    ----------
+    advance_below : float
+        In bits a sequence.
+    """
+
+    share = 0.5
+
+    def __init__(self, sizes, rng, advance_below=1.0):
+        super().__init__(sizes, rng, advance_below)
+        self.level = self.num_levels
+        self.last = False
+
+    @property
+    def stage(self):
+        return self.level + self.last
+
+    def draw(self, batch_size):
+        return self.sizes_at(self.level) if self.last and self.rng.random() < self.share else {}
+
+    def update(self, bits, gain=None):
+        self.recent = [*self.recent, bits][-WINDOW:]
+        if len(self.recent) == WINDOW and np.mean(self.recent) < self.advance_below:
+            self.last = True
+
+    def get_state(self):
+        return super().get_state() | {"last": self.last}
+
+
 class Linear(Curriculum):
     """Sizes drawn uniformly up to a level that grows by `add` every so many steps.
 
@@ -292,6 +332,7 @@ CURRICULA = {
     "look-back": LookBack,
     "look-back-and-forward": LookBackAndForward,
     "exponential": Exponential,
+    "hardest-last": HardestLast,
     "linear": Linear,
     "prediction-gain": PredictionGain,
 }

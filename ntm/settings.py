@@ -204,12 +204,13 @@ DEFAULTS: dict[str, dict] = {
     "repeat-copy": {
         # Counted out in ones, the number of repeats lies in the memory like all else
         "task_options": {"unary": True},
-        "max_steps": 40_000,
+        "max_steps": 20_000,
         "learning_rate": 2e-4,
         "schedule": "cosine",
         "schedule_options": {"last": 0.02},
         "clip_norm": 10.0,
-        "solved_below": 0.001,
+        "curriculum": "hardest-last",
+        "solved_below": 5e-4,
         "num_buckets": 4,
         "evaluate_at": [
             {"length": 10, "repeats": 10},

@@ -80,8 +80,8 @@ class Rewinder:
     """Takes training back to where it was best, with smaller steps, when it falls back or gets no further.
 
     Memory networks fall: what they learn is sharp, and a few unlucky batches in a row can undo it for good. After every
-    `window` steps the mean loss is compared with the best there was at the curriculum's level, once that is below half
-    of where the level began. If it stays above `tolerance` times the best for `patience` windows, or there is no better
+    `window` steps the mean loss is compared with the best there was in the curriculum's stage, once that is below half
+    of where the stage began. If it stays above `tolerance` times the best for `patience` windows, or there is no better
     one for `stale` windows, the state of the best one is put back and the learning rate multiplied by `factor`.
 
     Parameters
@@ -104,7 +104,7 @@ class Rewinder:
         self.rate = 1.0
         #: The steps that training was taken back at, and the steps that it was taken back to
         self.rewound: list[list[int]] = []
-        self.level: int | None = None
+        self.stage: int | None = None
         self.first = self.best = np.inf
         self.best_step = 0
         self.bad_windows = self.windows_since_best = 0
@@ -115,9 +115,9 @@ class Rewinder:
             return None
         recent = np.array(trainer.losses[-self.window :])
         loss = float(np.nanmean(recent)) if np.isfinite(recent).any() else np.inf
-        level = trainer.curriculum.level
-        if level != self.level:
-            self.level, self.first, self.best = level, loss, np.inf
+        stage = trainer.curriculum.stage
+        if stage != self.stage:
+            self.stage, self.first, self.best = stage, loss, np.inf
         if loss < self.best:
             self.best, self.best_step = loss, trainer.step_count
             self.bad_windows = self.windows_since_best = 0

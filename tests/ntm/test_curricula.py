@@ -75,6 +75,22 @@ def test_exponential():
             curriculum.update(loss)
 
 
+def test_hardest_last():
+    curriculum = make("hardest-last", advance_below=0.5)
+    for loss in (*[0.6] * WINDOW, *[0.3] * (WINDOW // 4)):
+        assert curriculum.draw(4) == {}
+        curriculum.update(loss)
+    before = curriculum.stage
+    for _ in range(WINDOW):
+        curriculum.update(0.3)
+    assert curriculum.stage != before
+    assert curriculum.level == curriculum.reach == 5
+    curriculum.update(9.0)  # It does not go back
+    drawn = [curriculum.draw(4) for _ in range(2000)]
+    assert all(sizes in ({}, {"length": 6, "repeats": 3}) for sizes in drawn)
+    assert np.mean([bool(sizes) for sizes in drawn]) == pytest.approx(0.5, abs=0.05)
+
+
 def test_linear():
     curriculum = make("linear", add=2, every=10)
     for level in (1, 3, 5, 5):

@@ -432,9 +432,9 @@ def test_networks_that_do_not_fit():
 # ---- going back
 
 
-def look_at(rewinder, losses, level=1, window=10):
+def look_at(rewinder, losses, stage=1, window=10):
     """What the rewinder says after each of some windows of equal losses."""
-    trainer = SimpleNamespace(losses=[], step_count=0, curriculum=SimpleNamespace(level=level))
+    trainer = SimpleNamespace(losses=[], step_count=0, curriculum=SimpleNamespace(stage=stage))
     verdicts = []
     for loss in losses:
         for _ in range(window):
@@ -466,7 +466,7 @@ def test_luck_does_not_take_training_back_forever():
 def test_the_learning_rate_has_a_lower_end():
     rewinder = Rewinder(window=10, patience=1, lowest_rate=0.125)
     for k in range(10):
-        look_at(rewinder, [8, 0.01, 8], level=k)
+        look_at(rewinder, [8, 0.01, 8], stage=k)
     assert len(rewinder.rewound) == 10
     assert rewinder.rate == 0.125
 
@@ -484,10 +484,10 @@ def test_a_loss_of_nearly_nothing_may_double():
     assert "back" not in look_at(Rewinder(window=10), [8, 1e-6, 1e-2, 1e-2, 1e-2, 1e-2])
 
 
-def test_every_level_is_seen_by_itself():
+def test_every_stage_is_seen_by_itself():
     rewinder = Rewinder(window=10)
-    assert look_at(rewinder, [8, 1], level=1) == ["keep", "keep"]
-    assert look_at(rewinder, [9, 9, 9, 9], level=2) == ["keep", None, None, None]
+    assert look_at(rewinder, [8, 1], stage=1) == ["keep", "keep"]
+    assert look_at(rewinder, [9, 9, 9, 9], stage=2) == ["keep", None, None, None]
 
 
 def test_windows_of_skipped_steps():

@@ -1,0 +1,100 @@
+"""Train a Sparse Access Memory to recall from ever longer lists of items, in an ever larger memory.
+
+python examples/long-recall.py
+python examples/long-recall.py --minutes 10 --folder runs/long-recall
+
+Lists of up to six items come first; once these are recalled, lists may be twice as long, and so on (Rae et al. 2016,
+section 4.3 and figure 3). How many slots the memory has is nothing that is learnt: each level has as many as it needs.
+What is learnt at a level is kept in the folder; where it is there already, training goes on from it.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytensor
+
+import ntm
+from lasagne.layers import get_all_param_values, set_all_param_values
+from ntm.files import replacing
+from ntm.settings import make_settings
+
+FIRST_ITEMS, MOST_ITEMS = 6, 2**16
+#: A level ends when the mean loss of so many steps is below so many bits, of the 18 of an item
+WINDOW, RECALLED_BELOW = 50, 0.5
+#: Numbers that a batch has at most in all its steps, and sequences at most
+MOST_STEPS, MOST_SEQUENCES = 2**13, 16
+
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
+parser.add_argument("--minutes", type=float, default=30.0, help="no new step after so long")
+parser.add_argument("--folder", type=Path, default=Path("runs/long-recall"))
+parser.add_argument("--seed", type=int, default=1)
+options = parser.parse_args()
+if options.minutes <= 0:
+    parser.error(f"--minutes must be positive, not {options.minutes}")
+pytensor.config.floatX = "float32"
+end = time.monotonic() + 60 * options.minutes
+options.folder.mkdir(parents=True, exist_ok=True)
+
+
+def make_trainer(items):
+    """What trains on lists of up to so many items, with a memory in which everything finds its place."""
+    steps = 4 * (items + 2)
+    # A step writes to one slot, and the four that it reads are not written to for long
+    slots = max(512, 2 ** int(np.ceil(np.log2(5 * steps))))
+    return make_settings(
+        "associative-recall",
+        "sam",
+        seed=options.seed,
+        batch_size=int(np.clip(MOST_STEPS // steps, 1, MOST_SEQUENCES)),
+        learning_rate=5e-4 if items == FIRST_ITEMS else 1e-4,
+        schedule="constant",
+        task_options={"max_items": items},
+        model_options={"memory_slots": slots},
+    ).make_trainer(), slots
+
+
+print("items    slots  sequences  minutes  bits  right of the longest lists", flush=True)
+values, items = None, FIRST_ITEMS
+while items <= MOST_ITEMS and time.monotonic() < end:
+    network = options.folder / f"items-{items}.safetensors"
+    if network.exists():
+        values = get_all_param_values(ntm.load(network), trainable=True)
+        items *= 2
+        continue
+    trainer, slots = make_trainer(items)
+    if values is not None:
+        set_all_param_values(trainer.l_out, values, trainable=True)
+    started = time.monotonic()
+    bits = np.inf
+    while bits >= RECALLED_BELOW and time.monotonic() < end:
+        trainer.train(trainer.step_count + WINDOW // 5, solve_every=0, progress=False)
+        if len(trainer.losses) >= WINDOW:
+            bits = float(np.mean(trainer.losses[-WINDOW:]))
+    recalled = bits < RECALLED_BELOW
+    measured = (
+        trainer.evaluate({"items": items}, num_sequences=20) if recalled else {"correct": np.nan}
+    )
+    row = {
+        "items": items,
+        "slots": slots,
+        "sequences": trainer.num_sequences,
+        "minutes": (time.monotonic() - started) / 60,
+        "bits": float(np.mean(trainer.losses[-WINDOW:])),
+        "correct": float(measured["correct"]),
+    }
+    print(
+        f"{items:5d} {slots:8d} {row['sequences']:10d} {row['minutes']:8.1f} {row['bits']:5.2f}  "
+        + (f"{row['correct']:.0%}" if recalled else "time is up"),
+        flush=True,
+    )
+    if recalled:
+        with replacing(options.folder / f"items-{items}.json") as path:
+            Path(path).write_text(json.dumps(row, indent=2) + "\n")
+        ntm.save(network, trainer.l_out)
+        values = get_all_param_values(trainer.l_out, trainable=True)
+    items *= 2
