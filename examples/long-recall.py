@@ -24,7 +24,7 @@ from ntm.settings import make_settings
 FIRST_ITEMS, MOST_ITEMS = 6, 2**16
 #: A level ends when the mean loss of so many steps is below so many bits, of the 18 of an item
 WINDOW, RECALLED_BELOW = 50, 0.5
-#: Numbers that a batch has at most in all its steps, and sequences at most
+#: Steps of all sequences of a batch together, and sequences, at most
 MOST_STEPS, MOST_SEQUENCES = 2**13, 16
 
 parser = argparse.ArgumentParser(
@@ -41,21 +41,28 @@ end = time.monotonic() + 60 * options.minutes
 options.folder.mkdir(parents=True, exist_ok=True)
 
 
+def count_slots(items):
+    """Slots in which everything finds its place: a step writes to one, and spares the four that it reads."""
+    return max(512, 2 ** int(np.ceil(np.log2(5 * count_steps(items)))))
+
+
+def count_steps(items):
+    """Steps of a list of so many items, the query and the answer."""
+    return 4 * (items + 2)
+
+
 def make_trainer(items):
-    """What trains on lists of up to so many items, with a memory in which everything finds its place."""
-    steps = 4 * (items + 2)
-    # A step writes to one slot, and the four that it reads are not written to for long
-    slots = max(512, 2 ** int(np.ceil(np.log2(5 * steps))))
+    """What trains on lists of up to so many items."""
     return make_settings(
         "associative-recall",
         "sam",
         seed=options.seed,
-        batch_size=int(np.clip(MOST_STEPS // steps, 1, MOST_SEQUENCES)),
+        batch_size=int(np.clip(MOST_STEPS // count_steps(items), 1, MOST_SEQUENCES)),
         learning_rate=5e-4 if items == FIRST_ITEMS else 1e-4,
         schedule="constant",
         task_options={"max_items": items},
-        model_options={"memory_slots": slots},
-    ).make_trainer(), slots
+        model_options={"memory_slots": count_slots(items)},
+    ).make_trainer()
 
 
 print("items    slots  sequences  minutes  bits  right of the longest lists", flush=True)
@@ -66,7 +73,7 @@ while items <= MOST_ITEMS and time.monotonic() < end:
         values = get_all_param_values(ntm.load(network), trainable=True)
         items *= 2
         continue
-    trainer, slots = make_trainer(items)
+    trainer = make_trainer(items)
     if values is not None:
         set_all_param_values(trainer.l_out, values, trainable=True)
     started = time.monotonic()
@@ -81,14 +88,14 @@ while items <= MOST_ITEMS and time.monotonic() < end:
     )
     row = {
         "items": items,
-        "slots": slots,
+        "slots": count_slots(items),
         "sequences": trainer.num_sequences,
         "minutes": (time.monotonic() - started) / 60,
         "bits": float(np.mean(trainer.losses[-WINDOW:])),
         "correct": float(measured["correct"]),
     }
     print(
-        f"{items:5d} {slots:8d} {row['sequences']:10d} {row['minutes']:8.1f} {row['bits']:5.2f}  "
+        f"{items:5d} {row['slots']:8d} {row['sequences']:10d} {row['minutes']:8.1f} {row['bits']:5.2f}  "
         + (f"{row['correct']:.0%}" if recalled else "time is up"),
         flush=True,
     )

@@ -210,6 +210,7 @@ DEFAULTS: dict[str, dict] = {
         "schedule_options": {"last": 0.02},
         "clip_norm": 10.0,
         "curriculum": "hardest-last",
+        "curriculum_options": {"advance_below": 0.02},
         "solved_below": 5e-4,
         "num_buckets": 4,
         "evaluate_at": [
