@@ -61,9 +61,12 @@ class Entry:
 DEFAULT_MODELS = ["ntm", "lstm"]
 
 
-def compare(task):
+def compare(task, **notes):
     """The entries of a task for the other networks with a memory, to be compared with the Neural Turing Machine."""
-    return [Entry(task, 3, ["--model", model]) for model in ("dnc", "sam", "sdnc")]
+    return [
+        Entry(task, 3, ["--model", model], note=notes.get(model, ""))
+        for model in ("dnc", "sam", "sdnc")
+    ]
 
 
 PLAN = [
@@ -81,16 +84,21 @@ PLAN = [
         "NTM paper, figure 4: few errors at length 120",
         "These train on to 0.001 bits: with 0.003, two seeds of ten had wrong bits, one at lengths from 60 on.",
     ),
-    *compare("copy"),
+    *compare(
+        "copy",
+        dnc="Of its 64 slots, copying 60 vectors takes 61 if it writes nothing while it reads.",
+        sdnc="Its 512 slots are full after copying 100 vectors: at each step it reads four slots by content besides.",
+    ),
     Entry(
         "repeat-copy",
         3,
         [],
         "published model: 0 to 82% of sequences right beyond training",
-        "It does not generalise: an LSTM counts as far as it had to. Also tried, on one or two seeds: dense layers "
-        "with two heads were at 0.04 wrong bits after 64,000 sequences, with 37 wrong bits at 20 repeats and 24 at "
-        "length 20, but another seed stayed at chance; one head, heads that write in order, and the linear curriculum "
-        "did worse.",
+        "Dense layers keep the count in the memory: a write head goes back over the ones of the count, one for each "
+        "repeat. Trained to 0.001 bits on all sizes alike, three seeds had 36, 86 and 100% of sequences right at 20 "
+        "repeats, and 82, 67 and 100% at length 20; so half of the last sequences have the largest sizes. With 128 "
+        "slots a head that goes on writing comes round and overwrites the vectors. An LSTM counts by itself, as far "
+        "as it had to: none right beyond.",
     ),
     *compare("repeat-copy"),
     Entry(

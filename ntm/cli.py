@@ -226,6 +226,12 @@ def make_parser():
     command.add_argument("folder")
     command.add_argument("--checkpoint", metavar="NAME", help="another than the latest")
     command.add_argument("--num-sequences", type=int, default=100, metavar="N")
+    command.add_argument(
+        "--memory-slots",
+        type=int,
+        metavar="N",
+        help="as many as the sequences take, instead of those in training",
+    )
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument(
         "--size",
@@ -372,6 +378,8 @@ def _describe_sizes(sizes):
 def evaluate(options):
     """Measure a run's network."""
     run = Run.open(options.folder, options.checkpoint)
+    if options.memory_slots is not None:
+        run.resize_memory(options.memory_slots)
     if options.size:
         task = run.trainer.task
         run.settings.evaluate_at = [_parse_sizes(task, words) for words in options.size]

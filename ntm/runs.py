@@ -11,13 +11,15 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from lasagne.layers import get_all_params
 from ntm.checkpoints import save
 from ntm.files import read_arrays, replacing, write_arrays
 from ntm.machine import describe_machine
 from ntm.metrics import JSONLines
+from ntm.models import get_model_options
 from ntm.settings import Settings
 
 KEPT = 2
@@ -116,6 +118,34 @@ class Run:
             raise ValueError(f"{path} is not a checkpoint of this run")
         self.trainer.set_state(arrays, about["trainer"])
         self.seconds = about["seconds"]
+
+    def resize_memory(self, num_slots):
+        """Give the network a memory with another number of slots, with the parameters that it has learnt.
+
+        Raises
+        ------
+        ValueError
+            If the network has no memory, or has learnt something for each slot.
+        """
+        options = self.settings.model_options
+        if "memory_slots" not in get_model_options(self.settings.model):
+            raise ValueError(
+                f"{self.folder}: --model {self.settings.model} has no memory whose slots to change"
+            )
+        settings = replace(self.settings, model_options={**options, "memory_slots": num_slots})
+        trainer = settings.make_trainer()
+        trainable = get_all_params(self.trainer.l_out, trainable=True)
+        for old, new in zip(self.trainer.params, trainer.params, strict=True):
+            trained = old in trainable
+            shape, expected = (each.get_value(borrow=True).shape for each in (new, old))
+            if trained and shape != expected:
+                raise ValueError(
+                    f"{self.folder}: the network learnt {old.name} of shape {expected} for the slots that it had; "
+                    f"with {num_slots} it would be {shape}"
+                )
+            if shape == expected:
+                new.set_value(old.get_value())
+        self.settings, self.trainer = settings, trainer
 
     def save(self):
         """Write a checkpoint, then remove all but the latest two."""

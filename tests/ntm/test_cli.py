@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 
 import matplotlib.image
+import numpy as np
 import pytensor
 import pytest
 
+from lasagne.layers import get_all_param_values
 from ntm.cli import DONE, FAILED, NOT_SOLVED, main, make_parser, read_settings_from
 from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
 from ntm.runs import Run
+from ntm.settings import make_settings
 from ntm.tasks import TASKS
 
 SMALL = ["--size", "2", "--max-length", "3", "--num-units", "5", "--memory-slots", "6"]
@@ -181,8 +184,31 @@ def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     assert main(["evaluate", "run", "--json"]) == DONE
     rows = json.loads(capsys.readouterr().out)
     assert [row["sizes"] for row in rows] == [{}, {"length": 2}]
+    assert main(["evaluate", "run", "--json", "--memory-slots", "30", "--size", "length=9"]) == DONE
+    assert [row["sizes"] for row in json.loads(capsys.readouterr().out)] == [{}, {"length": 9}]
     assert main(["plot", "run", "--output", "sequence.png"]) == DONE
     assert is_picture("sequence.png")
+
+
+def test_a_memory_of_another_size(monkeypatch, tmp_path):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    options = {"num_units": 4, "memory_slots": 6, "memory_width": 3}
+    run = Run.create(tmp_path, make_settings("copy", "dnc", max_steps=2, model_options=options))
+    learnt = get_all_param_values(run.trainer.l_out, trainable=True)
+    run.resize_memory(11)
+    for old, new in zip(
+        learnt, get_all_param_values(run.trainer.l_out, trainable=True), strict=True
+    ):
+        np.testing.assert_array_equal(old, new)
+    (inside,) = run.trainer.look_inside(run.trainer.task.sample(1, length=1).inputs)
+    assert inside["memory"].shape == (1, 11, 3)
+
+
+def test_no_memory_to_resize(monkeypatch, tmp_path):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    run = Run.create(tmp_path, make_settings("copy", "lstm", model_options={"num_units": 4}))
+    with pytest.raises(ValueError, match="lstm has no memory"):
+        run.resize_memory(11)
 
 
 def test_tensorboard(trained, capsys):
