@@ -86,8 +86,10 @@ PLAN = [
     ),
     *compare(
         "copy",
-        dnc="Of its 64 slots, copying 60 vectors takes 61 if it writes nothing while it reads.",
-        sdnc="Its 512 slots are full after copying 100 vectors: at each step it reads four slots by content besides.",
+        dnc="Its 64 slots are full after some 40 vectors. With 256 (`ntm evaluate --memory-slots`) all three seeds "
+        "copy 120 vectors without a wrong bit in 50 sequences.",
+        sdnc="Its 512 slots are full after some 100 vectors. With 2,048 (`ntm evaluate --memory-slots`) all three "
+        "seeds copy 120 vectors without a wrong bit in 50 sequences.",
     ),
     Entry(
         "repeat-copy",
@@ -107,13 +109,16 @@ PLAN = [
         [],
         "published model: 94.7% of bits at 12 items, 90.2% at 20",
         "The number of steps was chosen on these seeds: it trains on after it is solved; longer training loses at "
-        "20 items. There the write head is still where it should be, but the read head comes to another item.",
+        "20 items. There the write head is still where it should be, but the read head comes to another item. With the "
+        "longest lists last, seed 0 has 71% of sequences right at 20 items after 2,500 steps.",
     ),
     *compare("associative-recall"),
     Entry(
         "reversed-copy",
         2,
-        note="With a dense or a GRU controller, one seed each, it is solved too, and fails at length 40.",
+        note="With a dense or a GRU controller, one seed each, it is solved too, and fails at length 40. Seed 0 fails there "
+        "with 256 slots and the longest sequences last as well; with dense layers and two heads that write in order it "
+        "was not solved.",
     ),
     Entry("upside-down-copy", 1),
     Entry(
