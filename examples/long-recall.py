@@ -10,6 +10,7 @@ What is learnt at a level is kept in the folder; where it is there already, trai
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def make_trainer(items):
 print("items    slots  sequences  minutes  bits  right of the longest lists", flush=True)
 values, items = None, FIRST_ITEMS
 while items <= MOST_ITEMS and time.monotonic() < end:
-    network = options.folder / f"items-{items}.safetensors"
+    network = options.folder / f"seed-{options.seed}-items-{items}.safetensors"
     if network.exists():
         values = get_all_param_values(ntm.load(network), trainable=True)
         items *= 2
@@ -76,13 +77,14 @@ while items <= MOST_ITEMS and time.monotonic() < end:
     trainer = make_trainer(items)
     if values is not None:
         set_all_param_values(trainer.l_out, values, trainable=True)
-    started = time.monotonic()
-    bits = np.inf
-    while bits >= RECALLED_BELOW and time.monotonic() < end:
-        trainer.train(trainer.step_count + WINDOW // 5, solve_every=0, progress=False)
-        if len(trainer.losses) >= WINDOW:
-            bits = float(np.mean(trainer.losses[-WINDOW:]))
-    recalled = bits < RECALLED_BELOW
+    started, losses = time.monotonic(), []
+    recalled = False
+    while not recalled and time.monotonic() < end:
+        if trainer.train(trainer.step_count + 1, solve_every=0, progress=False) == "interrupted":
+            sys.exit(130)
+        # Losses of steps that were left out as not finite are NaN
+        losses = [loss for loss in trainer.losses if np.isfinite(loss)][-WINDOW:]
+        recalled = len(losses) == WINDOW and np.mean(losses) < RECALLED_BELOW
     measured = (
         trainer.evaluate({"items": items}, num_sequences=20) if recalled else {"correct": np.nan}
     )
@@ -91,7 +93,7 @@ while items <= MOST_ITEMS and time.monotonic() < end:
         "slots": count_slots(items),
         "sequences": trainer.num_sequences,
         "minutes": (time.monotonic() - started) / 60,
-        "bits": float(np.mean(trainer.losses[-WINDOW:])),
+        "bits": float(np.mean(losses)) if losses else np.nan,
         "correct": float(measured["correct"]),
     }
     print(
@@ -100,7 +102,7 @@ while items <= MOST_ITEMS and time.monotonic() < end:
         flush=True,
     )
     if recalled:
-        with replacing(options.folder / f"items-{items}.json") as path:
+        with replacing(network.with_suffix(".json")) as path:
             Path(path).write_text(json.dumps(row, indent=2) + "\n")
         ntm.save(network, trainer.l_out)
         values = get_all_param_values(trainer.l_out, trainable=True)

@@ -61,11 +61,11 @@ class Entry:
 DEFAULT_MODELS = ["ntm", "lstm"]
 
 
-def compare(task, **notes):
-    """The entries of a task for the other networks with a memory, to be compared with the Neural Turing Machine."""
+def compare(task, dnc="", sam="", sdnc=""):
+    """The entries of a task for the other networks with a memory, with a note on each."""
     return [
-        Entry(task, 3, ["--model", model], note=notes.get(model, ""))
-        for model in ("dnc", "sam", "sdnc")
+        Entry(task, 3, ["--model", model], note=note)
+        for model, note in (("dnc", dnc), ("sam", sam), ("sdnc", sdnc))
     ]
 
 

@@ -50,6 +50,7 @@ MODEL_HELP = {
     "num_heads": "read heads of the Neural Turing Machine, and as many write heads",
     "num_reads": "read heads of dnc, sam and sdnc",
     "num_read_slots": "slots that a head of sam or sdnc reads at a step",
+    "nearest": "how sam and sdnc find the slots like a key: exact, hashing or auto",
     "num_links": "slots written before, and after, that sdnc keeps for each slot",
     "clip": "largest size of the outputs of dnc and of its controller",
     "num_shifts": "how many shifts a head chooses from",
@@ -76,7 +77,7 @@ SETTINGS_HELP = {
     "clip_norm": "largest norm of all gradients together",
     "curriculum": "how sizes grow in training",
     "rewind": "go back to where training was best when it falls",
-    "num_buckets": "to how many lengths sequences are padded; each is compiled for",
+    "num_buckets": "to how many lengths sequences are padded, as far as the curriculum reaches; each is compiled for",
     "solved_below": "what the measure must be for the task to count as solved; None: the task's own",
     "solve_every": "steps between looks whether the task is solved; 0: never",
     "evaluate_every": "steps between evaluations along the way; 0: only at the end",
@@ -131,7 +132,7 @@ def add_settings(parser, task):
         default=argparse.SUPPRESS,
         metavar="BITS",
         help="loss at which curricula go on that wait for one: naive, both look-backs, exponential, hardest-last "
-        "(default: 1.0)",
+        f"(default: {defaults.curriculum_options.get('advance_below', 1.0)})",
     )
 
 
@@ -230,7 +231,7 @@ def make_parser():
         "--memory-slots",
         type=int,
         metavar="N",
-        help="as many as the sequences take, instead of those in training",
+        help="measure it in a memory of so many, instead of those in training",
     )
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument(

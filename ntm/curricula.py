@@ -48,6 +48,11 @@ class Curriculum:
         """A number that changes where losses are not to be compared with those before."""
         return self.level
 
+    @property
+    def at_end(self):
+        """Whether nothing harder is to come."""
+        return self.reach >= self.num_levels
+
     def sizes_at(self, level):
         """The sizes at a level."""
         return {name: min(low + level - 1, high) for name, (low, high) in self.ranges.items()}
@@ -122,6 +127,10 @@ class Naive(Curriculum):
 
     def __init__(self, sizes, rng, advance_below=1.0):
         super().__init__(sizes, rng)
+        if not advance_below > 0:
+            raise ValueError(
+                f"{type(self).__name__}: advance_below must be positive, not {advance_below!r}"
+            )
         self.advance_below = advance_below
         self.recent = []
 
@@ -168,6 +177,10 @@ class LookBackAndForward(LookBack):
     def reach(self):
         return self.num_levels
 
+    @property
+    def at_end(self):
+        return self.level >= self.num_levels
+
 
 class Exponential(Naive):
     """Sizes drawn uniformly up to a level, which doubles once the mean loss of 100 steps is below `advance_below`.
@@ -203,26 +216,37 @@ class HardestLast(Naive):
     """
 
     share = 0.5
+    #: It is not over before so many steps with the largest sizes
+    least_steps = 1000
 
     def __init__(self, sizes, rng, advance_below=1.0):
         super().__init__(sizes, rng, advance_below)
         self.level = self.num_levels
-        self.last = False
+        self.last_steps: int | None = None
 
     @property
     def stage(self):
-        return self.level + self.last
+        return self.level + (self.last_steps is not None)
+
+    @property
+    def at_end(self):
+        return self.last_steps is not None and self.last_steps >= self.least_steps
 
     def draw(self, batch_size):
-        return self.sizes_at(self.level) if self.last and self.rng.random() < self.share else {}
+        if self.last_steps is None or self.rng.random() >= self.share:
+            return {}
+        return self.sizes_at(self.level)
 
     def update(self, bits, gain=None):
+        if self.last_steps is not None:
+            self.last_steps += 1
+            return
         self.recent = [*self.recent, bits][-WINDOW:]
         if len(self.recent) == WINDOW and np.mean(self.recent) < self.advance_below:
-            self.last = True
+            self.last_steps = 0
 
     def get_state(self):
-        return super().get_state() | {"last": self.last}
+        return super().get_state() | {"last_steps": self.last_steps}
 
 
 class Linear(Curriculum):
@@ -281,6 +305,10 @@ class PredictionGain(Curriculum):
 
     @property
     def reach(self):
+        return self.num_levels
+
+    @property
+    def stage(self):
         return self.num_levels
 
     @property

@@ -120,7 +120,7 @@ class Run:
         self.seconds = about["seconds"]
 
     def resize_memory(self, num_slots):
-        """Give the network a memory with another number of slots, with the parameters that it has learnt.
+        """Give the network a memory with another number of slots, to measure it with the parameters it has learnt.
 
         Raises
         ------
@@ -134,17 +134,18 @@ class Run:
             )
         settings = replace(self.settings, model_options={**options, "memory_slots": num_slots})
         trainer = settings.make_trainer()
-        trainable = get_all_params(self.trainer.l_out, trainable=True)
-        for old, new in zip(self.trainer.params, trainer.params, strict=True):
-            trained = old in trainable
-            shape, expected = (each.get_value(borrow=True).shape for each in (new, old))
-            if trained and shape != expected:
+        learnt, params = (
+            get_all_params(each.l_out, trainable=True) for each in (self.trainer, trainer)
+        )
+        for old, new in zip(learnt, params, strict=True):
+            value = old.get_value()
+            shape = new.get_value(borrow=True).shape
+            if value.shape != shape:
                 raise ValueError(
-                    f"{self.folder}: the network learnt {old.name} of shape {expected} for the slots that it had; "
-                    f"with {num_slots} it would be {shape}"
+                    f"{self.folder}: the network has learnt {old.name} of shape {value.shape} for the slots that it "
+                    f"had; with {num_slots} it would be {shape}"
                 )
-            if shape == expected:
-                new.set_value(old.get_value())
+            new.set_value(value)
         self.settings, self.trainer = settings, trainer
 
     def save(self):

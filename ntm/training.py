@@ -183,7 +183,8 @@ class Trainer:
     solved_below : float, optional
         What the measure by which the task counts as solved has to be, instead of the task's own threshold.
     num_buckets : int
-        To how many lengths batches are padded; each is compiled for when it first comes.
+        To how many lengths batches are padded; each is compiled for when it first comes. Where a curriculum grows, it
+        is so many for each power of two of the levels that it reaches.
     seed : int
         Of the curriculum's choices and of evaluations.
     mode : pytensor Mode, optional
@@ -547,8 +548,8 @@ class Trainer:
         it.
         """
         name, threshold = self.solved
-        if name != "bits" or self.curriculum.level < self.curriculum.num_levels:
-            return self.curriculum.level >= self.curriculum.num_levels
+        if name != "bits" or not self.curriculum.at_end:
+            return self.curriculum.at_end
         return np.nanmean(self.losses[-200:]) < 2 * threshold
 
     def _make_row(self, latest, count):

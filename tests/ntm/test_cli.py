@@ -9,9 +9,11 @@ import numpy as np
 import pytensor
 import pytest
 
-from lasagne.layers import get_all_param_values
+from lasagne.layers import get_all_layers, get_all_params
 from ntm.cli import DONE, FAILED, NOT_SOLVED, main, make_parser, read_settings_from
 from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
+from ntm.memory import Memory
+from ntm.memory_layer import MemoryLayer
 from ntm.runs import Run
 from ntm.settings import make_settings
 from ntm.tasks import TASKS
@@ -190,18 +192,36 @@ def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     assert is_picture("sequence.png")
 
 
-def test_a_memory_of_another_size(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    # The last one then has an index of its slots
+    ("model", "num_slots"),
+    [("ntm", 11), ("dnc", 11), ("sdnc", 11), ("sam", 20_000)],
+)
+def test_a_memory_of_another_size(model, num_slots, monkeypatch, tmp_path):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    options = {"num_units": 4, "memory_slots": 9, "memory_width": 3}
+    run = Run.create(tmp_path, make_settings("copy", model, max_steps=2, model_options=options))
+    learnt = get_all_params(run.trainer.l_out, trainable=True)
+    for param in learnt:
+        param.set_value(param.get_value() + np.float32(0.5))
+    run.resize_memory(num_slots)
+    params = get_all_params(run.trainer.l_out, trainable=True)
+    for old, new in zip(learnt, params, strict=True):
+        assert old.name == new.name
+        np.testing.assert_array_equal(old.get_value(), new.get_value())
+    (layer,) = (each for each in get_all_layers(run.trainer.l_out) if isinstance(each, MemoryLayer))
+    assert layer.memory.memory_shape == (num_slots, 3)
+
+
+def test_what_is_learnt_for_each_slot_does_not_fit_others(monkeypatch, tmp_path):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    monkeypatch.setattr("ntm.models._memory", lambda shape: Memory(shape, name="memory"))
     options = {"num_units": 4, "memory_slots": 6, "memory_width": 3}
-    run = Run.create(tmp_path, make_settings("copy", "dnc", max_steps=2, model_options=options))
-    learnt = get_all_param_values(run.trainer.l_out, trainable=True)
-    run.resize_memory(11)
-    for old, new in zip(
-        learnt, get_all_param_values(run.trainer.l_out, trainable=True), strict=True
+    run = Run.create(tmp_path, make_settings("copy", model_options=options))
+    with pytest.raises(
+        ValueError, match=r"memory.* of shape \(6, 3\) .* with 11 it would be \(11, 3\)"
     ):
-        np.testing.assert_array_equal(old, new)
-    (inside,) = run.trainer.look_inside(run.trainer.task.sample(1, length=1).inputs)
-    assert inside["memory"].shape == (1, 11, 3)
+        run.resize_memory(11)
 
 
 def test_no_memory_to_resize(monkeypatch, tmp_path):

@@ -63,6 +63,19 @@ def test_looking_back(name, share, highest):
     assert set(drawn) == set(range(1, highest + 1))
 
 
+@pytest.mark.parametrize("name", ["naive", "look-back", "exponential", "hardest-last"])
+@pytest.mark.parametrize("advance_below", [0.0, -1.0, float("nan")])
+def test_a_loss_that_is_never_reached(name, advance_below):
+    with pytest.raises(ValueError, match="advance_below must be positive"):
+        make(name, advance_below=advance_below)
+
+
+def test_prediction_gain_has_one_stage():
+    curriculum = make("prediction-gain")
+    assert {(curriculum.draw(1) and curriculum.stage) for _ in range(50)} == {curriculum.stage}
+    assert curriculum.at_end
+
+
 def test_exponential():
     curriculum = make("exponential", advance_below=0.5)
     for level in (1, 2, 4, 5, 5):
@@ -81,11 +94,14 @@ def test_hardest_last():
         assert curriculum.draw(4) == {}
         curriculum.update(loss)
     before = curriculum.stage
-    for _ in range(WINDOW):
+    while curriculum.last_steps is None:
         curriculum.update(0.3)
     assert curriculum.stage != before
     assert curriculum.level == curriculum.reach == 5
-    curriculum.update(9.0)  # It does not go back
+    for _ in range(curriculum.least_steps):
+        assert not curriculum.at_end
+        curriculum.update(9.0)  # It does not go back
+    assert curriculum.at_end
     drawn = [curriculum.draw(4) for _ in range(2000)]
     assert all(sizes in ({}, {"length": 6, "repeats": 3}) for sizes in drawn)
     assert np.mean([bool(sizes) for sizes in drawn]) == pytest.approx(0.5, abs=0.05)
