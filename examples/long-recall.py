@@ -9,7 +9,6 @@ What is learnt at a level is kept in the folder; where it is there already, trai
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,8 +18,9 @@ import pytensor
 
 import ntm
 from lasagne.layers import get_all_param_values, set_all_param_values
-from ntm.files import replacing
+from ntm.runs import write_json
 from ntm.settings import make_settings
+from ntm.tasks import TASKS
 
 FIRST_ITEMS, MOST_ITEMS = 6, 2**16
 #: A level ends when the mean loss of so many steps is below so many bits, of the 18 of an item
@@ -42,14 +42,14 @@ end = time.monotonic() + 60 * options.minutes
 options.folder.mkdir(parents=True, exist_ok=True)
 
 
+def count_steps(items):
+    """Steps of a list of so many items, the query and the answer."""
+    return TASKS["associative-recall"](max_items=items).longest
+
+
 def count_slots(items):
     """Slots in which everything finds its place: a step writes to one, and spares the four that it reads."""
     return max(512, 2 ** int(np.ceil(np.log2(5 * count_steps(items)))))
-
-
-def count_steps(items):
-    """Steps of a list of so many items, the query and the answer."""
-    return 4 * (items + 2)
 
 
 def make_trainer(items):
@@ -102,8 +102,7 @@ while items <= MOST_ITEMS and time.monotonic() < end:
         flush=True,
     )
     if recalled:
-        with replacing(network.with_suffix(".json")) as path:
-            Path(path).write_text(json.dumps(row, indent=2) + "\n")
+        write_json(network.with_suffix(".json"), row)
         ntm.save(network, trainer.l_out)
         values = get_all_param_values(trainer.l_out, trainable=True)
     items *= 2

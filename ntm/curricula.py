@@ -51,7 +51,7 @@ class Curriculum:
     @property
     def at_end(self):
         """Whether nothing harder is to come."""
-        return self.reach >= self.num_levels
+        return self.stage >= self.num_levels
 
     def sizes_at(self, level):
         """The sizes at a level."""
@@ -134,19 +134,18 @@ class Naive(Curriculum):
         self.advance_below = advance_below
         self.recent = []
 
-    @property
-    def next_level(self):
-        """The level after this one."""
-        return self.level + 1
-
     def draw(self, batch_size):
         return self.sizes_at(self.level)
 
     def update(self, bits, gain=None):
         self.recent = [*self.recent, bits][-WINDOW:]
         if len(self.recent) == WINDOW and np.mean(self.recent) < self.advance_below:
-            self.level = min(self.next_level, self.num_levels)
+            self.advance()
             self.recent = []
+
+    def advance(self):
+        """Go on to what comes next."""
+        self.level = min(self.level + 1, self.num_levels)
 
     def get_state(self):
         return {"level": self.level, "recent": self.recent}
@@ -177,10 +176,6 @@ class LookBackAndForward(LookBack):
     def reach(self):
         return self.num_levels
 
-    @property
-    def at_end(self):
-        return self.level >= self.num_levels
-
 
 class Exponential(Naive):
     """Sizes drawn uniformly up to a level, which doubles once the mean loss of 100 steps is below `advance_below`.
@@ -195,12 +190,11 @@ class Exponential(Naive):
     Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 4.3.
     """
 
-    @property
-    def next_level(self):
-        return 2 * self.level
-
     def draw(self, batch_size):
         return self.draw_up_to(self.level, batch_size)
+
+    def advance(self):
+        self.level = min(2 * self.level, self.num_levels)
 
 
 class HardestLast(Naive):
@@ -238,12 +232,13 @@ class HardestLast(Naive):
         return self.sizes_at(self.level)
 
     def update(self, bits, gain=None):
-        if self.last_steps is not None:
+        if self.last_steps is None:
+            super().update(bits, gain)
+        else:
             self.last_steps += 1
-            return
-        self.recent = [*self.recent, bits][-WINDOW:]
-        if len(self.recent) == WINDOW and np.mean(self.recent) < self.advance_below:
-            self.last_steps = 0
+
+    def advance(self):
+        self.last_steps = 0
 
     def get_state(self):
         return super().get_state() | {"last_steps": self.last_steps}
@@ -307,9 +302,7 @@ class PredictionGain(Curriculum):
     def reach(self):
         return self.num_levels
 
-    @property
-    def stage(self):
-        return self.num_levels
+    stage = reach  # Levels come and go; losses are compared over all of them
 
     @property
     def probabilities(self):

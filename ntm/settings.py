@@ -166,13 +166,15 @@ def _lengths(*lengths):
     return [{"length": length} for length in lengths]
 
 
+#: Steps that become a fiftieth of what they were
+COSINE = {"schedule": "cosine", "schedule_options": {"last": 0.02}}
+
 #: What differs for the tasks whose answer is a number
 NUMBERS = {
     "batch_size": 16,
     "max_steps": 6000,
     "learning_rate": 5e-4,
-    "schedule": "cosine",
-    "schedule_options": {"last": 0.02},
+    **COSINE,
     "solved_below": 0.01,
     "evaluate_at": _lengths(10, 20, 100),
 }
@@ -183,8 +185,7 @@ BATCHES = {
     "max_steps": 5000,
     "optimizer": "adam",
     "learning_rate": 1e-3,
-    "schedule": "cosine",
-    "schedule_options": {"last": 0.02},
+    **COSINE,
     "clip_value": None,
     "clip_norm": 10.0,
 }
@@ -206,8 +207,7 @@ DEFAULTS: dict[str, dict] = {
         "task_options": {"unary": True},
         "max_steps": 20_000,
         "learning_rate": 2e-4,
-        "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
+        **COSINE,
         "clip_norm": 10.0,
         "curriculum": "hardest-last",
         "curriculum_options": {"advance_below": 0.02},
@@ -236,8 +236,7 @@ DEFAULTS: dict[str, dict] = {
         "batch_size": 16,
         "max_steps": 6000,
         "learning_rate": 5e-4,
-        "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
+        **COSINE,
         "curriculum": "linear",
         "curriculum_options": {"every": 200},
         "num_buckets": 4,
@@ -247,16 +246,14 @@ DEFAULTS: dict[str, dict] = {
         "batch_size": 16,
         "max_steps": 25_000,
         "learning_rate": 5e-4,
-        "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
+        **COSINE,
         "evaluate_at": _lengths(5, 10),
     },
     "dyck-words": {
         "batch_size": 16,
         "max_steps": 5000,
         "learning_rate": 3e-4,
-        "schedule": "cosine",
-        "schedule_options": {"last": 0.02},
+        **COSINE,
         "solved_below": 3e-4,
         "evaluate_at": _lengths(5, 10, 20),
     },
@@ -321,10 +318,7 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("copy", "sdnc"): {"learning_rate": 1e-4},
     ("copy", "sam"): {"learning_rate": 1e-4, "curriculum": "look-back", "max_steps": 80_000},
     **{
-        (task, model): {
-            "max_steps": GRAPHS["max_steps"],
-            "model_options": {**GRAPH_MEMORY, **options},
-        }
+        (task, model): {"model_options": {**GRAPH_MEMORY, **options}}
         for task in ("graph-traversal", "shortest-path")
         for model, options in (
             ("ntm", {"controller": "lstm"}),

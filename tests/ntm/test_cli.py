@@ -260,3 +260,13 @@ def test_examples_explain_themselves(path):
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "--learning-rate" in result.stdout
     assert path.name in result.stdout or path.stem == "copy-task"
+
+
+def test_the_example_of_long_lists_stops_in_time(tmp_path):
+    path = EXAMPLES[0].with_name("long-recall.py")
+    command = [sys.executable, str(path), "--minutes", "0.1", "--folder", str(tmp_path / "lists")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    title, row = result.stdout.splitlines()
+    assert title.split()[:3] == ["items", "slots", "sequences"]
+    assert re.match(r" +6 +512 .* time is up$", row)
+    assert list((tmp_path / "lists").iterdir()) == []  # Nothing was learnt
