@@ -34,6 +34,7 @@ setup(
         "tensorboard": ["tensorboardX"],
         "test": [
             "pytest",
+            "pytest-xdist",
             "hypothesis",
             "ruff",
             "mypy",

@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import os
+import tempfile
 
 # Most expressions in the tests are evaluated once: the Python linker starts at once, where Numba and C
 # would compile each of them for seconds. Tests of a back end name their mode. PyTensor has to know when it is
@@ -13,6 +14,14 @@ import pytensor  # noqa: E402
 import pytest  # noqa: E402
 
 import lasagne  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="session")
+def temporary_files(tmp_path_factory):
+    """PyTensor leaves a file behind for each function that it compiles."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
 
 
 @pytest.fixture
