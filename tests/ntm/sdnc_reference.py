@@ -58,6 +58,14 @@ def follow(links, weights, places):
     return followed / max(followed.sum(), 1.0)
 
 
+def spread(positions, values, num_slots):
+    """Sparse rows (..., L), as a layer's details have them, as rows (..., N); positions may come twice."""
+    dense = np.zeros((*positions.shape[:-1], num_slots))
+    for place in np.ndindex(positions.shape[:-1]):
+        np.add.at(dense[place], positions[place], values[place])
+    return dense
+
+
 # ---- The whole layer
 
 

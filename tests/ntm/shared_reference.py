@@ -4,9 +4,10 @@ import numpy as np
 
 from ntm.dnc import DNCLayer
 from ntm.layers import NTMLayer
+from ntm.sdnc import SDNCLayer
 from ntm.sparse import SAMLayer
 
-from . import dnc_reference, reference, sam_reference
+from . import dnc_reference, reference, sam_reference, sdnc_reference
 
 
 def step_ntm(level, x, state, use_memory):
@@ -23,6 +24,7 @@ KINDS = {
     ),
     DNCLayer: (dnc_reference.initial_state, dnc_reference.step, ("controller", "reads")),
     SAMLayer: (sam_reference.initial_state, sam_reference.step, ("controller", "reads")),
+    SDNCLayer: (sdnc_reference.initial_state, sdnc_reference.step, ("controller", "reads")),
 }
 
 
@@ -71,7 +73,10 @@ def output_of(level, state):
 
 
 def list_details(layer, states):
-    """The traces of a SharedMemoryLayer by name, (B, T, ...), from the states that :func:`run` gives."""
+    """The traces of a SharedMemoryLayer by name, (B, T, ...), from the states that :func:`run` gives.
+
+    Links are rows of all slots, and there are no positions of what was read in an SDNC, whose weights tell them.
+    """
 
     def join(name):
         return collect(lambda row: np.concatenate([np.atleast_2d(getattr(s, name)) for s in row]))
@@ -88,8 +93,15 @@ def list_details(layer, states):
         "write_weights": join("write_weights"),
         "read_weights": join("read_weights"),
     }
+    is_sdnc = isinstance(layer.levels[0], SDNCLayer)
     for name in layer.detail_names:
-        if name == "reads":
+        if name in ("backward_links", "forward_links"):
+            details[name] = collect(lambda row, name=name: getattr(row[-1].choices, name))
+        elif is_sdnc and name.endswith("_positions"):
+            continue
+        elif is_sdnc and name == "precedence":
+            details[name] = collect(lambda row: row[-1].precedence[None])
+        elif name == "reads":
             details[name] = join(name)
         elif name == "read_positions":
             details[name] = join("positions")

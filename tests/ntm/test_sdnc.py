@@ -171,10 +171,7 @@ def assert_details_equal(layer, details, traces, chosen):
     details = dict(zip(layer.detail_names, details, strict=True))
     for name in ("backward", "forward"):
         positions, links = details.pop(f"{name}_positions"), details.pop(f"{name}_links")
-        dense = np.zeros((*positions.shape[:-1], N))
-        for place in np.ndindex(positions.shape[:-1]):
-            np.add.at(dense[place], positions[place], links[place])
-        assert_close(dense, traces[f"{name}_links"])
+        assert_close(sdnc_reference.spread(positions, links, N), traces[f"{name}_links"])
     positions = details.pop("read_positions")
     assert positions.shape[-1] == 3 * layer.num_read_slots
     for b, steps in enumerate(chosen):

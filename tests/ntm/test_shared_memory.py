@@ -26,7 +26,7 @@ from ntm.controllers import GRUController, LSTMController
 from ntm.heads import ReadHead, WriteHead
 from ntm.memory import Memory
 
-from . import shared_reference
+from . import sdnc_reference, shared_reference
 from .contract import assert_close, assert_two_halves_equal_the_whole, reset_memory_after_steps
 from .networks import (
     SMOOTH,
@@ -117,6 +117,11 @@ def assert_equals_reference(layer, compile=to_jax, steps=T, use_memory=True):
     assert_close(np.concatenate(results[:count], axis=1), np.array(controllers))
     wanted = shared_reference.list_details(layer, states)
     details = dict(zip(layer.detail_names, results[count:], strict=True))
+    if isinstance(layer.levels[0], SDNCLayer):
+        del details["read_positions"]
+        for way in ("backward", "forward"):
+            rows = details.pop(f"{way}_positions"), details[f"{way}_links"]
+            details[f"{way}_links"] = sdnc_reference.spread(*rows, N)
     for name, value in details.items():
         assert_close(value, wanted[name])
     assert_close(memory, wanted["memory"][:, end])
@@ -130,6 +135,7 @@ def assert_equals_reference(layer, compile=to_jax, steps=T, use_memory=True):
         ("dnc", {"mask_input": L_MASK, "keep_every": 4}),
         ("sam", {"mask_input": L_MASK, "only_return_final": True}),
         ("sam", {"num_levels": 3, "backwards": True}),
+        ("sdnc", {"mask_input": L_MASK}),
     ],
 )
 def test_layer_equals_the_reference(kind, options):
@@ -139,6 +145,9 @@ def test_layer_equals_the_reference(kind, options):
         assert details["usage"].max() > 0.6
         assert np.diff(details["usage"], axis=1).min() < -0.05
         assert details["links"].max() > 0.2
+    if kind == "sdnc":
+        for links in (details["backward_links"], details["forward_links"]):
+            assert ((links > 0.01).sum(axis=-1) == 2).any()
     if kind == "sam":
         assert (details["usage"][:, 0 if options.get("backwards") else -1] > 0).all()
 
