@@ -247,6 +247,7 @@ DEFAULTS: dict[str, dict] = {
         "max_steps": 25_000,
         "learning_rate": 5e-4,
         **COSINE,
+        "solved_below": 0.01,
         "evaluate_at": _lengths(5, 10),
     },
     "dyck-words": {
@@ -305,7 +306,9 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("repeat-copy", "ntm"): {"model_options": {"num_heads": 2, "memory_slots": 256, **IN_ORDER}},
     ("dynamic-ngrams", "ntm"): {"model_options": {"controller": "lstm", "memory_slots": 64}},
     ("priority-sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
-    ("sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
+    ("sort", "ntm"): {
+        "model_options": {"controller": "lstm", "num_units": 256, "num_heads": 2, **IN_ORDER}
+    },
     ("argmax", "ntm"): {"model_options": {"controller": "lstm"}},
     ("copy", "lstm"): BATCHES,
     ("copy", "gru"): BATCHES,
