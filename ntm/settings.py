@@ -293,7 +293,7 @@ DNC_IN_ORDER = {
 #: And for a SAM, which has no order to read in: it takes slots that have not been used for long
 SAM_IN_ORDER = {"write_gate_bias": 3.0, "interpolation_gate_bias": -4.0}
 
-#: What sparse memories need for long sequences
+#: From short to long, in small batches
 STEP_BY_STEP = {
     "batch_size": 8,
     "max_steps": 10_000,
@@ -329,8 +329,8 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("copy", "dnc"): {"learning_rate": 1e-4, "evaluate_at": _lengths(10, 20, 40, 60)},
     ("copy", "sdnc"): {"learning_rate": 1e-4},
     ("copy", "sam"): {"learning_rate": 1e-4, "curriculum": "look-back", "max_steps": 80_000},
-    # From short to long: with all sizes from the start, sparse reads learn nothing
-    **{("repeat-copy", model): STEP_BY_STEP for model in ("sam", "sdnc")},
+    # With all sizes from the start, a seed of a DNC in three stays at chance, and sparse memories do
+    **{("repeat-copy", model): STEP_BY_STEP for model in ("dnc", "sam", "sdnc")},
     **{
         (task, model): {"model_options": {**GRAPH_MEMORY, **options}}
         for task in ("graph-traversal", "shortest-path")
