@@ -337,7 +337,7 @@ def test_dropout_in_a_stack():
     layer = DNCLayer((None, None, F), MEMORY_SHAPE, build, num_reads=1)
     x = pt.tensor3()
     outputs = [layer.get_output_for(x, deterministic=each) for each in (True, False, True)]
-    one, noisy, other = to_python([x], outputs)(data(B, 3, F))
+    one, noisy, other = to_jax([x], outputs)(data(B, 3, F))
     np.testing.assert_array_equal(one, other)
     assert np.any(noisy[:, :, :H] == 0)
 
@@ -360,7 +360,7 @@ def test_saving_and_loading(tmp_path):
     for a, b in zip(get_all_params(layer), get_all_params(other), strict=True):
         assert a.name == b.name
         np.testing.assert_array_equal(a.get_value(), b.get_value())
-    outputs = to_python([x], [layer.get_output_for(x), other.get_output_for(x)])(data(B, 3, F))
+    outputs = to_jax([x], [layer.get_output_for(x), other.get_output_for(x)])(data(B, 3, F))
     np.testing.assert_array_equal(*outputs)
 
 

@@ -243,7 +243,7 @@ def test_two_halves_equal_the_whole_and_masked_steps_change_nothing():
 def test_step_function_and_reset():
     layer = make_sam(num_reads=2, memory_shape=MEMORY_SHAPE, nearest=make_index())
     x, values = pt.tensor3(), data(B, 4, F)
-    expected = to_python([x], layer.get_output_for(x))(values)
+    expected = to_jax([x], layer.get_output_for(x))(values)
     step = StepFunction(layer, batch_size=B, mode=get_mode("jax"))
     for _ in range(2):
         outputs = [step(values[:, t]) for t in range(4)]
@@ -292,7 +292,7 @@ def test_saving_and_loading(tmp_path, nearest):
     values = [each.search.hyperplanes.get_value() for each in (layer, other)]
     np.testing.assert_array_equal(*values)
     x = pt.tensor3()
-    outputs = to_python([x], [layer.get_output_for(x), other.get_output_for(x)])(data(B, 6, F))
+    outputs = to_jax([x], [layer.get_output_for(x), other.get_output_for(x)])(data(B, 6, F))
     np.testing.assert_array_equal(*outputs)
 
 

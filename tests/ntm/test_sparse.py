@@ -445,7 +445,7 @@ def test_saving_and_loading(tmp_path):
     other = load(path)
     assert (other.num_read_slots, other.usage_threshold, other.name) == (3, 0.01, "sam")
     x = pt.tensor3()
-    outputs = to_python([x], [layer.get_output_for(x), other.get_output_for(x)])(data(B, 3, F))
+    outputs = to_jax([x], [layer.get_output_for(x), other.get_output_for(x)])(data(B, 3, F))
     np.testing.assert_array_equal(*outputs)
 
 
