@@ -319,7 +319,14 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     **{("associative-recall", model): {"max_steps": 6000} for model in ("dnc", "sam", "sdnc")},
     ("copy", "dnc"): {"learning_rate": 1e-4, "evaluate_at": _lengths(10, 20, 40, 60)},
     ("copy", "sdnc"): {"learning_rate": 1e-4},
-    ("copy", "sam"): {"learning_rate": 1e-4, "curriculum": "look-back", "max_steps": 80_000},
+    ("copy", "sam"): {
+        "batch_size": 8,
+        "max_steps": 10_000,
+        "learning_rate": 2e-4,
+        **COSINE,
+        "clip_norm": 10.0,
+        "solved_below": 0.005,
+    },
     # One sequence at a time, one seed of a DNC in three stays at chance, and sparse memories do
     ("repeat-copy", "dnc"): {"batch_size": 4, "max_steps": 10_000, "solved_below": 0.003},
     **{
