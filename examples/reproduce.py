@@ -102,7 +102,16 @@ PLAN = [
         "slots a head that goes on writing comes round and overwrites the vectors. An LSTM counts by itself, as far "
         "as it had to: none right beyond.",
     ),
-    *compare("repeat-copy"),
+    *compare(
+        "repeat-copy",
+        dnc="In batches of one, two seeds of three are solved, with 100 and 95% of sequences right at 20 repeats; the "
+        "third stays at chance.",
+        sam="In batches of one or eight, with all sizes from the start, it is at chance after 12,600 and 4,700 steps. In "
+        "batches of 16 and from short to long it comes to 6 repeats of 6 in 6,500 steps, then falls (two trials, one "
+        "with Adam at 4 repeats of 4 after 8,000).",
+        sdnc="In batches of one it stays at chance. Batches of eight from short to long, the size doubling, were solved "
+        "to 0.5 and 12.7 bits.",
+    ),
     Entry(
         "associative-recall",
         3,
@@ -112,7 +121,11 @@ PLAN = [
         "20 items. There the write head is still where it should be, but the read head comes to another item. With the "
         "longest lists last, seed 0 has 71% of sequences right at 20 items after 2,500 steps.",
     ),
-    *compare("associative-recall"),
+    *compare(
+        "associative-recall",
+        sam="Some 0.3% of the answers have wrong bits, whether another item is like the one asked for or not. Seed 0 "
+        "had 0.064 bits after 15,000 steps.",
+    ),
     Entry(
         "reversed-copy",
         2,
@@ -143,15 +156,20 @@ PLAN = [
         1,
         [],
         "published model: 98.3% of bits",
-        "Also tried, one seed each: an LSTM of 200 units with four heads was at 6.4 bits after 86,000 sequences, dense "
-        "layers with one head at 7.3 after 339,000.",
+        "99.95% of bits are right at the training lengths. Also tried, one seed each: dense layers with two heads came "
+        "to 0.94 bits, 98.96% of bits right, after as many sequences; with one head to 7.3 after 339,000.",
     ),
-    *compare("sort", sam="99.98 to 99.99% of bits are right at the training lengths."),
+    *compare(
+        "sort",
+        sam="99.98 to 99.99% of bits are right at the training lengths.",
+        sdnc="99.97% of bits are right at the training lengths.",
+    ),
     Entry(
         "dyck-words",
         2,
         note="Also tried, one seed each: with a GRU or an LSTM it is solved in 600 to 800 steps; 14 to 36% of words "
-        "of semilength 20 are right; with a recurrent controller 72%; longer training does not change it.",
+        "of semilength 20 are right; with a recurrent controller 72%; longer training does not change it. With "
+        "20 units, or the longest words last, 35 to 44% are right, and one seed learns nothing in 8,000 steps.",
     ),
     Entry("addition", 1),
     *compare("addition"),
