@@ -107,8 +107,8 @@ PLAN = [
         dnc="In batches of one, two seeds of three are solved, with 100 and 95% of sequences right at 20 repeats; the "
         "third stays at chance.",
         sam="In batches of one or eight, with all sizes from the start, it is at chance after 12,600 and 4,700 steps. "
-        "In batches of 16 and from short to long it comes to 6 repeats of 6 in 6,500 steps, then falls (two trials, one "
-        "with Adam at 4 repeats of 4 after 8,000).",
+        "In batches of 16 and from short to long it comes to 6 repeats of 6 in 6,500 steps, then falls (two trials, "
+        "one with Adam at 4 repeats of 4 after 8,000).",
         sdnc="In batches of one it stays at chance. Batches of eight from short to long, the size doubling, were "
         "solved to 0.5 and 12.7 bits.",
     ),
