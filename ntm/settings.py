@@ -298,7 +298,7 @@ GRAPH_MEMORY = {"num_units": 256, "memory_slots": 64, "memory_width": 50}
 
 #: What differs from these for a task (or all, ``"*"``) and a model, or a model and its controller
 DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
-    ("associative-recall", "ntm"): {"model_options": {"num_units": 200, **IN_ORDER}},
+    ("associative-recall", "ntm"): {"model_options": IN_ORDER},
     # With an LSTM the network knows in which phase it is; some seeds then generalise, of dense layers none did
     ("reversed-copy", "ntm"): {"model_options": {"controller": "lstm"}},
     # Dense layers keep count in the memory; an LSTM counts by itself, as far as it had to. Some networks go on writing
