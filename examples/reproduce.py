@@ -119,8 +119,8 @@ PLAN = [
         "published model: 94.7% of bits at 12 items, 90.2% at 20",
         "The number of steps was chosen on these seeds: it trains on after it is solved; longer training loses at "
         "20 items. There the write head is still where it should be, but the read head comes to another item. With the "
-        "longest lists last, seed 0 has 71% of sequences right at 20 items after 2,500 steps. With 200 units seed 0 has "
-        "98.5% of bits right at 20, seed 1 79.9%.",
+        "longest lists last, seed 0 has 71% of sequences right at 20 items after 2,500 steps. With 200 units seed 0 "
+        "has 98.5% of bits right at 20, seed 1 79.9%.",
     ),
     *compare(
         "associative-recall",
