@@ -58,12 +58,16 @@ def follow(links, weights, places):
     return followed / max(followed.sum(), 1.0)
 
 
-def spread(positions, values, num_slots):
-    """Sparse rows (..., L), as a layer's details have them, as rows (..., N); positions may come twice."""
-    dense = np.zeros((*positions.shape[:-1], num_slots))
-    for place in np.ndindex(positions.shape[:-1]):
-        np.add.at(dense[place], positions[place], values[place])
-    return dense
+def spread_links(details, num_slots):
+    """A layer's details by name, but their links as rows (..., N); a position may come twice in a sparse row."""
+    details = dict(details)
+    for name in ("backward", "forward"):
+        positions, links = details.pop(f"{name}_positions"), details[f"{name}_links"]
+        dense = np.zeros((*positions.shape[:-1], num_slots))
+        for place in np.ndindex(positions.shape[:-1]):
+            np.add.at(dense[place], positions[place], links[place])
+        details[f"{name}_links"] = dense
+    return details
 
 
 # ---- The whole layer

@@ -168,10 +168,7 @@ def get_inputs(layer):
 
 def assert_details_equal(layer, details, traces, chosen):
     """Traces, with those of links and positions as rows of all slots."""
-    details = dict(zip(layer.detail_names, details, strict=True))
-    for name in ("backward", "forward"):
-        positions, links = details.pop(f"{name}_positions"), details.pop(f"{name}_links")
-        assert_close(sdnc_reference.spread(positions, links, N), traces[f"{name}_links"])
+    details = sdnc_reference.spread_links(zip(layer.detail_names, details, strict=True), N)
     positions = details.pop("read_positions")
     assert positions.shape[-1] == 3 * layer.num_read_slots
     for b, steps in enumerate(chosen):

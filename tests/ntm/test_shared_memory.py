@@ -118,10 +118,8 @@ def assert_equals_reference(layer, compile=to_jax, steps=T, use_memory=True):
     wanted = shared_reference.list_details(layer, states)
     details = dict(zip(layer.detail_names, results[count:], strict=True))
     if isinstance(layer.levels[0], SDNCLayer):
+        details = sdnc_reference.spread_links(details, N)
         del details["read_positions"]
-        for way in ("backward", "forward"):
-            rows = details.pop(f"{way}_positions"), details[f"{way}_links"]
-            details[f"{way}_links"] = sdnc_reference.spread(*rows, N)
     for name, value in details.items():
         assert_close(value, wanted[name])
     assert_close(memory, wanted["memory"][:, end])
