@@ -118,10 +118,8 @@ PLAN = [
         3,
         [],
         "published model: 94.7% of bits at 12 items, 90.2% at 20",
-        "The number of steps was chosen on these seeds: it trains on after it is solved; longer training loses at "
-        "20 items. There the write head is still where it should be, but the read head comes to another item. With the "
-        "longest lists last, seed 0 has 71% of sequences right at 20 items after 2,500 steps. With 200 units seed 0 "
-        "has 98.5% of bits right at 20, seed 1 79.9%.",
+        "With dense layers, which see one vector of an item at a time, three seeds had 93.6, 97.4 and 98.3% of bits "
+        "right at 20 items: the read head came to another item.",
     ),
     *compare(
         "associative-recall",
