@@ -139,8 +139,8 @@ PLAN = [
         1,
         [],
         "NTM paper, figure 13: 133 bits, optimum 130",
-        "In trials of five minutes, one seed each: an LSTM and batches of 16 came to 168 bits after 22,400 sequences, "
-        "1.38 times the optimum; a GRU with Adam to 174; dense layers and batches of one to 191.",
+        "The memory starts with random values, which are learnt, so that each context finds its slot. With an empty one "
+        "it came to 1.32 times the optimum after as many sequences.",
     ),
     Entry(
         "priority-sort",

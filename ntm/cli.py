@@ -64,6 +64,7 @@ MODEL_HELP = {
     "free_gate_bias": "below zero: the read heads of dnc free less of what they read, at first",
     "forward_bias": "by how much the read heads of dnc and sdnc prefer what was written next, at first",
     "nonlinearity_add": "of what is written",
+    "memory_std": "standard deviation of what the memory of ntm holds at first, which is learnt; 0: an empty one",
 }
 SETTINGS_HELP = {
     "seed": "of parameters, sequences and all else that is random",

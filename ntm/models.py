@@ -45,8 +45,10 @@ def _output(l_hidden, task):
     )
 
 
-def _memory(shape):
-    return Memory(shape, memory_init=Constant(1e-6), learn_init=False, name="memory")
+def _memory(shape, std=0.0):
+    """An empty memory, or one that starts with random values, which are learnt."""
+    memory_init = Normal(std) if std else Constant(1e-6)
+    return Memory(shape, memory_init=memory_init, learn_init=bool(std), name="memory")
 
 
 def _controller(controller, l_input, shape, num_units, num_reads):
@@ -81,6 +83,7 @@ def build_ntm(
     write_shift_bias=1.0,
     read_shift_bias=1.0,
     nonlinearity_add="rectify",
+    memory_std=0.0,
 ):
     """A Neural Turing Machine with as many write as read heads.
 
@@ -101,21 +104,26 @@ def build_ntm(
         By how much the heads prefer to move forward when they start.
     nonlinearity_add : {'rectify', 'tanh'}
         Of what is written.
+    memory_std : float
+        Standard deviation of what is in the memory at first: random values, which are learnt, by which heads can tell
+        the slots apart. Keys have both signs then. With 0 the memory starts empty, and keys are not negative.
 
     Returns
     -------
     Layer (B, T, O)
     """
     check_choice("nonlinearity_add", nonlinearity_add, ADD_NONLINEARITIES)
+    if not memory_std >= 0:
+        raise ValueError(f"memory_std must not be negative, not {memory_std!r}")
     l_input = _input(task)
     shape = (memory_slots, memory_width)
-    memory = _memory(shape)
+    memory = _memory(shape, memory_std)
     l_controller = _controller(controller, l_input, shape, num_units, num_heads)
     addressing = {
         "memory_shape": shape,
         "num_shifts": num_shifts,
         "shift_mode": "circular",
-        "nonlinearity_key": rectify,
+        "nonlinearity_key": tanh if memory_std else rectify,
         "nonlinearity_beta": softplus,
         "nonlinearity_gate": sigmoid,
         "nonlinearity_gamma": one_plus_softplus,

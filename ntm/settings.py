@@ -229,7 +229,11 @@ DEFAULTS: dict[str, dict] = {
         "solved_below": 1e-4,
         "evaluate_at": [{"items": items} for items in (6, 12, 20)],
     },
-    "dynamic-ngrams": {**BATCHES, "max_steps": 2500, "evaluate_at": _lengths(200)},
+    "dynamic-ngrams": {
+        **BATCHES,
+        "solved_below": 2.0,
+        "evaluate_at": _lengths(200),
+    },
     "priority-sort": {
         # From two vectors to twenty: with twenty from the start nothing is learnt
         "task_options": {"min_items": 2},
@@ -305,7 +309,16 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     # Dense layers keep count in the memory; an LSTM counts by itself, as far as it had to. Some networks go on writing
     # as they read: there have to be slots for as many steps as there are
     ("repeat-copy", "ntm"): {"model_options": {"num_heads": 2, "memory_slots": 256, **IN_ORDER}},
-    ("dynamic-ngrams", "ntm"): {"model_options": {"controller": "lstm", "memory_slots": 64}},
+    # A slot for each context, found by content from the start. In an empty memory all slots are alike
+    ("dynamic-ngrams", "ntm"): {
+        "model_options": {
+            "controller": "lstm",
+            "memory_slots": 64,
+            "memory_std": 0.5,
+            "write_gate_bias": 3.0,
+            "read_gate_bias": 3.0,
+        }
+    },
     ("priority-sort", "ntm"): {"model_options": {"num_units": 256, "num_heads": 2, **IN_ORDER}},
     ("sort", "ntm"): {
         "model_options": {"controller": "lstm", "num_units": 256, "num_heads": 2, **IN_ORDER}

@@ -4,11 +4,19 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from lasagne.layers import get_all_layers, get_all_param_values, get_output
-from lasagne.nonlinearities import tanh
+from lasagne.layers import get_all_layers, get_all_param_values, get_all_params, get_output
+from lasagne.nonlinearities import rectify, tanh
 from ntm.layers import NTMLayer
 from ntm.memory_layer import MemoryLayer
-from ntm.models import CONTROLLERS, MODELS, build_dnc, build_sam, build_sdnc, get_model_options
+from ntm.models import (
+    CONTROLLERS,
+    MODELS,
+    build_dnc,
+    build_ntm,
+    build_sam,
+    build_sdnc,
+    get_model_options,
+)
 from ntm.settings import DEFAULTS, DEFAULTS_OF_MODELS, Settings, get_task_options, make_settings
 from ntm.tasks import TASKS
 
@@ -94,6 +102,23 @@ def test_how_heads_start():
     np.testing.assert_array_equal(write.shift.b.get_value(), [-4, -4, 0])
     np.testing.assert_array_equal(read.shift.b.get_value(), [-1, -1, 0])
     assert write.add.nonlinearity is tanh
+
+
+def test_what_the_memory_of_an_ntm_starts_with():
+    task = TASKS["copy"]()
+    l_ntm = find_memory(build_ntm(task, num_units=5))
+    assert not np.any(l_ntm.memory.memory_init.get_value() > 1e-6)
+    assert l_ntm.memory.memory_init not in get_all_params(l_ntm, trainable=True)
+    assert l_ntm.heads[0].key.nonlinearity is rectify
+
+    l_ntm = find_memory(build_ntm(task, num_units=5, memory_std=0.5))
+    memory_init = l_ntm.memory.memory_init
+    assert abs(memory_init.get_value().std() - 0.5) < 0.05
+    assert memory_init in get_all_params(l_ntm, trainable=True)
+    assert {head.key.nonlinearity for head in l_ntm.heads} == {tanh}
+
+    with pytest.raises(ValueError, match="memory_std must not be negative, not -1"):
+        build_ntm(task, memory_std=-1)
 
 
 def find_memory(l_out):
