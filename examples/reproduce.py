@@ -139,8 +139,8 @@ PLAN = [
         1,
         [],
         "NTM paper, figure 13: 133 bits, optimum 130",
-        "The memory starts with random values, which are learnt, so that each context finds its slot. With an empty one "
-        "it came to 1.32 times the optimum after as many sequences.",
+        "The memory starts with random values, which are learnt, so that each context finds its slot. With an empty "
+        "one it came to 1.32 times the optimum after as many sequences.",
     ),
     Entry(
         "priority-sort",
