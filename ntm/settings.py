@@ -231,6 +231,7 @@ DEFAULTS: dict[str, dict] = {
     },
     "dynamic-ngrams": {
         **BATCHES,
+        "max_steps": 8000,
         "solved_below": 2.0,
         "evaluate_at": _lengths(200),
     },
