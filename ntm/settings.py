@@ -324,6 +324,8 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("sort", "ntm"): {
         "model_options": {"controller": "lstm", "num_units": 256, "num_heads": 2, **IN_ORDER}
     },
+    # To sort is to read by content, not in the order of writing
+    ("sort", "dnc"): {"model_options": {"forward_bias": 0.0}},
     ("argmax", "ntm"): {"model_options": {"controller": "lstm"}},
     ("copy", "lstm"): BATCHES,
     ("copy", "gru"): BATCHES,
