@@ -123,8 +123,7 @@ PLAN = [
     ),
     *compare(
         "associative-recall",
-        sam="Some 0.3% of the answers have wrong bits, whether another item is like the one asked for or not. Seed 0 "
-        "had 0.064 bits after 15,000 steps.",
+        sam="In 6,000 batches of 16, with steps of 5e-4, three seeds came to 0.038 to 0.18 bits.",
     ),
     Entry(
         "reversed-copy",
