@@ -123,7 +123,10 @@ PLAN = [
     ),
     *compare(
         "associative-recall",
-        sam="In 6,000 batches of 16, with steps of 5e-4, three seeds came to 0.038 to 0.18 bits.",
+        sam="Another item is taken for the one asked for in some 0.08% of the pairs, in half of the cases one with "
+        "the same vector in the same place. Seed 0 had 0.064 bits after 15,000 steps, and 0.071 after 20,000 in "
+        "batches of eight with smaller steps; slots of 40 numbers, 200 units, or key strengths that start at ten do "
+        "not help.",
     ),
     Entry(
         "reversed-copy",
@@ -169,8 +172,11 @@ PLAN = [
         "dyck-words",
         2,
         note="Also tried, one seed each: with a GRU or an LSTM it is solved in 600 to 800 steps; 14 to 36% of words "
-        "of semilength 20 are right; with a recurrent controller 72%; longer training does not change it. With "
-        "20 units, or the longest words last, 35 to 44% are right, and one seed learns nothing in 8,000 steps.",
+        "of semilength 20 are right; with a recurrent controller 72%; longer training does not change it. With 20 "
+        "units, or the longest words last, 35 to 44% are right, and one seed learns nothing in 8,000 steps. With "
+        "heads that at first only move (gate biases of -3, no preferred shift) and words up to semilength 10 in "
+        "training, one seed of four has all right at 20 and 92% at 40, the others 71 to 84% and 48%; with words up "
+        "to 20, one has 99% right at 40 and 49% at 80.",
     ),
     Entry("addition", 1),
     *compare("addition"),

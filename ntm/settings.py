@@ -190,9 +190,6 @@ BATCHES = {
     "clip_norm": 10.0,
 }
 
-#: Reading without an order to go on in is learnt to the last in small batches and small steps
-SMALL_BATCHES = {"batch_size": 8, "learning_rate": 2e-4, **COSINE, "clip_norm": 10.0}
-
 #: What differs for the tasks on graphs. As in the paper, a tenth of the batches come from the levels so far
 GRAPHS = {**BATCHES, "max_steps": 20_000, "curriculum": "look-back", "num_buckets": 4}
 
@@ -338,8 +335,14 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("*", "sdnc"): {"model_options": {"memory_slots": 512, **SAM_IN_ORDER, "forward_bias": 3.0}},
     ("copy", "dnc"): {"learning_rate": 1e-4, "evaluate_at": _lengths(10, 20, 40, 60)},
     ("copy", "sdnc"): {"learning_rate": 1e-4},
-    ("copy", "sam"): {**SMALL_BATCHES, "max_steps": 10_000, "solved_below": 0.005},
-    ("associative-recall", "sam"): {**SMALL_BATCHES, "max_steps": 20_000},
+    ("copy", "sam"): {
+        "batch_size": 8,
+        "max_steps": 10_000,
+        "learning_rate": 2e-4,
+        **COSINE,
+        "clip_norm": 10.0,
+        "solved_below": 0.005,
+    },
     # One sequence at a time, one seed of a DNC in three stays at chance, and sparse memories do
     ("repeat-copy", "dnc"): {"batch_size": 4, "max_steps": 10_000, "solved_below": 0.003},
     **{
