@@ -310,7 +310,8 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     # Dense layers keep count in the memory; an LSTM counts by itself, as far as it had to. Some networks go on writing
     # as they read: there have to be slots for as many steps as there are
     ("repeat-copy", "ntm"): {
-        "model_options": {"num_units": 200, "num_heads": 2, "memory_slots": 256, **IN_ORDER}
+        "learning_rate": 1e-4,
+        "model_options": {"num_units": 200, "num_heads": 2, "memory_slots": 256, **IN_ORDER},
     },
     # A slot for each context, found by content from the start. In an empty memory all slots are alike
     ("dynamic-ngrams", "ntm"): {
