@@ -308,12 +308,8 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     # With an LSTM the network knows in which phase it is; some seeds then generalise, of dense layers none did
     ("reversed-copy", "ntm"): {"model_options": {"controller": "lstm"}},
     # Dense layers keep count in the memory; an LSTM counts by itself, as far as it had to. Some networks go on writing
-    # as they read: there have to be slots for as many steps as there are.
-    # With 100 units one seed of three is never right in rare cases; with large steps at first, another learns nothing
-    ("repeat-copy", "ntm"): {
-        "warmup": 2000,
-        "model_options": {"num_units": 200, "num_heads": 2, "memory_slots": 256, **IN_ORDER},
-    },
+    # as they read: there have to be slots for as many steps as there are
+    ("repeat-copy", "ntm"): {"model_options": {"num_heads": 2, "memory_slots": 256, **IN_ORDER}},
     # A slot for each context, found by content from the start. In an empty memory all slots are alike
     ("dynamic-ngrams", "ntm"): {
         "model_options": {
