@@ -12,7 +12,6 @@ import pytest
 from lasagne.layers import get_all_layers, get_all_params
 from ntm.cli import DONE, FAILED, NOT_SOLVED, main, make_parser, read_settings_from
 from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
-from ntm.memory import Memory
 from ntm.memory_layer import MemoryLayer
 from ntm.runs import Run
 from ntm.settings import make_settings
@@ -215,8 +214,7 @@ def test_a_memory_of_another_size(model, num_slots, monkeypatch, tmp_path):
 
 def test_what_is_learnt_for_each_slot_does_not_fit_others(monkeypatch, tmp_path):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
-    monkeypatch.setattr("ntm.models._memory", lambda shape: Memory(shape, name="memory"))
-    options = {"num_units": 4, "memory_slots": 6, "memory_width": 3}
+    options = {"num_units": 4, "memory_slots": 6, "memory_width": 3, "memory_std": 0.5}
     run = Run.create(tmp_path, make_settings("copy", model_options=options))
     with pytest.raises(
         ValueError, match=r"memory.* of shape \(6, 3\) .* with 11 it would be \(11, 3\)"
