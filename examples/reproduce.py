@@ -155,7 +155,8 @@ PLAN = [
         "NTM paper, figure 18: about 0.5 to 1 bit a sequence",
         "In trials of three to six minutes, one seed each: twenty vectors from the start, dense layers, batches of "
         "one: nothing learnt in 46,000 sequences; an LSTM with four heads and the linear curriculum: 74 bits over 2 to "
-        "20 vectors, 120 at 20, after 89,000 sequences.",
+        "20 vectors, 120 at 20, after 89,000 sequences. In batches of eight with all sizes alike, an LSTM of 200 units "
+        "with a memory that is learnt came to 64 bits after 16,000 sequences, an SDNC to 47 after 24,000.",
     ),
     Entry(
         "sort",
@@ -191,6 +192,8 @@ PLAN = [
         1,
         ["--model", "dnc"],
         "DNC paper: 99.0% of traversals right, of up to 20 edges on graphs of up to 40 nodes",
+        "With read heads that start at content, batches of eight and centered RMSProp with 2e-4, it was at 3.1 bits at "
+        "the first level after 9,000 steps.",
     ),
     Entry(
         "shortest-path",
