@@ -171,7 +171,7 @@ PLAN = [
         dnc="With read heads that at first prefer what was written next, as for the other tasks, it came to 1.53 bits, "
         "98.1% of bits right; now it is 99.89 to 99.98%.",
         sam="99.98 to 99.99% of bits are right at the training lengths.",
-        sdnc="99.97% of bits are right at the training lengths.",
+        sdnc="99.97 to 99.99% of bits are right at the training lengths.",
     ),
     Entry(
         "dyck-words",
