@@ -111,6 +111,11 @@ def build_ntm(
     Returns
     -------
     Layer (B, T, O)
+
+    Raises
+    ------
+    ValueError
+        If `memory_std` is negative, or there is no such `controller` or `nonlinearity_add`.
     """
     check_choice("nonlinearity_add", nonlinearity_add, ADD_NONLINEARITIES)
     if not memory_std >= 0:
