@@ -5,12 +5,14 @@ python examples/reproduce.py --only copy repeat-copy --seeds 3
 python examples/reproduce.py --models dnc sam sdnc
 python examples/reproduce.py --report
 
-It can be stopped and started again: what has ended is not trained anew, and what was stopped goes on.
+It can be stopped and started again: what has ended is not trained anew, and what was stopped goes on. What is in the
+report and has not been trained here stays in it.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,10 @@ Each task, trained from scratch by `make reproduce` with the defaults of `ntm tr
 training sizes had the measure by which training ends, or until the steps were over; where there are several seeds, the
 median and the range. Minutes were taken while the other cores trained too.
 """
+
+
+#: How the results of an entry begin
+VERDICTS = ("Every seed was solved.", "Seeds that were not solved:")
 
 
 @dataclass
@@ -243,34 +249,55 @@ def read_results(entry, folder):
     return results
 
 
+def read_report(path):
+    """What a report says: the lines of machines, and from the name of each entry its row and its lines of results."""
+    machines, rows, results = set(), {}, {}
+    name = None
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        if line.startswith("## "):
+            name = line.removeprefix("## ")
+        elif name is None and line.startswith("- "):
+            machines.add(line)
+        elif link := re.match(r"\| \[[^]]*\]\(#([^)]*)\)", line):
+            rows[link[1]] = line
+        elif name in results or line.startswith(VERDICTS):
+            results.setdefault(name, []).append(line)
+    return machines, rows, results
+
+
 def write_report(entries, folder, path):
-    """Write the tables of all results there are."""
-    runs = [run for entry in entries for run in read_results(entry, folder).values()]
+    """Write the tables of all results there are; those of runs that are not in the folder stay as they are."""
+    machines, rows, tables = read_report(path)
+    missing = []
+    for entry in entries:
+        results = read_results(entry, folder)
+        if results:
+            settings = read_settings(folder / f"{entry.name}-{min(results)}")
+            task = settings.make_task()
+            rows[entry.name] = summarise(entry, results, settings, task)
+            tables[entry.name] = tabulate(results, task)
+            machines |= {f"- {run['machine']}, {run['date']}" for run in results.values()}
+        elif entry.name not in rows:
+            missing.append(f"- {entry.name}. {entry.note}".strip())
     lines = [
         "# Results",
         "",
         INTRODUCTION,
-        *sorted({f"- {run['machine']}, {run['date']}" for run in runs}),
+        *sorted(machines),
         "",
         "| task | network | solved | sequences | minutes | parameters | measure | published |",
         "| :-- | :-- | --: | --: | --: | --: | --: | :-- |",
+        *(rows[entry.name] for entry in entries if entry.name in rows),
+        "",
     ]
-    details, missing = [], []
     for entry in entries:
-        results = read_results(entry, folder)
-        if not results:
-            missing.append(f"- {entry.name}. {entry.note}".strip())
-            continue
-        settings = read_settings(folder / f"{entry.name}-{min(results)}")
-        task = settings.make_task()
-        lines.append(summarise(entry, results, settings, task))
-        details += tabulate(entry, results, task)
+        if entry.name in rows:
+            lines += [f"## {entry.name}", "", *([entry.note, ""] if entry.note else [])]
+            lines += tables[entry.name]
     if missing:
-        details += ["## Not trained to the end", "", *missing]
+        lines += ["## Not trained to the end", "", *missing]
     with replacing(path) as temporary:
-        Path(temporary).write_text(
-            "\n".join([*lines, "", *details]).rstrip() + "\n", encoding="utf-8"
-        )
+        Path(temporary).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 def summarise(entry, results, settings, task):
@@ -283,7 +310,7 @@ def summarise(entry, results, settings, task):
     runs = list(results.values())
     measured = [run["measures"][0][name] for run in runs]
     cells = [
-        entry.task,
+        f"[{entry.task}](#{entry.name})",
         network,
         f"{len(runs) - len(find_failed(results, task))} of {len(runs)}",
         spread([run["sequences"] for run in runs], "{:,.0f}"),
@@ -310,31 +337,28 @@ def find_failed(results, task):
     return [str(seed) for seed, run in results.items() if run["measures"][0][name] >= threshold]
 
 
-def tabulate(entry, results, task):
-    """How the runs of an entry do at each of the sizes: a section with a table."""
+def tabulate(results, task):
+    """How the runs of an entry do at each of the sizes: a table, after a line that says which were solved."""
     rows = next(iter(results.values()))["measures"]
     titles = [
         ", ".join(f"{size} {value}" for size, value in row["sizes"].items()) or "as in training"
         for row in rows
     ]
     failed = find_failed(results, task)
-    verdict = (
-        f"Seeds that were not solved: {', '.join(failed)}." if failed else "Every seed was solved."
-    )
+    every, some = VERDICTS
+    verdict = f"{some} {', '.join(failed)}." if failed else every
     lines = [
-        f"## {entry.name}",
-        "",
-        *([entry.note, ""] if entry.note else []),
         f"{verdict} In each cell: {describe_cells(task)}.",
         "",
-        f"| seed | sequences | minutes | skipped steps | {' | '.join(titles)} |",
-        "| --: |" + " --: |" * (3 + len(titles)),
+        f"| seed | sequences | minutes | skipped steps | begun anew | {' | '.join(titles)} |",
+        "| --: |" + " --: |" * (4 + len(titles)),
     ]
     for seed, run in results.items():
         cells = [
             f"{run['sequences']:,}",
             f"{run['seconds'] / 60:.1f}",
             str(run["skipped"]),
+            str(run["restarts"]),
             *(show(task, row) for row in run["measures"]),
         ]
         lines.append(f"| {seed} | {' | '.join(cells)} |")

@@ -78,6 +78,8 @@ SETTINGS_HELP = {
     "clip_norm": "largest norm of all gradients together",
     "curriculum": "how sizes grow in training",
     "rewind": "go back to where training was best when it falls",
+    "restart_after": "steps after which to begin anew, with other parameters, if nothing has been learnt; 0: never",
+    "restart_above": "the loss from which on nothing has been learnt",
     "num_buckets": "to how many lengths sequences are padded, as far as the curriculum reaches; each is compiled for",
     "solved_below": "what the measure must be for the task to count as solved; None: the task's own",
     "solve_every": "steps between looks whether the task is solved; 0: never",
@@ -88,7 +90,7 @@ SETTINGS_HELP = {
     "device": "cpu, gpu or gpu:1, ... for jax; by default what JAX finds",
 }
 #: Settings that are a number or None
-OPTIONAL_NUMBERS = ("clip", "clip_value", "clip_norm", "solved_below")
+OPTIONAL_NUMBERS = ("clip", "clip_value", "clip_norm", "solved_below", "restart_above")
 CHOICES = {
     "controller": CONTROLLERS,
     "nonlinearity_add": ADD_NONLINEARITIES,
@@ -357,9 +359,10 @@ def describe_result(result):
         result["ended"]
     ]
     skipped = f"; {result['skipped']} steps skipped" if result["skipped"] else ""
+    restarts = f"; begun anew {result['restarts']} times" if result["restarts"] else ""
     return (
         f"{ended} after {result['steps']:,} steps, {result['sequences']:,} sequences, "
-        f"{result['seconds']:.0f} s{skipped}."
+        f"{result['seconds']:.0f} s{skipped}{restarts}."
     )
 
 

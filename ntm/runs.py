@@ -209,7 +209,7 @@ class Run:
         return result
 
     def get_result(self, ended):
-        """What is known without measuring anew: how it ended, steps, sequences, seconds, parameters, steps skipped."""
+        """What is known without measuring anew: how it ended, and counts of what it took."""
         trainer = self.trainer
         params = trainer.params
         return {
@@ -219,6 +219,7 @@ class Run:
             "sequences": trainer.num_sequences,
             "seconds": self.seconds,
             "skipped": len(trainer.skipped),
+            "restarts": 0 if trainer.restarter is None else len(trainer.restarter.restarts),
             "parameters": int(sum(param.get_value(borrow=True).size for param in params)),
         }
 

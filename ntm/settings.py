@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import lasagne
+from lasagne.layers import get_all_params
 from ntm.backends import get_mode
 from ntm.choices import check_choice
 from ntm.curricula import CURRICULA
 from ntm.models import MODELS, get_model_options
+from ntm.recovery import Restarter
 from ntm.schedules import SCHEDULES, make_schedule
 from ntm.tasks import TASKS
 from ntm.training import Trainer
@@ -39,13 +41,16 @@ class Settings:
     batch_size : int
         Sequences in a training step.
     max_steps : int
-        Training steps at most.
+        Training steps at most, from where it last began anew.
     optimizer, learning_rate, schedule, schedule_options, warmup, clip_value, clip_norm
         See :class:`ntm.training.Trainer` and :func:`ntm.schedules.make_schedule`; `cosine` ends at `max_steps`.
     curriculum, curriculum_options
         See :mod:`ntm.curricula`.
     rewind : bool
-        Whether to go back when training falls: :class:`ntm.training.Rewinder`.
+        Whether to go back when training falls: :class:`ntm.recovery.Rewinder`.
+    restart_after, restart_above : int, float or None
+        Begin anew, with other parameters, if the loss after so many steps is not below this; 0 for never:
+        :class:`ntm.recovery.Restarter`.
     solved_below : float or None
         What the measure has to be for the task to count as solved, and training to end; None for the task's own.
     num_buckets : int
@@ -76,6 +81,8 @@ class Settings:
     curriculum: str = "uniform"
     curriculum_options: dict = field(default_factory=dict)
     rewind: bool = True
+    restart_after: int = 0
+    restart_above: float | None = None
     solved_below: float | None = None
     num_buckets: int = 1
     solve_every: int = 200
@@ -111,6 +118,15 @@ class Settings:
             raise ValueError(f"max_steps must not be negative, not {self.max_steps!r}")
         if self.solved_below is not None and not self.solved_below > 0:
             raise ValueError(f"solved_below must be positive, not {self.solved_below!r}")
+        if self.restart_after < 0:
+            raise ValueError(f"restart_after must not be negative, not {self.restart_after!r}")
+        if self.restart_above is not None and not self.restart_above > 0:
+            raise ValueError(f"restart_above must be positive, not {self.restart_above!r}")
+        if self.restart_after and self.restart_above is None:
+            raise ValueError(
+                f"restart_after {self.restart_after} needs restart_above: the loss, in bits a sequence or squared "
+                "error, that begins training anew"
+            )
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
 
@@ -118,10 +134,11 @@ class Settings:
         """The task, its sequences drawn by the seed."""
         return TASKS[self.task](batch_size=self.batch_size, seed=self.seed, **self.task_options)
 
-    def make_network(self, task):
-        """The network for a task, its parameters drawn by the seed."""
+    def make_network(self, task, restart=0):
+        """The network for a task, its parameters drawn by the seed, or by it and the number of the restart."""
         rng = lasagne.random.get_rng()
-        lasagne.random.set_rng(np.random.RandomState(self.seed))
+        seed = [self.seed, restart] if restart else self.seed
+        lasagne.random.set_rng(np.random.RandomState(seed))
         try:
             return MODELS[self.model](task, **self.model_options)
         finally:
@@ -141,11 +158,22 @@ class Settings:
             curriculum=self.curriculum,
             curriculum_options=self.curriculum_options,
             rewind=self.rewind,
+            restarter=self._make_restarter(task),
             solved_below=self.solved_below,
             num_buckets=self.num_buckets,
             seed=self.seed,
             mode=get_mode(self.backend, self.device),
         )
+
+    def _make_restarter(self, task):
+        if not self.restart_after:
+            return None
+
+        def redraw(restart):
+            network = self.make_network(task, restart)
+            return [param.get_value() for param in get_all_params(network)]
+
+        return Restarter(redraw, self.restart_after, self.restart_above)
 
     def _get_schedule_options(self):
         """The schedule's options; a cosine ends with the training unless its own `total` is given."""

@@ -3,6 +3,7 @@
 Notation: B sequences in a batch, T steps, F input and O output features.
 """
 
+import copy
 import signal
 import threading
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from ntm.backends import get_mode
 from ntm.curricula import make_curriculum
 from ntm.memory_layer import MemoryLayer
+from ntm.recovery import Rewinder
 from ntm.schedules import constant
 from ntm.updates import centered_rmsprop
 
@@ -76,81 +78,6 @@ def _split_digits(outputs):
     return outputs.reshape((outputs.shape[0], outputs.shape[1], -1, 10))
 
 
-class Rewinder:
-    """Takes training back to where it was best, with smaller steps, when it falls back or gets no further.
-
-    Memory networks fall: what they learn is sharp, and a few unlucky batches in a row can undo it for good. After every
-    `window` steps the mean loss is compared with the best there was in the curriculum's stage, once that is below half
-    of where the stage began. If it stays above `tolerance` times the best for `patience` windows, or there is no better
-    one for `stale` windows, the state of the best one is put back and the learning rate multiplied by `factor`.
-
-    Parameters
-    ----------
-    window : int
-        Steps.
-    patience, stale : int
-        Windows.
-    tolerance, factor : float
-    lowest_rate : float
-        Below which the learning rate is not lowered, as a part of what it was.
-    """
-
-    def __init__(
-        self, window=200, patience=3, stale=20, tolerance=3.0, factor=0.5, lowest_rate=1 / 32
-    ):
-        self.window, self.patience, self.stale = window, patience, stale
-        self.tolerance, self.factor, self.lowest_rate = tolerance, factor, lowest_rate
-        #: What the learning rate is multiplied by, from here on
-        self.rate = 1.0
-        #: The steps that training was taken back at, and the steps that it was taken back to
-        self.rewound: list[list[int]] = []
-        self.stage: int | None = None
-        self.first = self.best = np.inf
-        self.best_step = 0
-        self.bad_windows = self.windows_since_best = 0
-
-    def look(self, trainer):
-        """Whether to ``"keep"`` the trainer's state, to go ``"back"`` to the one kept last, or ``None`` of these."""
-        if trainer.step_count % self.window:
-            return None
-        recent = np.array(trainer.losses[-self.window :])
-        loss = float(np.nanmean(recent)) if np.isfinite(recent).any() else np.inf
-        stage = trainer.curriculum.stage
-        if stage != self.stage:
-            self.stage, self.first, self.best = stage, loss, np.inf
-        if loss < self.best:
-            self.best, self.best_step = loss, trainer.step_count
-            self.bad_windows = self.windows_since_best = 0
-            return "keep"
-        self.windows_since_best += 1
-        # A best loss of nearly nothing is not to make three times nothing a fall
-        fell = loss > self.tolerance * max(self.best, 0.01 * self.first)
-        self.bad_windows = self.bad_windows + 1 if fell else 0
-        if self.best > self.first / 2 or (
-            self.bad_windows < self.patience and self.windows_since_best < self.stale
-        ):
-            return None
-        self.rewound.append([trainer.step_count, self.best_step])
-        self.rate = max(self.rate * self.factor, self.lowest_rate)
-        # A best loss that does not come again was luck; without this, luck would take training back forever
-        self.best = min(self.best * self.tolerance, self.first / 2)
-        self.bad_windows = self.windows_since_best = 0
-        return "back"
-
-    def get_state(self):
-        """What :meth:`set_state` needs, as JSON takes it; what has not been seen yet is None."""
-        return {
-            name: None if value == np.inf else value
-            for name, value in vars(self).items()
-            if name not in ("window", "patience", "stale", "tolerance", "factor", "lowest_rate")
-        }
-
-    def set_state(self, state):
-        """Go on from a state of :meth:`get_state`."""
-        for name, value in state.items():
-            setattr(self, name, np.inf if value is None and name in ("first", "best") else value)
-
-
 class TrainingError(RuntimeError):
     """Training cannot go on, because numbers are no longer finite."""
 
@@ -179,7 +106,10 @@ class Trainer:
     penalty : scalar expression, optional
         Added to the loss, for example by :mod:`lasagne.regularization`.
     rewind : bool
-        Whether training that falls back after it had learnt is taken back to where it was best: see :class:`Rewinder`.
+        Whether training that falls back after it had learnt is taken back to where it was best: see
+        :class:`ntm.recovery.Rewinder`.
+    restarter : ntm.recovery.Restarter, optional
+        Begins anew, with other parameters, when nothing has been learnt.
     solved_below : float, optional
         What the measure by which the task counts as solved has to be, instead of the task's own threshold.
     num_buckets : int
@@ -216,6 +146,7 @@ class Trainer:
         curriculum_options=None,
         penalty=0,
         rewind=True,
+        restarter=None,
         solved_below=None,
         num_buckets=1,
         seed=0,
@@ -240,10 +171,18 @@ class Trainer:
         self._skipped_in_a_row = 0
         self._look = None
         self.rewinder = Rewinder() if rewind else None
+        self.restarter = restarter
         self._kept: dict[str, np.ndarray] = {}
 
         self._inputs = self._make_inputs()
         self._make_functions(update, clip_value, clip_norm, penalty)
+        if restarter is not None:
+            self._initial_curriculum = copy.deepcopy(self.curriculum.get_state())
+            self._initial_optimizer = {
+                name: np.array(variable.get_value())
+                for name, variable in self._variables.items()
+                if variable not in self.params
+            }
 
     def _make_inputs(self):
         """The variables of inputs, targets and mask."""
@@ -308,6 +247,11 @@ class Trainer:
     # ---- one step
 
     @property
+    def began(self):
+        """After how many steps training began with the parameters that it has: 0, unless it began anew."""
+        return self.restarter.restarts[-1] if self.restarter and self.restarter.restarts else 0
+
+    @property
     def num_sequences(self):
         """Sequences seen so far."""
         return self.step_count * self.task.batch_size
@@ -339,7 +283,7 @@ class Trainer:
             If many steps in a row had a loss or a gradient that was not finite.
         """
         batch = self.sample()
-        rate = self.learning_rate * self.schedule(self.step_count)
+        rate = self.learning_rate * self.schedule(self.step_count - self.began)
         if self.rewinder is not None:
             rate *= self.rewinder.rate
         rate = np.asarray(rate, "float32")
@@ -356,7 +300,10 @@ class Trainer:
             self.curriculum.update(loss, gain)
         else:
             self._skip(batch, loss)
-        self._rewind()
+        if self.restarter is not None and self.restarter.look(self):
+            self._begin_anew()
+        else:
+            self._rewind()
         return {"loss": loss, "norm": float(norm), "rate": float(rate)}
 
     def _rewind(self):
@@ -367,6 +314,19 @@ class Trainer:
         elif verdict == "back":
             for name, variable in self._variables.items():
                 variable.set_value(self._kept[name])
+
+    def _begin_anew(self):
+        """Give everything that training changes the value that it had at first, but other parameters."""
+        values = self.restarter.redraw(len(self.restarter.restarts))
+        for param, value in zip(self.params, values, strict=True):
+            param.set_value(np.asarray(value, param.dtype))
+        for name, value in self._initial_optimizer.items():
+            self._variables[name].set_value(value)
+        self.curriculum.set_state(copy.deepcopy(self._initial_curriculum))
+        if self.rewinder is not None:
+            self.rewinder.reset()
+        self._kept = {}
+        self._skipped_in_a_row = 0
 
     def _skip(self, batch, loss):
         """Note a step that was not taken, and in which parameters its gradient was not finite."""
@@ -490,7 +450,7 @@ class Trainer:
         Parameters
         ----------
         max_steps : int
-            Counted from the start of the run, a resumed one included.
+            Counted from the start of the run, a resumed one included, or from where it last began anew.
         solve_every : int
             After how many steps to look whether the task is solved, and stop if so; 0 for never.
         evaluate_every : int
@@ -514,12 +474,17 @@ class Trainer:
             Why it ended: 'solved', 'done' or 'interrupted'.
         """
         bar = tqdm(
-            total=max_steps, initial=self.step_count, unit="step", disable=not progress, leave=False
+            total=self.began + max_steps,
+            initial=self.step_count,
+            unit="step",
+            disable=not progress,
+            leave=False,
         )
         ended = "done" if self.solved_at is None else "solved"
         with _stop_on_signals() as stopped, bar:
-            while ended == "done" and self.step_count < max_steps:
+            while ended == "done" and self.step_count < self.began + max_steps:
                 latest = self.step()
+                bar.total = self.began + max_steps
                 bar.update()
                 if self._is_due(log_every):
                     row = self._make_row(latest, log_every)
@@ -563,6 +528,7 @@ class Trainer:
             "rate": latest["rate"],
             "level": self.curriculum.level,
             "skipped": skipped,
+            "restarts": 0 if self.restarter is None else len(self.restarter.restarts),
         }
 
     def _evaluate_all(self, evaluate_at):
@@ -608,6 +574,7 @@ class Trainer:
             "step": self.step_count,
             "task": self.task.get_state(),
             "rewinder": None if self.rewinder is None else self.rewinder.get_state(),
+            "restarts": [] if self.restarter is None else self.restarter.restarts,
             "curriculum": self.curriculum.get_state(),
             "curriculum_rng": self.curriculum.rng.bit_generator.state,
             "network_rngs": [_encode_rng(storage[0]) for storage in self._find_rngs()],
@@ -656,6 +623,8 @@ class Trainer:
         self._kept = kept
         if self.rewinder is not None and about["rewinder"] is not None:
             self.rewinder.set_state(about["rewinder"])
+        if self.restarter is not None:
+            self.restarter.restarts = list(about["restarts"])
         self.losses = losses.tolist()
         self.step_count = about["step"]
         self.task.set_state(about["task"])

@@ -28,6 +28,7 @@ def put_run(folder, name, settings, ended, measures):
         "sequences": 1200,
         "seconds": 90.0,
         "skipped": 3,
+        "restarts": 2,
         "parameters": 34567,
         "measures": measures,
         "machine": "a processor, 2 cores",
@@ -74,15 +75,45 @@ def test_report(reproduce, tmp_path):
     reproduce.write_report([entry, other, graphs, waiting], tmp_path, path)
     text = path.read_text()
     assert "- a processor, 2 cores, 2026-01-01\n" in text
-    assert "| copy | ntm gru | 1 of 2 | 1,200 (1,200 to 1,200) |" in text
+    assert "| [copy](#copy-controller-gru) | ntm gru | 1 of 2 | 1,200 (1,200 to 1,200) |" in text
     assert "Seeds that were not solved: 1." in text
     assert "A note." in text
+    assert "| 0 | 1,200 | 1.5 | 3 | 2 | 0.004 bits; 0.004; 99.5% |" in text
     # 1.89 of 20 x 9 bits that count are wrong
     assert "| 1.89; 98.95%; 50.0% |" in text
     assert "| 0.25; 100.0% |" in text
-    assert "| graph-traversal | dnc lstm | 0 of 1 |" in text
+    assert "| [graph-traversal](#graph-traversal-model-dnc) | dnc lstm | 0 of 1 |" in text
     assert "| 0.5 bits; 0.25; 90.0% |" in text
     assert "## Not trained to the end\n\n- sort. Takes long.\n" in text
+
+
+def test_a_report_keeps_what_was_trained_elsewhere(reproduce, tmp_path):
+    entries = [reproduce.Entry("argmax", 2, note="A note."), reproduce.Entry("sort", 1)]
+    path = tmp_path / "results.md"
+    for k, name in enumerate(("argmax", "sort")):
+        folder = tmp_path / name
+        folder.mkdir()
+        measure = ({"error": 0.25}, {"bits": 0.5, "wrong_bits": 0.75})[k]
+        rows = [{"sizes": {}, "correct": 0.9, **measure}]
+        put_run(folder, f"{name}-0", make_settings(name), "done", rows)
+    reproduce.write_report(entries, tmp_path / "argmax", path)
+    before = path.read_text().splitlines()
+    assert "- sort." in before
+    reproduce.write_report(entries, tmp_path / "sort", path)
+    after = path.read_text().splitlines()
+    assert [line for line in before if line not in after] == [
+        "## Not trained to the end",
+        "- sort.",
+    ]
+    assert "| 0 | 1,200 | 1.5 | 3 | 2 | 0.5 bits; 0.75; 90.0% |" in after
+    # What is trained here takes the place of what was there, and notes are those of the plan
+    (row,) = json.loads((tmp_path / "argmax/argmax-0/result.json").read_text())["measures"]
+    put_run(tmp_path / "argmax", "argmax-1", make_settings("argmax"), "done", [row | {"error": 2}])
+    reproduce.write_report([reproduce.Entry("argmax", 2), entries[1]], tmp_path / "argmax", path)
+    lines = path.read_text().splitlines()
+    assert "A note." not in lines
+    assert "| 1 | 1,200 | 1.5 | 3 | 2 | 2; 90.0% |" in lines
+    assert len(lines) == len(after) - 2 + 1
 
 
 def test_a_report_without_results(reproduce, tmp_path):

@@ -225,7 +225,13 @@ print("ended", flush=True)
 def test_killed_runs(tmp_path):
     """A run that is killed at random moments, also while it writes, ends as one that was left alone."""
     # A checkpoint after every other step: about half of the time goes into writing
-    settings = make_small(max_steps=250 * KILLS, save_every=2, solve_every=0)
+    settings = make_small(
+        max_steps=250 * KILLS,
+        save_every=2,
+        solve_every=0,
+        restart_after=100,
+        restart_above=1e-9,
+    )
     calm = tmp_path / "calm"
     Run.create(calm, settings).train(progress=False)
     folder = tmp_path / "killed"

@@ -218,11 +218,26 @@ def test_controllers(controller):
         ({"batch_size": 0}, r"batch_size must be positive, not 0"),
         ({"learning_rate": 0.0}, r"learning_rate must be positive, not 0\.0"),
         ({"solved_below": -1.0}, r"solved_below must be positive, not -1\.0"),
+        ({"restart_after": -1}, r"restart_after must not be negative, not -1"),
+        ({"restart_after": 10}, r"restart_after 10 needs restart_above"),
+        ({"restart_above": 0.0}, r"restart_above must be positive, not 0\.0"),
     ],
 )
 def test_settings_that_are_wrong(given, message):
     with pytest.raises(ValueError, match=message):
         Settings(**{"task": "copy", **given})
+
+
+def test_parameters_of_a_training_that_begins_anew():
+    settings = make_settings("copy", "dense", restart_after=10, restart_above=1.0)
+    trainer = settings.make_trainer()
+    draws = [get_all_param_values(trainer.l_out), *map(trainer.restarter.redraw, (1, 2, 1))]
+    first, one, two, again = (values[0] for values in draws)
+    assert [value.shape for value in draws[0]] == [value.shape for value in draws[1]]
+    np.testing.assert_array_equal(one, again)
+    for a, b in ((first, one), (first, two), (one, two)):
+        assert not np.any(a == b)
+    assert make_settings("copy", "dense").make_trainer().restarter is None
 
 
 @pytest.mark.parametrize("model", ["ntm", "dnc", "sam", "sdnc"])

@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-from types import SimpleNamespace
 
 import numpy as np
 import pytensor
@@ -13,10 +12,11 @@ import lasagne
 from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_values
 from lasagne.updates import adam, sgd
 from ntm.models import build_dense, build_dnc, build_ntm, build_sam, build_sdnc
+from ntm.recovery import Restarter, Rewinder
+from ntm.schedules import cosine
 from ntm.tasks import Batch, CopyTask, RepeatCopyTask
 from ntm.training import (
     MAX_SKIPPED_IN_A_ROW,
-    Rewinder,
     Trainer,
     TrainingError,
     predictions,
@@ -432,79 +432,6 @@ def test_networks_that_do_not_fit():
 # ---- going back
 
 
-def look_at(rewinder, losses, stage=1, window=10):
-    """What the rewinder says after each of some windows of equal losses."""
-    trainer = SimpleNamespace(losses=[], step_count=0, curriculum=SimpleNamespace(stage=stage))
-    verdicts = []
-    for loss in losses:
-        for _ in range(window):
-            trainer.losses.append(loss)
-            trainer.step_count += 1
-            verdict = rewinder.look(trainer)
-            assert verdict is None or trainer.step_count % window == 0
-        verdicts.append(verdict)
-    return verdicts
-
-
-def test_going_back_after_a_fall():
-    rewinder = Rewinder(window=10, patience=3, tolerance=3.0)
-    # At 1 it is below three times the best, so patience starts anew
-    verdicts = look_at(rewinder, [8, 6, 3, 8, 0.5, 7, 7, 1, 7, 7, 7])
-    assert verdicts == ["keep", "keep", "keep", None, "keep", None, None, None, None, None, "back"]
-    assert rewinder.rewound == [[110, 50]]
-    assert rewinder.rate == 0.5
-    assert look_at(rewinder, [7, 7, 7]) == [None, None, "back"]
-    assert rewinder.rate == 0.25
-
-
-def test_luck_does_not_take_training_back_forever():
-    rewinder = Rewinder(window=10, patience=3, tolerance=3.0)
-    look_at(rewinder, [8, 0.1, *[1] * 18])
-    assert len(rewinder.rewound) == 2
-
-
-def test_the_learning_rate_has_a_lower_end():
-    rewinder = Rewinder(window=10, patience=1, lowest_rate=0.125)
-    for k in range(10):
-        look_at(rewinder, [8, 0.01, 8], stage=k)
-    assert len(rewinder.rewound) == 10
-    assert rewinder.rate == 0.125
-
-
-def test_no_going_back_before_anything_is_learnt():
-    assert "back" not in look_at(Rewinder(window=10, tolerance=1.1), [8, 5, 8, 8, 8, 8, 8, 8])
-
-
-def test_going_back_when_it_gets_no_further():
-    rewinder = Rewinder(window=10, stale=4)
-    assert look_at(rewinder, [8, 1, 1.5, 1.5, 1.5, 1.5, 1.5])[-2:] == ["back", "keep"]
-
-
-def test_a_loss_of_nearly_nothing_may_double():
-    assert "back" not in look_at(Rewinder(window=10), [8, 1e-6, 1e-2, 1e-2, 1e-2, 1e-2])
-
-
-def test_every_stage_is_seen_by_itself():
-    rewinder = Rewinder(window=10)
-    assert look_at(rewinder, [8, 1], stage=1) == ["keep", "keep"]
-    assert look_at(rewinder, [9, 9, 9, 9], stage=2) == ["keep", None, None, None]
-
-
-def test_windows_of_skipped_steps():
-    rewinder = Rewinder(window=10)
-    assert look_at(rewinder, [8, 1, np.nan, np.nan, np.nan])[-1] == "back"
-
-
-def test_state_of_a_rewinder():
-    one, other = Rewinder(window=10), Rewinder(window=10)
-    fresh = json.loads(json.dumps(one.get_state(), allow_nan=False))
-    look_at(one, [8, 1, 5, 5])
-    other.set_state(json.loads(json.dumps(one.get_state(), allow_nan=False)))
-    assert look_at(one, [6]) == look_at(other, [6]) == ["back"]
-    other.set_state(fresh)
-    assert vars(other) == vars(Rewinder(window=10))
-
-
 def test_training_that_falls_is_taken_back():
     task = Constant(size=2, max_length=3, batch_size=4, seed=0)
     trainer = make_trainer(task, update=adam, learning_rate=0.05)
@@ -526,3 +453,79 @@ def test_training_that_falls_is_taken_back():
     other.set_state(arrays, json.loads(json.dumps(about)))
     assert other.rewinder.rate == 0.5
     assert_equal(other._kept.values(), kept)
+
+
+# ---- beginning anew
+
+
+RESTARTED = {
+    "update": adam,
+    "learning_rate": 0.01,
+    "schedule": cosine(total=40),
+    "curriculum": "linear",
+    "curriculum_options": {"every": 5},
+    "rewind": True,
+}
+
+
+def draw_params(restart):
+    """Values for the parameters of :func:`make_trainer`'s network."""
+    task = make_task()
+    lasagne.random.set_rng(np.random.RandomState([7, restart]))
+    return get_all_param_values(build_dense(task, num_units=4, num_layers=1))
+
+
+def make_restarted(**options):
+    restarter = Restarter(draw_params, after=15, above=1e-6, most=2, window=5)
+    return make_trainer(restarter=restarter, **RESTARTED, **options)
+
+
+def test_training_begun_anew_is_like_training_begun():
+    trainer = make_restarted()
+    for _ in range(15):
+        trainer.step()
+    assert trainer.restarter.restarts == [15]
+    assert_equal(get_all_param_values(trainer.l_out), draw_params(1))
+    other = make_trainer(**RESTARTED)
+    lasagne.layers.set_all_param_values(other.l_out, draw_params(1))
+    other.task.set_state(trainer.task.get_state())
+    other.curriculum.rng.bit_generator.state = trainer.curriculum.rng.bit_generator.state
+    for k in range(14):
+        rows = trainer.step(), other.step()
+        assert rows[0] == rows[1]
+        assert trainer.curriculum.level == other.curriculum.level == min(1 + (k + 1) // 5, 3)
+    assert_equal(values_of(trainer), values_of(other))
+    assert trainer.losses[15:] == other.losses
+    trainer.step()
+    assert trainer.restarter.restarts == [15, 30]
+    assert_equal(get_all_param_values(trainer.l_out), draw_params(2))
+
+
+@pytest.mark.parametrize("steps", [7, 15, 22])
+def test_resuming_training_that_begins_anew(steps):
+    trainer = make_restarted()
+    for _ in range(steps):
+        trainer.step()
+    arrays, about = trainer.get_state()
+    arrays = {name: np.array(array) for name, array in arrays.items()}
+    about = json.loads(json.dumps(about))
+    other = make_restarted()
+    other.set_state(arrays, about)
+    assert other.train(20, progress=False) == trainer.train(20, progress=False) == "done"
+    # So many steps from where it last began
+    assert trainer.step_count == other.step_count == 30 + 20
+    assert trainer.restarter.restarts == other.restarter.restarts == [15, 30]
+    assert trainer.losses == other.losses
+    assert_equal(values_of(trainer), values_of(other))
+
+
+def test_rows_count_how_often_training_began_anew():
+    rows = []
+    make_restarted().train(15, log_every=10, loggers=[rows.append], progress=False)
+    assert [row["restarts"] for row in rows] == [0, 1, 2, 2]
+
+
+def test_training_that_has_learnt_is_not_begun_anew():
+    trainer = make_trainer(restarter=Restarter(None, after=5, above=1e6), **RESTARTED)
+    assert trainer.train(12, progress=False) == "done"
+    assert (trainer.step_count, trainer.began) == (12, 0)
