@@ -178,23 +178,31 @@ class LookBackAndForward(LookBack):
 
 
 class Exponential(Naive):
-    """Sizes drawn uniformly up to a level, which doubles once the mean loss of 100 steps is below `advance_below`.
+    """Sizes drawn uniformly up to a level, which grows once the mean loss of 100 steps is below `advance_below`.
 
     Parameters
     ----------
     advance_below : float
         In bits a sequence.
+    factor : float
+        What the level is multiplied by; it grows by one at least.
 
     References
     ----------
     Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 4.3.
     """
 
+    def __init__(self, sizes, rng, advance_below=1.0, factor=2.0):
+        super().__init__(sizes, rng, advance_below)
+        if not factor > 1:
+            raise ValueError(f"Exponential: factor must be above 1, not {factor!r}")
+        self.factor = factor
+
     def draw(self, batch_size):
         return self.draw_up_to(self.level, batch_size)
 
     def advance(self):
-        self.level = min(2 * self.level, self.num_levels)
+        self.level = min(max(self.level + 1, int(self.factor * self.level)), self.num_levels)
 
 
 class HardestLast(Naive):

@@ -374,8 +374,10 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     # One sequence at a time, one seed of a DNC in three stays at chance, and an SDNC does
     ("repeat-copy", "dnc"): {"batch_size": 4, "max_steps": 10_000, "solved_below": 0.003},
     ("repeat-copy", "sdnc"): {"batch_size": 8, "max_steps": 8000, "solved_below": 0.003},
-    # Without an order to read in it stays at chance unless it starts with short sequences
+    # Without an order to read in it stays at chance unless it starts with short sequences; with one read head and slots
+    # of twenty numbers it does not get beyond sequences of eight
     ("repeat-copy", "sam"): {
+        "model_options": {"num_reads": 4, "memory_width": 32},
         "batch_size": 8,
         "max_steps": 30_000,
         "curriculum": "exponential",

@@ -76,9 +76,23 @@ def test_prediction_gain_has_one_stage():
     assert curriculum.at_end
 
 
-def test_exponential():
-    curriculum = make("exponential", advance_below=0.5)
-    for level in (1, 2, 4, 5, 5):
+@pytest.mark.parametrize("factor", [1.0, 0.5, float("nan")])
+def test_a_level_that_does_not_grow(factor):
+    with pytest.raises(ValueError, match="Exponential: factor must be above 1, not"):
+        make("exponential", factor=factor)
+
+
+@pytest.mark.parametrize(
+    ("options", "levels"),
+    [
+        ({}, (1, 2, 4, 5, 5)),
+        ({"factor": 1.25}, (1, 2, 3, 4, 5)),
+        ({"factor": 3}, (1, 3, 5, 5)),
+    ],
+)
+def test_exponential(options, levels):
+    curriculum = make("exponential", advance_below=0.5, **options)
+    for level in levels:
         assert curriculum.level == curriculum.reach == level
         drawn = curriculum.draw(1000)
         assert (drawn["length"].min(), drawn["length"].max()) == (2, 1 + level)
