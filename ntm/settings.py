@@ -353,7 +353,7 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
         "model_options": {"controller": "lstm", "num_units": 256, "num_heads": 2, **IN_ORDER}
     },
     # To sort is to read by content, not in the order of writing
-    ("sort", "dnc"): {"model_options": {"forward_bias": 0.0}},
+    ("sort", "dnc"): {"max_steps": 40_000, "model_options": {"forward_bias": 0.0}},
     ("argmax", "ntm"): {"model_options": {"controller": "lstm"}},
     ("copy", "lstm"): BATCHES,
     ("copy", "gru"): BATCHES,
@@ -370,6 +370,15 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
         **COSINE,
         "clip_norm": 10.0,
         "solved_below": 0.005,
+    },
+    # Items that differ in a bit are told apart late
+    ("associative-recall", "sam"): {
+        "max_steps": 20_000,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "clip_value": None,
+        "clip_norm": 10.0,
+        "model_options": {"num_reads": 4, "memory_width": 32},
     },
     # One sequence at a time, one seed of a DNC in three stays at chance, and an SDNC does
     ("repeat-copy", "dnc"): {"batch_size": 4, "max_steps": 10_000, "solved_below": 0.003},
