@@ -110,7 +110,7 @@ class Restarter:
         After which steps training began anew.
     """
 
-    def __init__(self, redraw, after, above, most=5, window=200):
+    def __init__(self, redraw, after, above, most=10, window=200):
         self.redraw, self.after, self.above = redraw, after, above
         self.most, self.window = most, window
         self.restarts: list[int] = []

@@ -337,7 +337,12 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
     ("reversed-copy", "ntm"): {"model_options": {"controller": "lstm"}},
     # Dense layers keep count in the memory; an LSTM counts by itself, as far as it had to. Some networks go on writing
     # as they read: there have to be slots for as many steps as there are
-    ("repeat-copy", "ntm"): {"model_options": {"num_heads": 2, "memory_slots": 256, **IN_ORDER}},
+    # One set of first parameters in three finds out how in 8000 steps, and generalises; one that is slower does not
+    ("repeat-copy", "ntm"): {
+        "restart_after": 8000,
+        "restart_above": 0.1,
+        "model_options": {"num_units": 200, "num_heads": 2, "memory_slots": 256, **IN_ORDER},
+    },
     # A slot for each context, found by content from the start. In an empty memory all slots are alike
     ("dynamic-ngrams", "ntm"): {
         "model_options": {
