@@ -6,7 +6,7 @@ python examples/reproduce.py --models dnc sam sdnc
 python examples/reproduce.py --report
 
 It can be stopped and started again: what has ended is not trained anew, and what was stopped goes on. What is in the
-report and has not been trained here stays in it.
+report of more seeds than have been trained here stays in it.
 """
 
 import argparse
@@ -262,16 +262,24 @@ def read_report(path):
             rows[link[1]] = line
         elif name in results or line.startswith(VERDICTS):
             results.setdefault(name, []).append(line)
+    for lines in results.values():
+        while not lines[-1]:
+            lines.pop()
     return machines, rows, results
 
 
+def count_seeds(lines):
+    """Of how many seeds lines of results are."""
+    return sum(bool(re.match(r"\| \d+ \|", line)) for line in lines)
+
+
 def write_report(entries, folder, path):
-    """Write the tables of all results there are; those of runs that are not in the folder stay as they are."""
+    """Write the tables of all results there are. Where there are more seeds of an entry in the report, these stay."""
     machines, rows, tables = read_report(path)
     missing = []
     for entry in entries:
         results = read_results(entry, folder)
-        if results:
+        if results and len(results) >= count_seeds(tables.get(entry.name, ())):
             settings = read_settings(folder / f"{entry.name}-{min(results)}")
             task = settings.make_task()
             rows[entry.name] = summarise(entry, results, settings, task)
@@ -293,7 +301,7 @@ def write_report(entries, folder, path):
     for entry in entries:
         if entry.name in rows:
             lines += [f"## {entry.name}", "", *([entry.note, ""] if entry.note else [])]
-            lines += tables[entry.name]
+            lines += [*tables[entry.name], ""]
     if missing:
         lines += ["## Not trained to the end", "", *missing]
     with replacing(path) as temporary:
@@ -358,11 +366,11 @@ def tabulate(results, task):
             f"{run['sequences']:,}",
             f"{run['seconds'] / 60:.1f}",
             str(run["skipped"]),
-            str(run["restarts"]),
+            str(run.get("restarts", 0)),
             *(show(task, row) for row in run["measures"]),
         ]
         lines.append(f"| {seed} | {' | '.join(cells)} |")
-    return [*lines, ""]
+    return lines
 
 
 def describe_cells(task):

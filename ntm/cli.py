@@ -69,7 +69,7 @@ MODEL_HELP = {
 SETTINGS_HELP = {
     "seed": "of parameters, sequences and all else that is random",
     "batch_size": "sequences in a training step",
-    "max_steps": "training steps at most",
+    "max_steps": "training steps at most, from where it last began anew",
     "optimizer": "",
     "learning_rate": "",
     "schedule": "of the learning rate",
@@ -78,8 +78,9 @@ SETTINGS_HELP = {
     "clip_norm": "largest norm of all gradients together",
     "curriculum": "how sizes grow in training",
     "rewind": "go back to where training was best when it falls",
-    "restart_after": "steps after which to begin anew, with other parameters, if nothing has been learnt; 0: never",
-    "restart_above": "the loss from which on nothing has been learnt",
+    "restart_after": "steps after which to begin anew, with other parameters, if too little has been learnt, ten times "
+    "at most; 0: never",
+    "restart_above": "the loss from which on it is too little",
     "num_buckets": "to how many lengths sequences are padded, as far as the curriculum reaches; each is compiled for",
     "solved_below": "what the measure must be for the task to count as solved; None: the task's own",
     "solve_every": "steps between looks whether the task is solved; 0: never",
@@ -359,7 +360,7 @@ def describe_result(result):
         result["ended"]
     ]
     skipped = f"; {result['skipped']} steps skipped" if result["skipped"] else ""
-    restarts = f"; begun anew {result['restarts']} times" if result["restarts"] else ""
+    restarts = f"; restarts: {result['restarts']}" if result["restarts"] else ""
     return (
         f"{ended} after {result['steps']:,} steps, {result['sequences']:,} sequences, "
         f"{result['seconds']:.0f} s{skipped}{restarts}."

@@ -194,8 +194,8 @@ class Exponential(Naive):
 
     def __init__(self, sizes, rng, advance_below=1.0, factor=2.0):
         super().__init__(sizes, rng, advance_below)
-        if not factor > 1:
-            raise ValueError(f"Exponential: factor must be above 1, not {factor!r}")
+        if not 1 < factor < np.inf:
+            raise ValueError(f"Exponential: factor must be a number above 1, not {factor!r}")
         self.factor = factor
 
     def draw(self, batch_size):

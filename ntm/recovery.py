@@ -3,6 +3,11 @@
 import numpy as np
 
 
+def latest_losses(trainer, count):
+    """The losses of a trainer's latest steps, so many at most, from where it last began."""
+    return np.array(trainer.losses[max(trainer.began, len(trainer.losses) - count) :])
+
+
 class Rewinder:
     """Takes training back to where it was best, with smaller steps, when it falls back or gets no further.
 
@@ -42,9 +47,10 @@ class Rewinder:
 
     def look(self, trainer):
         """Whether to ``"keep"`` the trainer's state, to go ``"back"`` to the one kept last, or ``None`` of these."""
-        if trainer.step_count % self.window:
+        steps = trainer.step_count - trainer.began
+        if steps == 0 or steps % self.window:
             return None
-        recent = np.array(trainer.losses[-self.window :])
+        recent = latest_losses(trainer, self.window)
         loss = float(np.nanmean(recent)) if np.isfinite(recent).any() else np.inf
         stage = trainer.curriculum.stage
         if stage != self.stage:
@@ -53,6 +59,8 @@ class Rewinder:
             self.best, self.best_step = loss, trainer.step_count
             self.bad_windows = self.windows_since_best = 0
             return "keep"
+        if self.best == np.inf:  # No step has been finite yet, and nothing is kept
+            return None
         self.windows_since_best += 1
         # A best loss of nearly nothing is not to make three times nothing a fall
         fell = loss > self.tolerance * max(self.best, 0.01 * self.first)
@@ -88,7 +96,8 @@ class Restarter:
     Whether a memory network finds out how to use its memory depends on its first parameters and sequences. One that has
     not by the time when others have seldom does later. `after` steps from where training began, if the mean loss of
     the last `window` steps is not below `above`, parameters are drawn anew; the update rule's state, the curriculum,
-    the learning rate's schedule and the rewinder begin anew too. The steps and sequences before it count.
+    the learning rate's schedule and the rewinder begin anew too. So it is when steps are no longer finite. The steps
+    and sequences before it count.
 
     Parameters
     ----------
@@ -99,8 +108,7 @@ class Restarter:
         Steps.
     above : float
         Loss: bits a sequence, or squared error.
-    most : int
-        Restarts at most.
+    max_restarts : int
     window : int
         Steps.
 
@@ -110,17 +118,19 @@ class Restarter:
         After which steps training began anew.
     """
 
-    def __init__(self, redraw, after, above, most=10, window=200):
+    def __init__(self, redraw, after, above, max_restarts=10, window=200):
         self.redraw, self.after, self.above = redraw, after, above
-        self.most, self.window = most, window
+        self.max_restarts, self.window = max_restarts, window
         self.restarts: list[int] = []
 
+    @property
+    def is_spent(self):
+        """Whether training does not begin anew any more."""
+        return len(self.restarts) >= self.max_restarts
+
     def look(self, trainer):
-        """Whether to begin anew after the trainer's latest step; it is noted then."""
-        if trainer.step_count - trainer.began != self.after or len(self.restarts) >= self.most:
+        """Whether the trainer is to begin anew before its next step."""
+        if self.is_spent or trainer.step_count - trainer.began != self.after:
             return False
-        recent = np.array(trainer.losses[-self.window :])
-        if np.isfinite(recent).any() and np.nanmean(recent) < self.above:
-            return False
-        self.restarts.append(trainer.step_count)
-        return True
+        recent = latest_losses(trainer, self.window)
+        return not (np.isfinite(recent).any() and np.nanmean(recent) < self.above)

@@ -114,10 +114,17 @@ class Run:
             If the file is damaged, or of another run.
         """
         arrays, about = read_arrays(path)
-        if about.get("format") != "run" or about.get("settings") != asdict(self.settings):
+        if about.get("format") != "run" or not self._has_settings(about.get("settings")):
             raise ValueError(f"{path} is not a checkpoint of this run")
         self.trainer.set_state(arrays, about["trainer"])
         self.seconds = about["seconds"]
+
+    def _has_settings(self, settings):
+        """Whether these, a dict, are the run's settings; what was no setting then is as by default."""
+        try:
+            return Settings(**settings) == self.settings
+        except (TypeError, ValueError):
+            return False
 
     def resize_memory(self, num_slots):
         """Give the network a memory with another number of slots, to measure it with the parameters it has learnt.

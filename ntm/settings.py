@@ -49,8 +49,8 @@ class Settings:
     rewind : bool
         Whether to go back when training falls: :class:`ntm.recovery.Rewinder`.
     restart_after, restart_above : int, float or None
-        Begin anew, with other parameters, if the loss after so many steps is not below this; 0 for never:
-        :class:`ntm.recovery.Restarter`.
+        Begin anew, with other parameters, if the loss after so many steps is not below this, ten times at most; 0 for
+        never: :class:`ntm.recovery.Restarter`.
     solved_below : float or None
         What the measure has to be for the task to count as solved, and training to end; None for the task's own.
     num_buckets : int

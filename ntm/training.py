@@ -20,7 +20,7 @@ from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from ntm.backends import get_mode
 from ntm.curricula import make_curriculum
 from ntm.memory_layer import MemoryLayer
-from ntm.recovery import Rewinder
+from ntm.recovery import Rewinder, latest_losses
 from ntm.schedules import constant
 from ntm.updates import centered_rmsprop
 
@@ -282,6 +282,8 @@ class Trainer:
         TrainingError
             If many steps in a row had a loss or a gradient that was not finite.
         """
+        if self.restarter is not None and self.restarter.look(self):
+            self._begin_anew()
         batch = self.sample()
         rate = self.learning_rate * self.schedule(self.step_count - self.began)
         if self.rewinder is not None:
@@ -300,10 +302,7 @@ class Trainer:
             self.curriculum.update(loss, gain)
         else:
             self._skip(batch, loss)
-        if self.restarter is not None and self.restarter.look(self):
-            self._begin_anew()
-        else:
-            self._rewind()
+        self._rewind()
         return {"loss": loss, "norm": float(norm), "rate": float(rate)}
 
     def _rewind(self):
@@ -316,7 +315,8 @@ class Trainer:
                 variable.set_value(self._kept[name])
 
     def _begin_anew(self):
-        """Give everything that training changes the value that it had at first, but other parameters."""
+        """Draw other parameters, and forget what training has come to; what is counted and drawn goes on."""
+        self.restarter.restarts.append(self.step_count)
         values = self.restarter.redraw(len(self.restarter.restarts))
         for param, value in zip(self.params, values, strict=True):
             param.set_value(np.asarray(value, param.dtype))
@@ -339,7 +339,11 @@ class Trainer:
         ]
         self.skipped.append({"step": self.step_count, "loss": repr(loss), "parameters": names})
         self._skipped_in_a_row += 1
-        if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+        if self._skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
+            return
+        if self.restarter is not None and not self.restarter.is_spent:
+            self._begin_anew()
+        else:
             raise TrainingError(
                 f"the last {MAX_SKIPPED_IN_A_ROW} steps had a loss or a gradient that was not finite; at step "
                 f"{self.step_count} the loss was {loss} and gradients were not finite in: "
@@ -460,8 +464,8 @@ class Trainer:
         log_every : int
             After how many steps each logger is handed a row.
         loggers : list of callables
-            Each takes a dict: step, sequences, loss (the mean since the last row), norm, rate, level, skipped; or,
-            where it was evaluated, step, sequences and the measures at each of the sizes.
+            Each takes a dict: step, sequences, loss (the mean since the last row), norm, rate, level, skipped,
+            restarts; or, where it was evaluated, step, sequences and the measures at each of the sizes.
         save_every : int
         save : callable, optional
             Called after so many steps, and at the end.
@@ -515,7 +519,7 @@ class Trainer:
         name, threshold = self.solved
         if name != "bits" or not self.curriculum.at_end:
             return self.curriculum.at_end
-        return np.nanmean(self.losses[-200:]) < 2 * threshold
+        return np.nanmean(latest_losses(self, 200)) < 2 * threshold
 
     def _make_row(self, latest, count):
         since = np.array(self.losses[-count:])
@@ -606,6 +610,13 @@ class Trainer:
             for name in expected
             if name in arrays and arrays[name].shape != expected[name].get_value(borrow=True).shape
         ]
+        restarts = list(
+            about.get("restarts", [])
+        )  # there are none in states of before there were any
+        if restarts and self.restarter is None:
+            raise ValueError(
+                f"the state is of training that began anew {len(restarts)} times, and this trainer has no restarter"
+            )
         rngs = self._find_rngs()
         if different or len(rngs) != len(about["network_rngs"]):
             raise ValueError(
@@ -624,7 +635,7 @@ class Trainer:
         if self.rewinder is not None and about["rewinder"] is not None:
             self.rewinder.set_state(about["rewinder"])
         if self.restarter is not None:
-            self.restarter.restarts = list(about["restarts"])
+            self.restarter.restarts = restarts
         self.losses = losses.tolist()
         self.step_count = about["step"]
         self.task.set_state(about["task"])

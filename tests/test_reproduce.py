@@ -114,6 +114,29 @@ def test_a_report_keeps_what_was_trained_elsewhere(reproduce, tmp_path):
     assert "A note." not in lines
     assert "| 1 | 1,200 | 1.5 | 3 | 2 | 2; 90.0% |" in lines
     assert len(lines) == len(after) - 2 + 1
+    # A single seed does not take the place of two, and a section that was the last one may become another
+    rows = [{"sizes": {}, "correct": 0.5, "error": 9}]
+    put_run(tmp_path, "argmax-0", make_settings("argmax"), "done", rows)
+    put_run(tmp_path, "copy-0", make_settings("copy"), "done", [ROW_OF_COPY])
+    plan = [reproduce.Entry("argmax", 2), entries[1], reproduce.Entry("copy", 1)]
+    reproduce.write_report(plan, tmp_path, path)
+    more = path.read_text().splitlines()
+    assert [line for line in lines if line not in more] == []
+    assert more[more.index("## copy") - 1] == more[more.index("## copy") + 1] == ""
+    assert "9; 50.0%" not in path.read_text()
+
+
+ROW_OF_COPY = {"sizes": {}, "bits": 0.5, "wrong_bits": 0.75, "correct": 0.9}
+
+
+def test_a_result_of_before_restarts_were_counted(reproduce, tmp_path):
+    put_run(tmp_path, "copy-0", make_settings("copy"), "done", [ROW_OF_COPY])
+    result = tmp_path / "copy-0" / "result.json"
+    old = {key: value for key, value in json.loads(result.read_text()).items() if key != "restarts"}
+    result.write_text(json.dumps(old))
+    path = tmp_path / "results.md"
+    reproduce.write_report([reproduce.Entry("copy", 1)], tmp_path, path)
+    assert "| 0 | 1,200 | 1.5 | 3 | 0 | 0.5 bits; 0.75; 90.0% |" in path.read_text()
 
 
 def test_a_report_without_results(reproduce, tmp_path):

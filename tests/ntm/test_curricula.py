@@ -76,9 +76,9 @@ def test_prediction_gain_has_one_stage():
     assert curriculum.at_end
 
 
-@pytest.mark.parametrize("factor", [1.0, 0.5, float("nan")])
+@pytest.mark.parametrize("factor", [1.0, 0.5, float("nan"), float("inf")])
 def test_a_level_that_does_not_grow(factor):
-    with pytest.raises(ValueError, match="Exponential: factor must be above 1, not"):
+    with pytest.raises(ValueError, match="Exponential: factor must be a number above 1, not"):
         make("exponential", factor=factor)
 
 

@@ -11,7 +11,8 @@ from ntm.recovery import Restarter, Rewinder
 
 def look_at(rewinder, losses, stage=1, window=10):
     """What the rewinder says after each of some windows of equal losses."""
-    trainer = SimpleNamespace(losses=[], step_count=0, curriculum=SimpleNamespace(stage=stage))
+    curriculum = SimpleNamespace(stage=stage)
+    trainer = SimpleNamespace(losses=[], step_count=0, began=0, curriculum=curriculum)
     verdicts = []
     for loss in losses:
         for _ in range(window):
@@ -72,6 +73,10 @@ def test_windows_of_skipped_steps():
     assert look_at(rewinder, [8, 1, np.nan, np.nan, np.nan])[-1] == "back"
 
 
+def test_no_going_back_where_no_step_was_finite():
+    assert look_at(Rewinder(window=10, stale=2), [np.nan] * 5) == [None] * 5
+
+
 def test_state_of_a_rewinder():
     one, other = Rewinder(window=10), Rewinder(window=10)
     fresh = json.loads(json.dumps(one.get_state(), allow_nan=False))
@@ -86,13 +91,14 @@ def test_state_of_a_rewinder():
 
 
 def restart_at(restarter, losses):
-    """At which steps the restarter begins anew, if these are the losses."""
+    """After which steps the restarter begins anew, if these are the losses."""
     trainer = SimpleNamespace(losses=[], step_count=0, began=0)
     for loss in losses:
+        if restarter.look(trainer):
+            restarter.restarts.append(trainer.step_count)
+            trainer.began = trainer.step_count
         trainer.losses.append(loss)
         trainer.step_count += 1
-        if restarter.look(trainer):
-            trainer.began = trainer.step_count
     return restarter.restarts
 
 
@@ -110,5 +116,24 @@ def restart_at(restarter, losses):
     ],
 )
 def test_when_to_begin_anew(losses, expected):
-    restarter = Restarter(None, after=10, above=1.0, most=2, window=2)
+    restarter = Restarter(None, after=10, above=1.0, max_restarts=2, window=2)
     assert restart_at(restarter, losses) == expected
+    assert restarter.is_spent == (len(expected) == 2)
+
+
+def test_losses_of_before_training_began_anew_do_not_count():
+    restarter = Restarter(None, after=10, above=1.0, window=200)
+    assert restart_at(restarter, [9] * 10 + [0.5] * 30) == [10]
+
+
+def test_a_rewinder_does_not_look_at_losses_of_before_training_began_anew():
+    rewinder = Rewinder(window=10)
+    trainer = SimpleNamespace(
+        losses=[9] * 25, step_count=25, began=25, curriculum=SimpleNamespace(stage=1)
+    )
+    for _ in range(10):
+        assert rewinder.look(trainer) is None
+        trainer.losses.append(2.0)
+        trainer.step_count += 1
+    assert rewinder.look(trainer) == "keep"
+    assert rewinder.best == 2.0

@@ -232,11 +232,12 @@ def test_parameters_of_a_training_that_begins_anew():
     settings = make_settings("copy", "dense", restart_after=10, restart_above=1.0)
     trainer = settings.make_trainer()
     draws = [get_all_param_values(trainer.l_out), *map(trainer.restarter.redraw, (1, 2, 1))]
-    first, one, two, again = (values[0] for values in draws)
-    assert [value.shape for value in draws[0]] == [value.shape for value in draws[1]]
-    np.testing.assert_array_equal(one, again)
-    for a, b in ((first, one), (first, two), (one, two)):
-        assert not np.any(a == b)
+    for first, one, two, again in zip(*draws, strict=True):
+        assert first.shape == one.shape
+        np.testing.assert_array_equal(one, again)
+        # Biases begin with zeros
+        for a, b in ((first, one), (first, two), (one, two)):
+            assert first.ndim == 1 or not np.any(a == b)
     assert make_settings("copy", "dense").make_trainer().restarter is None
 
 

@@ -464,7 +464,6 @@ RESTARTED = {
     "schedule": cosine(total=40),
     "curriculum": "linear",
     "curriculum_options": {"every": 5},
-    "rewind": True,
 }
 
 
@@ -476,32 +475,46 @@ def draw_params(restart):
 
 
 def make_restarted(**options):
-    restarter = Restarter(draw_params, after=15, above=1e-6, most=2, window=5)
-    return make_trainer(restarter=restarter, **RESTARTED, **options)
+    restarter = Restarter(draw_params, **{"after": 15, "above": 1e-6, "max_restarts": 2, **options})
+    trainer = make_trainer(restarter=restarter, **RESTARTED)
+    trainer.rewinder = Rewinder(window=4, patience=1, tolerance=1.0)
+    return trainer
 
 
 def test_training_begun_anew_is_like_training_begun():
     trainer = make_restarted()
     for _ in range(15):
         trainer.step()
-    assert trainer.restarter.restarts == [15]
-    assert_equal(get_all_param_values(trainer.l_out), draw_params(1))
+    assert trainer.began == 0
+    # Nothing of these is to be left
+    trainer.rewinder.rate = 0.25
+    trainer._skipped_in_a_row = 50
     other = make_trainer(**RESTARTED)
+    other.rewinder = Rewinder(window=4, patience=1, tolerance=1.0)
     lasagne.layers.set_all_param_values(other.l_out, draw_params(1))
     other.task.set_state(trainer.task.get_state())
     other.curriculum.rng.bit_generator.state = trainer.curriculum.rng.bit_generator.state
-    for k in range(14):
+    trainer.l_out.b.set_value(np.full(3, np.inf, "float32"))
+    for k in range(15):
         rows = trainer.step(), other.step()
         assert rows[0] == rows[1]
         assert trainer.curriculum.level == other.curriculum.level == min(1 + (k + 1) // 5, 3)
+        # What was kept before is gone
+        assert (not trainer._kept) == (not other._kept) == (k < 3)
+    assert trainer.restarter.restarts == [15]
     assert_equal(values_of(trainer), values_of(other))
+    assert_equal(trainer._kept.values(), other._kept.values())
+    assert trainer._skipped_in_a_row == 0
     assert trainer.losses[15:] == other.losses
+    one, two = trainer.rewinder, other.rewinder
+    assert (one.rate, one.best, one.best_step) == (two.rate, two.best, two.best_step + 15)
+    trainer.learning_rate = 0.0
     trainer.step()
     assert trainer.restarter.restarts == [15, 30]
     assert_equal(get_all_param_values(trainer.l_out), draw_params(2))
 
 
-@pytest.mark.parametrize("steps", [7, 15, 22])
+@pytest.mark.parametrize("steps", [7, 15, 16, 22])
 def test_resuming_training_that_begins_anew(steps):
     trainer = make_restarted()
     for _ in range(steps):
@@ -519,13 +532,52 @@ def test_resuming_training_that_begins_anew(steps):
     assert_equal(values_of(trainer), values_of(other))
 
 
-def test_rows_count_how_often_training_began_anew():
+def test_restarts_are_counted_and_end_with_the_steps():
     rows = []
-    make_restarted().train(15, log_every=10, loggers=[rows.append], progress=False)
-    assert [row["restarts"] for row in rows] == [0, 1, 2, 2]
+    trainer = make_restarted()
+    trainer.train(15, log_every=10, loggers=[rows.append], progress=False)
+    assert trainer.step_count == 15
+    trainer.train(16, log_every=10, loggers=[rows.append], progress=False)
+    assert trainer.step_count == 30 + 16
+    assert [row["restarts"] for row in rows] == [0, 1, 1, 2]
+
+
+def test_an_evaluation_is_of_what_was_trained():
+    trainer = make_restarted()
+    trainer.train(17, evaluate_every=15, evaluate_at=[{"length": 2}], progress=False)
+    before = trainer.evaluations[0]["bits at length 2"]
+    other = make_restarted()
+    other.train(15, progress=False)
+    assert (
+        before
+        == other.evaluate({"length": 2}, num_steps=other.count_steps([{"length": 2}]))["bits"]
+    )
+
+
+def test_steps_that_are_not_finite_begin_training_anew():
+    trainer = make_restarted(after=10_000, max_restarts=1)
+    for _ in range(2):
+        trainer.l_out.b.set_value(np.full(3, np.nan, "float32"))
+        for _ in range(MAX_SKIPPED_IN_A_ROW - 1):
+            trainer.step()
+        assert np.isnan(trainer.l_out.b.get_value()).all()
+        if not trainer.restarter.restarts:
+            trainer.step()
+            assert trainer.restarter.restarts == [MAX_SKIPPED_IN_A_ROW]
+            assert_equal(get_all_param_values(trainer.l_out), draw_params(1))
+            assert np.isfinite(trainer.step()["loss"])
+    with pytest.raises(TrainingError, match="the last 100 steps"):
+        trainer.step()
 
 
 def test_training_that_has_learnt_is_not_begun_anew():
-    trainer = make_trainer(restarter=Restarter(None, after=5, above=1e6), **RESTARTED)
+    trainer = make_restarted(after=5, above=1e6)
     assert trainer.train(12, progress=False) == "done"
     assert (trainer.step_count, trainer.began) == (12, 0)
+
+
+def test_a_state_of_training_begun_anew_needs_a_restarter():
+    trainer = make_restarted()
+    trainer.train(16, progress=False)
+    with pytest.raises(ValueError, match="began anew 2 times, and this trainer has no restarter"):
+        make_trainer(**RESTARTED).set_state(*trainer.get_state())
