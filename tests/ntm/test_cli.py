@@ -114,6 +114,12 @@ def test_errors(capsys, words, message):
     assert "Traceback" not in error
 
 
+def test_training_that_begins_anew(capsys):
+    words = ["--max-steps", "4", "--restart-after", "2", "--restart-above", "0.001", *SMALL]
+    assert main(["train", "copy", *words]) == NOT_SOLVED
+    assert re.search(r"Not solved after 24 steps, .* s; restarts: 10\.", capsys.readouterr().out)
+
+
 def test_train_resume_evaluate_plot(trained, capsys):
     assert main(["train", "copy", *SMALL]) == FAILED
     assert "ntm resume runs/copy-ntm-1" in capsys.readouterr().err

@@ -206,6 +206,30 @@ def test_a_run_that_is_not_finite_is_not_saved(stopped):
     assert Run.open(stopped).trainer.step_count == 20
 
 
+def test_a_checkpoint_of_when_there_were_fewer_settings(stopped):
+    path = list_checkpoints(stopped)[-1]
+    arrays, about = read_arrays(path)
+    for name in ("restart_after", "restart_above"):
+        del about["settings"][name]
+    del about["trainer"]["restarts"]
+    files.write_arrays(path, arrays, about)
+    assert Run.open(stopped).trainer.step_count == 20
+    about["settings"]["colour"] = "blue"
+    files.write_arrays(path, arrays, about)
+    with pytest.raises(ValueError, match="is not a checkpoint of this run"):
+        Run.open(stopped)
+
+
+def test_a_resumed_run_that_begins_anew(tmp_path):
+    settings = make_small(max_steps=20, restart_after=12, restart_above=1e-9, save_every=6)
+    calm, resumed = tmp_path / "calm", tmp_path / "resumed"
+    result = Run.create(calm, settings).train(progress=False)
+    assert (result["restarts"], result["steps"]) == (10, 10 * 12 + 20)
+    Run.create(resumed, settings).train(progress=False, max_steps=12)
+    Run.open(resumed).train(progress=False)
+    assert_same_run(resumed, calm)
+
+
 # ---- Kills
 
 WORKER = """
