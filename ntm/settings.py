@@ -398,7 +398,7 @@ DEFAULTS_OF_MODELS: dict[tuple[str, str], dict] = {
         "max_steps": 30_000,
         "curriculum": "exponential",
         "curriculum_options": {"advance_below": 1.0},
-        "solved_below": 0.003,
+        "solved_below": 0.001,
     },
     **{
         (task, model): {"model_options": {**GRAPH_MEMORY, **options}}
