@@ -272,5 +272,5 @@ def test_the_example_of_long_lists_stops_in_time(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     title, row = result.stdout.splitlines()
     assert title.split()[:3] == ["items", "slots", "sequences"]
-    assert re.match(r" +6 +1024 .* time is up$", row)
+    assert re.match(r" +6 +512 .* time is up$", row)
     assert list((tmp_path / "lists").iterdir()) == []  # Nothing was learnt
