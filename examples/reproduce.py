@@ -135,8 +135,8 @@ PLAN = [
         "associative-recall",
         sam="Where it is wrong, there is often an item that differs from the one asked for in a bit or two. With one "
         "read head and slots of 20 numbers, three seeds had 0.04 to 0.18 bits after 6,000 steps of centered RMSProp; "
-        "slots of 40 numbers, 200 units, or key strengths that start at ten did not help. With four heads and slots of 32, "
-        "seed 0 had 0.08 bits after 6,000 and 0.04 after 20,000 steps, and with Adam 0.06 after 8,000.",
+        "slots of 40 numbers, 200 units, or key strengths that start at ten did not help. With four heads and slots "
+        "of 32, seed 0 had 0.08 bits after 6,000 and 0.04 after 20,000 steps, and with Adam 0.06 after 8,000.",
     ),
     Entry(
         "reversed-copy",
