@@ -76,7 +76,16 @@ def compare(task, dnc="", sam="", sdnc=""):
 
 
 PLAN = [
-    Entry("copy", 10, ["--controller", "dense"], "NTM paper: solved; no figure of other seeds"),
+    Entry(
+        "copy",
+        10,
+        ["--controller", "dense"],
+        "NTM paper: solved; no figure of other seeds",
+        "On a processor that rounds otherwise, an AMD EPYC, the ten seeds took 2,600 to 8,200 sequences; seed 6 had "
+        "0.0102 bits, and seed 3 was wrong in one of 100 sequences at length 120. Trained on there to 0.001 bits, "
+        "beginning anew where 4,000 steps had not come below 0.05, seventeen of the seeds 0 to 18 have no wrong bit; "
+        "seeds 6 and 11 are wrong in one or two of 2,000 sequences.",
+    ),
     Entry(
         "copy",
         10,
@@ -176,7 +185,7 @@ PLAN = [
     *compare(
         "sort",
         dnc="With read heads that at first prefer what was written next, as for the other tasks, it came to 1.53 bits, "
-        "98.1% of bits right; now it is 99.89 to 99.98%.",
+        "98.1% of bits right. After 25,000 steps three seeds had 0.02 to 0.13 bits.",
         sam="99.98 to 99.99% of bits are right at the training lengths.",
         sdnc="99.97 to 99.99% of bits are right at the training lengths.",
     ),
