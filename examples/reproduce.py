@@ -84,8 +84,7 @@ PLAN = [
         "On a processor that rounds otherwise, an AMD EPYC, the ten seeds took 2,600 to 8,200 sequences; seed 6 had "
         "0.0102 bits, and seed 3 was wrong in one of 100 sequences at length 120. Trained on there to 0.001 bits, "
         "beginning anew where 4,000 steps had not come below 0.05, seventeen of the seeds 0 to 18 have no wrong bit in "
-        "training or at length 120; "
-        "seeds 6 and 11 are wrong in one or two of 2,000 sequences.",
+        "training or at length 120; seeds 6 and 11 are wrong in one or two of 2,000 sequences.",
     ),
     Entry(
         "copy",
@@ -210,8 +209,8 @@ PLAN = [
         ["--model", "dnc"],
         "DNC paper: 99.0% of traversals right, of up to 20 edges on graphs of up to 40 nodes",
         "With read heads that start at content, batches of eight and centered RMSProp with 2e-4, it was at 3.1 bits at "
-        "the first level after 9,000 steps; with Adam, batches of 16 and 1e-3 at 3.5 after 7,000. Three bits, one for each "
-        "digit, is the loss of a network that knows both nodes that the answer may name, and not which of them it is.",
+        "the first level after 9,000 steps; with Adam, batches of 16 and 1e-3 at 3.5 after 7,000. Three bits, one for "
+        "each digit, is the loss of one that knows both nodes that the answer may name, not which of them it is.",
     ),
     Entry(
         "shortest-path",
