@@ -226,7 +226,7 @@ class Run:
             "sequences": trainer.num_sequences,
             "seconds": self.seconds,
             "skipped": len(trainer.skipped),
-            "restarts": 0 if trainer.restarter is None else len(trainer.restarter.restarts),
+            "restarts": len(trainer.restarts),
             "parameters": int(sum(param.get_value(borrow=True).size for param in params)),
         }
 

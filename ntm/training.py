@@ -247,9 +247,14 @@ class Trainer:
     # ---- one step
 
     @property
+    def restarts(self):
+        """After which steps training began anew: a list."""
+        return [] if self.restarter is None else self.restarter.restarts
+
+    @property
     def began(self):
         """After how many steps training began with the parameters that it has: 0, unless it began anew."""
-        return self.restarter.restarts[-1] if self.restarter and self.restarter.restarts else 0
+        return self.restarts[-1] if self.restarts else 0
 
     @property
     def num_sequences(self):
@@ -316,8 +321,8 @@ class Trainer:
 
     def _begin_anew(self):
         """Draw other parameters, and forget what training has come to; what is counted and drawn goes on."""
-        self.restarter.restarts.append(self.step_count)
-        values = self.restarter.redraw(len(self.restarter.restarts))
+        self.restarts.append(self.step_count)
+        values = self.restarter.redraw(len(self.restarts))
         for param, value in zip(self.params, values, strict=True):
             param.set_value(np.asarray(value, param.dtype))
         for name, value in self._initial_optimizer.items():
@@ -532,7 +537,7 @@ class Trainer:
             "rate": latest["rate"],
             "level": self.curriculum.level,
             "skipped": skipped,
-            "restarts": 0 if self.restarter is None else len(self.restarter.restarts),
+            "restarts": len(self.restarts),
         }
 
     def _evaluate_all(self, evaluate_at):
@@ -578,7 +583,7 @@ class Trainer:
             "step": self.step_count,
             "task": self.task.get_state(),
             "rewinder": None if self.rewinder is None else self.rewinder.get_state(),
-            "restarts": [] if self.restarter is None else self.restarter.restarts,
+            "restarts": self.restarts,
             "curriculum": self.curriculum.get_state(),
             "curriculum_rng": self.curriculum.rng.bit_generator.state,
             "network_rngs": [_encode_rng(storage[0]) for storage in self._find_rngs()],
