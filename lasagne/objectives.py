@@ -33,7 +33,7 @@ def binary_crossentropy(predictions: Any, targets: Any) -> Any:
     tensor
         The loss, elementwise.
     """
-    predictions, targets = _align(predictions, targets)
+    predictions, targets = align_targets(predictions, targets)
     return -(targets * pt.log(predictions) + (1 - targets) * pt.log1p(-predictions))
 
 
@@ -76,7 +76,7 @@ def squared_error(a: Any, b: Any) -> Any:
     tensor
         The loss, elementwise.
     """
-    a, b = _align(a, b)
+    a, b = align_targets(a, b)
     return (a - b) ** 2
 
 
@@ -103,7 +103,7 @@ def huber_loss(predictions: Any, targets: Any, delta: float = 1) -> Any:
     .. [1] Huber, P. J. (1964): Robust estimation of a location parameter. Annals of Mathematical
        Statistics 35.
     """
-    predictions, targets = _align(predictions, targets)
+    predictions, targets = align_targets(predictions, targets)
     error = abs(predictions - targets)
     return pt.switch(pt.le(error, delta), 0.5 * error**2, delta * (error - 0.5 * delta))
 
@@ -185,7 +185,7 @@ def binary_hinge_loss(
             stacklevel=2,
         )
         log_odds = True
-    predictions, targets = _align(predictions, targets)
+    predictions, targets = align_targets(predictions, targets)
     if not log_odds:
         predictions = pt.log(predictions / (1 - predictions))
     if binary:
@@ -246,7 +246,7 @@ def binary_accuracy(predictions: Any, targets: Any, threshold: float = 0.5) -> A
     tensor
         1 where prediction and target agree, 0 elsewhere.
     """
-    predictions, targets = _align(predictions, targets)
+    predictions, targets = align_targets(predictions, targets)
     return pt.eq(pt.ge(predictions, threshold), targets)
 
 
@@ -283,11 +283,24 @@ def categorical_accuracy(predictions: Any, targets: Any, top_k: int = 1) -> Any:
     return pt.any(pt.eq(best, targets[..., None]), axis=-1)
 
 
-def _align(predictions: Any, targets: Any) -> tuple[Any, Any]:
+def align_targets(predictions: Any, targets: Any) -> tuple[Any, Any]:
     """Make a column of a vector of targets if the predictions are a column.
 
     A layer of a single unit and a vector of targets then work together as one expects, where the
     vector would broadcast against the column to a matrix.
+
+    Parameters
+    ----------
+    predictions : tensor
+        The predictions. They are a column if their static shape is ``(None, 1)``.
+    targets : tensor
+        The targets.
+
+    Returns
+    -------
+    predictions, targets : tensor
+        Both as expressions, with targets of shape ``(B,)`` as a column ``(B, 1)`` if the
+        predictions are a column.
     """
     predictions, targets = map(as_theano_expression, (predictions, targets))
     if predictions.type.broadcastable == (False, True) and targets.ndim == 1:

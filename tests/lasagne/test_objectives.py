@@ -229,3 +229,14 @@ def test_float32_stays_float32():
         assert objectives.categorical_crossentropy(p, t).dtype == "float32"
         assert objectives.multiclass_hinge_loss(p, t).dtype == "float32"
         assert objectives.aggregate(p, q, mode="normalized_sum").dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("predictions", "aligned"), [((None, 1), (5, 1)), ((None, None), (5,)), ((None,), (5,))]
+)
+def test_align_targets(predictions, aligned):
+    predictions = pt.tensor(shape=predictions)
+    targets = np.arange(5)
+    same, column = objectives.align_targets(predictions, targets)
+    assert same is predictions
+    assert np.array_equal(column.eval(), targets.reshape(aligned))
