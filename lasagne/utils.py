@@ -371,6 +371,67 @@ def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Va
     return spec
 
 
+# What kinds of numbers a parameter of a kind takes: those that mean the same in it
+_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf", "c": "iufc"}
+
+
+def check_param_value(param: SharedVariable, value: Any) -> np.ndarray:
+    """Return a value as the array to which a parameter is to be set.
+
+    A floating-point parameter takes integers and floating-point numbers of any precision, rounded
+    to its own. The parameter itself is left as it is.
+
+    Parameters
+    ----------
+    param : PyTensor shared variable
+        The parameter.
+    value : array_like
+        Of the parameter's shape.
+
+    Returns
+    -------
+    numpy array
+        In the parameter's dtype; `value` itself if it has that dtype already.
+
+    Raises
+    ------
+    ValueError
+        If `value` is of another shape; if it holds anything but numbers of the parameter's kind,
+        such as complex numbers, truth values, dates or strings; or if a finite number of it is too
+        large for the parameter's dtype. The message names the parameter.
+    """
+    expected = np.shape(param.get_value(borrow=True))
+    dtype = np.dtype(param.dtype)
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # whatever the value's own conversion raises
+        raise ValueError(f"parameter {param.name}: the value is no array: {error}") from error
+    if array.shape != expected:
+        raise ValueError(
+            f"mismatch: parameter {param.name} has shape {expected}, but the value to set has shape "
+            f"{array.shape}"
+        )
+    if array.dtype.kind not in _KINDS.get(dtype.kind, ""):
+        raise ValueError(
+            f"mismatch: parameter {param.name} is of dtype {dtype}, but the value to set is of dtype "
+            f"{array.dtype}"
+        )
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        cast = array.astype(dtype)
+    if dtype.kind in "iu":
+        fits = bool(np.all(cast == array))
+    else:
+        fits = bool(np.all(np.isfinite(cast) | ~np.isfinite(array)))
+    if not fits:
+        raise ValueError(
+            f"parameter {param.name}: the value of dtype {array.dtype} holds numbers that are too large "
+            f"for {dtype}"
+        )
+    return cast
+
+
 def unroll_scan(
     fn: Callable,
     sequences: Any,

@@ -233,6 +233,68 @@ def test_create_param_fails_on_nonpositive_dimensions(shape):
         create_param(np.empty, shape, name="W")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ones(3, "float32"),
+        np.ones(3, "float64"),
+        np.ones(3, "float16"),
+        np.ones(3, "int64"),
+        [1, 1.0, True],
+        np.array([np.nan, np.inf, 1]),
+        np.full(3, 1e-300),
+        np.ones(6)[::2],
+    ],
+)
+def test_check_param_value(value):
+    param = pytensor.shared(np.zeros(3, "float32"), name="W")
+    result = utils.check_param_value(param, value)
+    assert result.dtype == "float32"
+    np.testing.assert_array_equal(result, np.asarray(value, "float32"))
+    assert param.get_value().tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        (np.ones(2), r"W has shape \(3,\), .* shape \(2,\)"),
+        (1.0, r"has shape \(3,\), .* shape \(\)"),
+        (np.ones(3, complex), "W is of dtype float32, .* of dtype complex128"),
+        (np.array([b"1", b"2", b"3"]), r"of dtype \|S1"),
+        (np.array(["1", "2", "3"]), "of dtype <U1"),
+        (np.zeros(3, "datetime64[s]"), r"of dtype datetime64\[s\]"),
+        (np.ones(3, bool), "of dtype bool"),
+        (np.array([1, 2, None]), "of dtype object"),
+        (np.zeros(3, "f4,f4"), "of dtype "),
+        ([[1], [1, 2], [3]], "W: the value is no array"),
+        (np.array([0, 1e300, 0]), "W: .* float64 holds numbers that are too large for float32"),
+        (np.array([-1e39, 1, np.inf]), "too large for float32"),
+    ],
+)
+def test_check_param_value_fails(value, message):
+    param = pytensor.shared(np.zeros(3, "float32"), name="W")
+    with pytest.raises(ValueError, match=message):
+        utils.check_param_value(param, value)
+
+
+def test_check_param_value_of_other_kinds():
+    count = pytensor.shared(np.zeros(2, "int8"), name="count")
+    assert utils.check_param_value(count, np.array([1, 127])).dtype == "int8"
+    for value, message in (([1, 128], "too large for int8"), ([1.0, 2.0], "dtype float64")):
+        with pytest.raises(ValueError, match=message):
+            utils.check_param_value(count, np.array(value))
+    flag = pytensor.shared(np.zeros(2, "bool"), name="flag")
+    assert utils.check_param_value(flag, [True, False]).tolist() == [True, False]
+    with pytest.raises(ValueError, match="dtype int64"):
+        utils.check_param_value(flag, np.array([0, 1]))
+    half = pytensor.shared(np.zeros(2, "float16"), name="half")
+    with pytest.raises(ValueError, match="int64 holds numbers that are too large for float16"):
+        utils.check_param_value(half, np.array([0, 70_000]))
+    phase = pytensor.shared(np.zeros(2, "complex64"), name="phase")
+    assert utils.check_param_value(phase, [1.5, 2]).tolist() == [1.5, 2]
+    assert utils.check_param_value(phase, [1j, 2]).tolist() == [1j, 2]
+
+
 def test_unroll_scan():
     a = pt.scalar("a", dtype="float64")
     result = unroll_scan(
