@@ -375,7 +375,7 @@ def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Va
 _KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf", "c": "iufc"}
 
 
-def check_param_value(param: SharedVariable, value: Any) -> np.ndarray:
+def check_param_value(param: Any, value: Any) -> np.ndarray:
     """Return a value as the array to which a parameter is to be set.
 
     A floating-point parameter takes integers and floating-point numbers of any precision, rounded

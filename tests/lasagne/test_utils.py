@@ -255,7 +255,7 @@ def test_check_param_value(value):
 
 
 @pytest.mark.parametrize(
-    "value, message",
+    ("value", "message"),
     [
         (np.ones(2), r"W has shape \(3,\), .* shape \(2,\)"),
         (1.0, r"has shape \(3,\), .* shape \(\)"),
