@@ -12,6 +12,8 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import GradClip
 from pytensor.graph.basic import Variable
 
+from .checks import check_length
+
 
 def floatX(arr: Any) -> np.ndarray:
     """Convert to a NumPy array of dtype ``pytensor.config.floatX``.
@@ -454,7 +456,7 @@ def unroll_scan(
     non_sequences : tensor or list of tensors
         Passed to every step.
     n_steps : int
-        Number of steps.
+        Number of steps. A sequence has at least that many items; what is beyond is not used.
     go_backwards : bool
         Whether to iterate from item ``n_steps - 1`` of the sequences down to item 0.
 
@@ -467,11 +469,14 @@ def unroll_scan(
     Raises
     ------
     ValueError
-        If `n_steps` is not positive.
+        If `n_steps` is not positive, or a sequence is shorter. If the length of the sequence is not
+        known beforehand, the compiled function raises the error.
     """
     if n_steps < 1:
         raise ValueError(f"unroll_scan needs at least one step, got n_steps={n_steps}")
     sequences, outputs, non_sequences = map(_as_list, (sequences, outputs_info, non_sequences))
+    short = f"unroll_scan with n_steps={n_steps} needs sequences of that length, one is shorter"
+    sequences = [check_length(pt.as_tensor(x), n_steps, short, longer=True) for x in sequences]
     history = []
     for step in reversed(range(n_steps)) if go_backwards else range(n_steps):
         outputs = _as_list(fn(*[each[step] for each in sequences], *outputs, *non_sequences))

@@ -40,6 +40,7 @@ def get_mode(backend="jax", device=None):
         raise ValueError(f"the {backend} back end runs on the CPU only, not on {device!r}")
     if backend == "numba":
         _require("numba", "the numba back end", "pip install numba")
+        importlib.import_module("ntm.numba_dispatch")  # registers conversions
         return pytensor.compile.mode.get_mode("NUMBA")
     if backend == "c":
         if not pytensor.config.cxx:

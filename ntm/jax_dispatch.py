@@ -37,6 +37,7 @@ from pytensor.tensor.shape import Reshape, Shape
 from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
 
+from lasagne.checks import SizeCheck
 from lasagne.gradient import OwnGradient
 
 
@@ -166,6 +167,18 @@ def _funcify_check(op, **kwargs):
     def check(x, *conditions):
         if not all(np.all(np.asarray(c)) for c in conditions if is_concrete(c)):
             raise op.exc_type(op.msg)
+        return x
+
+    return check
+
+
+@jax_funcify.register(SizeCheck)
+def _funcify_size_check(op, **kwargs):
+    """Check a size, which is known while tracing."""
+
+    def check(x, condition, *size):
+        if is_concrete(condition) and not condition:
+            raise op.exc_type(op.make_message(*map(int, size)))
         return x
 
     return check

@@ -12,6 +12,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.raise_op import CheckAndRaise
 
+from lasagne.checks import check_unrolled
 from lasagne.layers import Layer, MergeLayer
 from lasagne.loop import loop
 from lasagne.utils import clip_gradient, is_float, unique, unroll_scan
@@ -372,6 +373,10 @@ class MemoryLayer(MergeLayer):
             self._fail(f"the input must have 3 axes (batch, time, features), not {x.ndim}")
         if self.has_mask != (len(inputs) == 2):
             self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
+        if self.unroll_scan:
+            x, *inputs[1:] = check_unrolled(
+                self._label, self.input_shape[1], x, *map(pt.as_tensor, inputs[1:])
+            )
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         mask = self._check_mask(pt.as_tensor(inputs[1]), x) if self.has_mask else None
         parts = self._run(x, mask, state, advance, keep_all=get_details)

@@ -7,6 +7,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from .. import utils
+from ..checks import check_unrolled
 from ..loop import loop
 from ._tensors import sizes, sizes_to_reshape
 from .base import Layer, MergeLayer
@@ -161,6 +162,11 @@ class RecurrenceLayer(MergeLayer):
         tensor
             Shape ``(batch, time, ...)``, or ``(batch, ...)`` with `only_return_final`.
         """
+        inputs = list(inputs)
+        if self.unroll_scan:
+            of_time = slice(0, 1 if self.mask_incoming_index < 0 else 2)
+            length = self.input_shapes[0][1]
+            inputs[of_time] = check_unrolled(repr(self), length, *inputs[of_time])
         project, step = self._cell(**kwargs)
         sequence = _swap_batch_and_time(inputs[0])
         _, batch, *features = sizes(sequence)

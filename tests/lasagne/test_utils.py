@@ -7,6 +7,7 @@ import pytest
 
 from lasagne import init, utils
 from lasagne.utils import as_tuple, collect_shared_vars, compute_norms, create_param, unroll_scan
+from ntm.backends import get_mode
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -337,6 +338,24 @@ def test_unroll_scan_is_scan(backwards):
     h1, c1, h2, c2 = function(*arrays)
     assert np.allclose(h1, h2)
     assert np.allclose(c1, c2)
+
+
+@pytest.mark.parametrize("backend", [None, "jax", "numba"])
+def test_unroll_scan_of_another_length(backend):
+    """As with a scan, what is beyond `n_steps` is not used, and what is too short is an error."""
+    x = pt.vector(dtype="float64")
+    (sums,) = unroll_scan(lambda x, s: x + s, x, [pt.zeros(())], [], 3, go_backwards=True)
+    mode = "FAST_COMPILE" if backend is None else get_mode(backend)
+    function = pytensor.function([x], sums, mode=mode)
+    assert np.array_equal(function(np.array([1.0, 2, 4, 8])), [4, 6, 7])
+    for n in (0, 2):
+        with pytest.raises(ValueError, match=f"n_steps=3 .* shorter: {n}"):
+            function(np.ones(n))
+
+
+def test_unroll_scan_of_a_known_length_that_is_too_short():
+    with pytest.raises(ValueError, match=r"n_steps=3 .* shorter: 2"):
+        unroll_scan(lambda x, s: x + s, pt.arange(2), [pt.zeros(())], [], 3)
 
 
 def test_unroll_scan_without_sequences():

@@ -190,6 +190,23 @@ def test_unrolled_steps_equal_the_reference(backwards):
     assert_equals_reference(layer, MASK[:, :2], steps=2)
 
 
+@pytest.mark.parametrize("compile", [to_python, to_jax])
+def test_unrolled_steps_of_another_length(compile):
+    layer = make_ntm(
+        incoming=InputLayer((None, 2, F)),
+        mask_input=InputLayer((None, None)),
+        unroll_scan=True,
+        name="my ntm",
+    )
+    x, mask = pt.tensor3("x"), pt.matrix("mask")
+    function = compile([x, mask], layer.get_output_for([x, mask]))
+    message = "NTMLayer 'my ntm': .* the 2 time steps .* the {} has another length: {}"
+    for length in (0, 1, 3):
+        for name, given in (("sequence", length), ("mask", 2)):
+            with pytest.raises(ValueError, match=message.format(name, length)):
+                function(data(B, given, F), np.ones((B, length)))
+
+
 def test_known_batch_and_length_give_the_same():
     layer = make_ntm(incoming=InputLayer((B, T, F)), controller=GRUController)
     assert layer.output_shape == (B, T, H)

@@ -29,6 +29,7 @@ from lasagne.layers.recurrent import (
 )
 from lasagne.nonlinearities import linear, sigmoid, tanh
 from lasagne.utils import floatX
+from ntm.backends import get_mode
 
 LAYERS = [RecurrentLayer, LSTMLayer, GRULayer]
 B, T, F, H = 3, 4, 2, 5
@@ -449,6 +450,26 @@ class TestGradient:
             assert (one != 0).any()
 
 
+def check_lengths(layer, backend):
+    """Call an unrolled layer with sequences, and masks if it has one, of other lengths."""
+    x, mask = pt.tensor3(), pt.matrix()
+    inputs = [x, mask][: len(layer.input_layers)]
+    mode = "FAST_COMPILE" if backend is None else get_mode(backend)
+    function = pytensor.function(inputs, layer.get_output_for(inputs), mode=mode)
+    declared = layer.input_shapes[0][1]
+    for length in (0, declared - 1, declared + 1):
+        lengths = {"sequence": (length, length), "mask": (declared, length)}
+        for name in ["sequence", "mask"][: len(inputs)]:
+            message = f"'rec'.* the {declared} time steps .* {name} has another length: {length}"
+            of_x, of_mask = lengths[name]
+            with pytest.raises(ValueError, match=message):
+                function(*[data(B, of_x, F), np.ones((B, of_mask))][: len(inputs)])
+    result = function(*[data(B, declared, F), np.ones((B, declared))][: len(inputs)])
+    looped = make(type(layer), (B, declared, F), only_return_final=layer.only_return_final)
+    expected = looped.get_output_for([pt.constant(data(B, declared, F))]).eval()
+    assert np.allclose(result, expected)
+
+
 class TestErrors:
     @pytest.mark.parametrize("cls", LAYERS)
     def test_gradient_steps_with_unroll_scan(self, cls):
@@ -459,6 +480,21 @@ class TestErrors:
     def test_unroll_scan_of_unknown_length(self, cls):
         with pytest.raises(ValueError, match=r"length.*must be known.*\(2, None, 3\)"):
             cls(InputLayer((2, None, 3)), 5, unroll_scan=True)
+
+    @pytest.mark.parametrize("cls", LAYERS)
+    @pytest.mark.parametrize("backend", [None, "jax"])
+    def test_unroll_scan_of_another_length(self, cls, backend):
+        check_lengths(make(cls, (B, T, F), unroll_scan=True, name="rec"), backend)
+
+    @pytest.mark.parametrize("backend", [None, "jax"])
+    def test_unroll_scan_of_a_mask_of_another_length(self, backend):
+        layer = make(GRULayer, (B, T, F), unroll_scan=True, mask_input=(B, None), name="rec")
+        check_lengths(layer, backend)
+
+    def test_unroll_scan_of_a_known_other_length(self):
+        layer = make(LSTMLayer, (B, T, F), unroll_scan=True, name="rec")
+        with pytest.raises(ValueError, match=r"'rec'.* the 4 time steps .* sequence .* length: 3$"):
+            get_output(layer, {None: data(B, 3, F)})
 
     @pytest.mark.parametrize("cls", LAYERS)
     @pytest.mark.parametrize("shape", [(2, 3), (2, 3, None), (2, 3, 4, None)])

@@ -1,0 +1,83 @@
+"""Checks of lengths, on each back end."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+
+from lasagne.checks import check_length, check_unrolled
+from ntm.backends import get_mode
+
+MESSAGE = 'my "layer"\\\n100 %s ?\'); has another length'
+MODES = {"python": "FAST_COMPILE", "jax": get_mode("jax"), "numba": get_mode("numba")}
+
+
+def run_checks(mode):
+    """Call a function that checks for three numbers, and collect the results or the messages."""
+    x = pt.vector(dtype="float64")
+    function = pytensor.function([x], check_length(x, 3, MESSAGE), mode=mode)
+    results = []
+    for length in (0, 2, 3, 4):
+        try:
+            results.append(np.asarray(function(np.ones(length))).tolist())
+        except ValueError as error:
+            results.append(error.args[0].split("\nApply node")[0])
+    return results
+
+
+EXPECTED = [f"{MESSAGE}: 0", f"{MESSAGE}: 2", [1.0] * 3, f"{MESSAGE}: 4"]
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_check_length(mode):
+    assert run_checks(mode) == EXPECTED
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+def test_check_length_in_c():
+    """In a process of its own: PyTensor was imported here without a compiler."""
+    script = "from tests.lasagne.test_checks import *; assert run_checks(get_mode('c')) == EXPECTED"
+    subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTENSOR_FLAGS": "cxx=g++"}, check=True
+    )
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", MODES["jax"]])
+def test_gradient(mode):
+    x = pt.vector(dtype="float64")
+    function = pytensor.function([x], pt.grad((check_length(x, 3, "") ** 2).sum(), x), mode=mode)
+    assert np.array_equal(function(np.arange(3.0)), [0, 2, 4])
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_known_length(longer):
+    x = pt.tensor(shape=(None, 3))
+    assert check_length(x, 3, "", axis=1, longer=longer) is x
+    with pytest.raises(ValueError, match=r"^too short: 3$"):
+        check_length(x, 4, "too short", axis=1, longer=longer)
+    if longer:
+        assert check_length(x, 2, "", axis=1, longer=True) is x
+    else:
+        with pytest.raises(ValueError, match=r"^too long: 3$"):
+            check_length(x, 2, "too long", axis=1)
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", MODES["jax"]])
+def test_at_least(mode):
+    x = pt.vector(dtype="float64")
+    function = pytensor.function([x], check_length(x, 3, "short", longer=True), mode=mode)
+    assert [len(function(np.ones(n))) for n in (3, 4)] == [3, 4]
+    with pytest.raises(ValueError, match="short: 2"):
+        function(np.ones(2))
+
+
+def test_check_unrolled():
+    x, mask = pt.tensor(shape=(2, 4, 3)), pt.tensor(shape=(2, 5))
+    assert check_unrolled("layer", 4, x) == [x]
+    with pytest.raises(ValueError, match=r"^layer: .* the 4 time steps .* the mask .* length: 5$"):
+        check_unrolled("layer", 4, x, mask)
