@@ -7,6 +7,7 @@ from . import (
     objectives,
     random,
     regularization,
+    shared_values,  # noqa: F401  (makes back ends work together)
     updates,
     utils,
 )

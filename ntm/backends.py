@@ -4,7 +4,6 @@ import importlib.util
 import shutil
 
 import pytensor
-from pytensor.compile.mode import Mode
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 
 BACKENDS = ("jax", "numba", "c")
@@ -63,6 +62,7 @@ def _require(module, what, install):
 
 def _jax_mode(device):
     _require("jax", "the jax back end", "pip install jax")
+    from ntm.functions import JAXMode
     from ntm.jax_linker import FlexibleJAXLinker
 
     if device is not None:
@@ -73,7 +73,7 @@ def _jax_mode(device):
     query = RewriteDatabaseQuery(
         include=["minimum_compile", "merge", "jax"], exclude=["local_add_of_sparse_write"]
     )
-    return Mode(FlexibleJAXLinker(device), query)
+    return JAXMode(FlexibleJAXLinker(device), query)
 
 
 def _find_device(name):
