@@ -138,6 +138,14 @@ def test_binary_accuracy():
     assert (result == ((p >= 0.8) == t)).all()
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.25])
+def test_binary_accuracy_at_the_threshold(threshold):
+    p = floatX([threshold, threshold, np.nextafter(floatX(threshold), floatX(0)), 1, 0])
+    t = np.array([1, 0, 0, 1, 0], "int8")
+    result = evaluate(lambda p, t: objectives.binary_accuracy(p, t, threshold=threshold), p, t)
+    assert result.tolist() == [1, 0, 1, 1, 1]
+
+
 @pytest.mark.parametrize("top_k", [1, 4, 10])
 def test_categorical_accuracy(top_k):
     p = probabilities(100, 10)
@@ -201,6 +209,16 @@ def test_aggregate(mode, shape):
     expected /= {"mean": loss.size, "sum": 1, "normalized_sum": weights.sum()}[mode]
     result = evaluate(lambda x, w: objectives.aggregate(x, w, mode=mode), loss, weights)
     assert np.allclose(result, expected)
+
+
+@pytest.mark.parametrize("shape", [(10, 1), (1, 20), (20,), ()])
+def test_aggregate_with_weights_that_broadcast(shape):
+    """The sum that divides is that of the weights as they are given, as in Lasagne."""
+    loss, weights = RNG.normal(size=(10, 20)), RNG.uniform(size=shape)
+    total = (loss * np.broadcast_to(weights, loss.shape)).sum()
+    for mode, divisor in (("mean", 200), ("sum", 1), ("normalized_sum", weights.sum())):
+        result = objectives.aggregate(pt.constant(loss), pt.constant(weights), mode=mode)
+        assert np.allclose(result.eval(), total / divisor)
 
 
 def test_aggregate_without_weights():

@@ -10,7 +10,8 @@ from ntm import StepFunction, get_output_and_states
 from ntm.backends import get_mode
 from ntm.controllers import LSTMController
 
-from .networks import to_jax, to_python
+from .networks import B, F, data, to_jax, to_python
+from .reference import step_controller
 
 
 def assert_close(value, expected, atol=1e-10):
@@ -51,6 +52,51 @@ def reset_memory_after_steps(layer, top, values, steps, compile=to_python):
     before = step.states[layer].map(lambda part: np.array(part.get_value()))
     step.reset(memory_only=True)
     return before, step.states[layer].map(lambda part: np.array(part.get_value()))
+
+
+def run_two_steps_without_the_memory(layer):
+    """From a state whose numbers are all others than before the first step; the second sequence is masked.
+
+    Returns the states before, after the first and after the second step.
+    """
+    state, x, mask = layer.make_state_variables(), pt.tensor3("x"), pt.vector("mask")
+    one = layer.step(x[:, 0], state, mask, pass_through_memory=False)
+    two = layer.step(x[:, 1], one, mask, pass_through_memory=False)
+    initial = to_python([], layer.get_initial_state(B).flatten())()
+    rng = np.random.default_rng(0)
+    start = [
+        value + (rng.uniform(size=value.shape) if value.dtype.kind == "f" else 1)
+        for value in initial
+    ]
+    function = to_python(
+        [x, mask, *state.flatten()],
+        [*one.flatten(), *two.flatten()],
+        on_unused_input="ignore",
+    )
+    values = function(data(B, 2, F), np.array([1.0, 0.0, 1.0]), *start)
+    ends = values[: len(start)], values[len(start) :]
+    return [state.unflatten(each) for each in (start, *ends)]
+
+
+def assert_memory_is_left_out(layer):
+    """Read vectors become zero, the controller goes on with these, and nothing else changes."""
+    start, one, two = run_two_steps_without_the_memory(layer)
+    for after in (one, two):
+        assert np.any(after.hidden[::2] != start.hidden[::2])
+        np.testing.assert_array_equal(after.hidden[1], start.hidden[1])
+        for name in set(start._fields) - {"controller"}:
+            before, now = getattr(start, name), getattr(after, name)
+            np.testing.assert_array_equal(now[1], before[1], err_msg=name)
+            expected = np.zeros_like(before) if name == "reads" else before
+            np.testing.assert_array_equal(now[::2], expected[::2], err_msg=name)
+    if hasattr(layer, "levels"):
+        return
+    reads = np.zeros(layer.num_reads * layer.memory.memory_shape[1])
+    for b in (0, 2):
+        states = [part[b] for part in one.controller]
+        expected = step_controller(layer.controller, data(B, 2, F)[b, 1], reads, states)
+        for part, wanted in zip(two.controller, expected, strict=True):
+            assert_close(part[b], wanted)
 
 
 def assert_learns_from_the_default_initial_values(kind, num_slots):

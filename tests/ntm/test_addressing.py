@@ -76,6 +76,29 @@ def test_content_weights_by_another_similarity():
     assert_close(value, reference.softmax(np.einsum("bkm,bnm->bkn", key, memory)))
 
 
+def test_a_key_strength_beyond_the_largest_is_the_largest():
+    # So much alike that a million tells them apart a little, and more would do so altogether
+    key, memory = np.eye(1, M)[None], np.ones((1, N, M))
+    memory[:, :, 1] += 1e-6 * np.arange(N)
+    likeness = np.array([reference.cosine_similarity(key[0, 0], row) for row in memory[0]])
+    expected = reference.softmax(1e6 * likeness)
+    assert 0.1 < expected.min() < expected.max() < 0.4
+    for beta in (1e6, 1e8, 1e20, np.inf):
+        value = evaluate(content_weights, key, np.full((1, 1), beta), memory)
+        np.testing.assert_allclose(value[0, 0], expected, rtol=1e-6)
+    value = evaluate(content_weights, key, np.full((1, 1), 5e5), memory)
+    np.testing.assert_allclose(value[0, 0], reference.softmax(5e5 * likeness), rtol=1e-6)
+
+
+def test_a_sharpening_beyond_the_largest_is_the_largest():
+    weights = np.full((1, 1, N), 1 / N) + 1e-7 * np.arange(N)
+    expected = reference.softmax(1e6 * np.log(weights[0, 0] + 1e-6))
+    assert 0.01 < expected.min() < expected.max() < 0.6
+    for gamma in (1e6, 1e8, 1e20, np.inf):
+        value = evaluate(addressing.sharpen, weights, np.full((1, 1), gamma))
+        np.testing.assert_allclose(value[0, 0], expected, rtol=1e-6)
+
+
 def test_interpolate():
     content, previous = weightings(B, K, N), weightings(B, K, N, seed=1)
     gate = np.array([[0.0, 1.0, 0.3], [0.5, 0.9, 0.1]])
@@ -214,7 +237,7 @@ def circular_shift(weights, shift):
 
 
 def edge_cases():
-    for beta in (0.0, 1.0, 1e3):
+    for beta in (0.0, 1.0, 1e3, 1e6, 1e9, 1e38):
         for key in KEYS.values():
             for memory in MEMORIES.values():
                 yield content_weights, [key, np.full((1, K), beta), memory]
@@ -223,7 +246,7 @@ def edge_cases():
     for weights in (ONE_HOT, UNIFORM, np.zeros((1, K, N))):
         for gate in (0.0, 1.0, 1e-30):
             yield addressing.interpolate, [weights, UNIFORM, np.full((1, K), gate)]
-        for gamma in (1.0, 2.0, 10.0, 47.0, 100.0):
+        for gamma in (1.0, 2.0, 10.0, 47.0, 100.0, 1e6, 1e9, 1e38):
             yield addressing.sharpen, [weights, np.full((1, K), gamma)]
         shift = np.tile(np.eye(3), (1, 1, 1))
         yield addressing.convolutional_shift, [weights, shift]

@@ -144,6 +144,29 @@ def test_prediction_gain_finds_what_there_is_to_learn():
     assert curriculum.probabilities.min() >= 0.05 / 5
 
 
+def test_prediction_gain_by_hand():
+    """Graves et al. 2017, sections 2.2 and 2.3, but that the share of the first step is not one."""
+    curriculum = make("prediction-gain", eta=0.3, epsilon=0.2)
+    weights, gains, rewards = np.ones(5), [], set()
+    for step, gain in enumerate([1.0, 3.0, -2.0, 0.5, 0.7, 9.0, 0.6, 0.8], start=1):
+        chances = 0.8 * weights / weights.sum() + 0.2 / 5
+        np.testing.assert_allclose(curriculum.probabilities, chances)
+        curriculum.draw(1)
+        drawn = np.arange(5) == curriculum.level - 1
+        curriculum.update(1.0, gain=gain)
+        gains.append(gain)
+        low, high = np.quantile(gains, [0.2, 0.8])
+        reward = np.clip(2 * (gain - low) / (high - low) - 1, -1, 1) if high > low else 0.0
+        rewards.add(reward)
+        weights = weights * np.exp(0.3 * np.where(drawn, reward / chances, 0))
+        share = 1 / (step + 1)
+        weights = (1 - share) * weights + share * (weights.sum() - weights) / 4
+    np.testing.assert_allclose(
+        curriculum.probabilities, 0.8 * weights / weights.sum() + 0.2 / 5, rtol=1e-9
+    )
+    assert {-1.0, 1.0} < rewards
+
+
 def test_prediction_gain_follows_when_that_changes():
     curriculum = make("prediction-gain", eta=0.03)
     for best in (1, 5):

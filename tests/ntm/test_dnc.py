@@ -28,6 +28,7 @@ from . import dnc_reference
 from .contract import (
     assert_close,
     assert_learns_from_the_default_initial_values,
+    assert_memory_is_left_out,
     assert_two_halves_equal_the_whole,
     reset_memory_after_steps,
 )
@@ -131,6 +132,10 @@ def test_memory_left_out():
     assert not np.any(details["links"])
     memory = layer.memory.memory_init.get_value()
     np.testing.assert_array_equal(details["memory"], np.broadcast_to(memory, (B, T, N, M)))
+
+
+def test_memory_left_out_after_steps_with_it():
+    assert_memory_is_left_out(make_dnc(LSTMController, 2, 2, memory_shape=MEMORY_SHAPE))
 
 
 def test_clipping():
@@ -293,6 +298,7 @@ def test_reset_of_an_ntm_and_its_memory_left_out():
     np.testing.assert_array_equal(new.memory, given.memory)
     np.testing.assert_array_equal(new.read_weights, given.read_weights)
     assert not np.allclose(new.hidden, given.hidden)
+    assert_memory_is_left_out(layer)
 
 
 def test_state_of_another_kind():

@@ -171,6 +171,27 @@ def test_exchanged_arrays(tmp_path, path):
         read_arrays(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"F32"', b'"I32"'),
+        (b'"F32"', b'"U32"'),
+        (b"[2,3]", b"[3,2]"),
+        (b"[2,3]", b"[6,1]"),
+        (b'"a b"', b'"a c"'),
+        (b'"BOOL"', b'"I8"  '),
+        (rb"\"steps\": 3", rb"\"steps\": 4"),
+    ],
+)
+def test_a_header_that_says_something_else_of_the_same_bytes(path, old, new):
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    assert len(old) == len(new)
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match="is damaged: its content does not have the checksum"):
+        read_arrays(path)
+
+
 def with_header(text):
     return len(text).to_bytes(8, "little") + text
 

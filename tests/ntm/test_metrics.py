@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -61,6 +62,47 @@ def test_csv(tmp_path, cut):
         "20,40,0.3333333333333333,1.5,0.0001,1,0",
         "30,60,0.25,1.5,0.0001,1,0",
     ]
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_every_row_is_there_once_after_a_resume(tmp_path, step):
+    """Where a row was written after each step, and the run goes on from any of them."""
+    paths = [tmp_path / "metrics.csv", tmp_path / "metrics.jsonl"]
+    for start, marks in ((0, 1.0), (step, 2.0)):
+        loggers = [CSV(paths[0], start), JSONLines(paths[1], start)]
+        for number in range(start + 1, 6):
+            for log in loggers:
+                log(make_row(number, loss=marks))
+    with open(paths[0], newline="") as file:
+        rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+    assert rows == [(number, 1.0 if number <= step else 2.0) for number in range(1, 6)]
+    assert [(row["step"], row["loss"]) for row in read_json_lines(paths[1])] == rows
+
+
+def read_events(folder):
+    """What TensorBoard finds in a folder: pairs of what and step, in the order in which they were written."""
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+    (path,) = folder.iterdir()
+    content, found = path.read_bytes(), []
+    while content:
+        length = int.from_bytes(content[:8], "little")
+        event = Event.FromString(content[12 : 12 + length])
+        content = content[16 + length :]
+        if event.HasField("session_log") and event.session_log.status == SessionLog.START:
+            found.append(("start", event.step))
+        found += [(value.tag, event.step) for value in event.summary.value if value.tag == "loss"]
+    return found
+
+
+@pytest.mark.parametrize(("step", "starts"), [(0, []), (1, [("start", 2)]), (20, [("start", 21)])])
+def test_tensorboard_of_a_resumed_run(tmp_path, step, starts):
+    """TensorBoard drops the rows at the step of a start, and those after it: the row of the resume is to stay."""
+    pytest.importorskip("tensorboardX")
+    board = TensorBoard(tmp_path, step)
+    board(make_row(step + 10))
+    board.close()
+    assert read_events(tmp_path) == [*starts, ("loss", step + 10)]
 
 
 def test_tensorboard(tmp_path, monkeypatch):

@@ -171,6 +171,54 @@ def test_least_used_is_the_first_of_the_oldest(slots):
         np.testing.assert_array_equal(part, wanted)
 
 
+@pytest.mark.parametrize("compile", [to_jax, to_python])
+@pytest.mark.parametrize("slots", [1025, 1500, 4160, 70001])
+def test_least_used_of_slots_that_are_all_in_use(slots, compile):
+    """Wherever it is: in the first block, at the ends of blocks, in the last block, which may be a short one."""
+    usage, positions = pt.tensor("usage", dtype="int32", shape=(None, slots)), pt.imatrix()
+    minima = get_minima(usage)
+    function = compile([usage], [find_least_used(usage, minima), *minima])
+    before = [pt.tensor(dtype="int32", shape=level.type.shape) for level in minima]
+    update = compile([usage, *before, positions], update_minima(before, usage, positions))
+    rng = np.random.default_rng(0)
+    last = slots - 1
+    for place in (0, 63, 64, slots // 2, last - last % 64 - 1, last - last % 64, last):
+        values = rng.integers(5, 9, (2, slots)).astype("int32")
+        values[0, place] = 3
+        values[1, [place, last]] = 4
+        found, *levels = function(values)
+        np.testing.assert_array_equal(found, [place, place])
+        below = values
+        for level in levels:
+            blocks = np.split(below, range(64, below.shape[1], 64), axis=1)
+            below = np.stack([block.min(axis=1) for block in blocks], axis=1)
+            np.testing.assert_array_equal(level, below)
+        chosen = np.array([[place, last], [last, place]], "int32")
+        np.put_along_axis(values, chosen, 20, axis=1)
+        for level, wanted in zip(
+            update(values, *levels, chosen), function(values)[1:], strict=True
+        ):
+            np.testing.assert_array_equal(level, wanted)
+
+
+@pytest.mark.parametrize("nearest", ["exact", "hashing"])
+def test_a_step_from_a_state_in_use_writes_to_the_slot_least_used(nearest):
+    slots = 1100
+    layer = make_sam(memory_shape=(slots, M), nearest=nearest)
+    state, x = layer.make_state_variables(), pt.matrix("x")
+    new = layer.step(x, state)
+    outputs = [new.write_positions, new.usage]
+    function = to_python([x, *state.flatten()], outputs, on_unused_input="ignore")
+    start = state.unflatten(to_python([], layer.get_initial_state(B).flatten())())
+    usage = np.random.default_rng(0).integers(2, 9, (B, slots)).astype("int32")
+    oldest = [1, slots - 1, slots - slots % 64]
+    usage[range(B), oldest] = 1
+    start = start._replace(usage=usage, time=np.full(B, 20, "int32"))
+    positions, after = function(data(B, F), *start.flatten())
+    np.testing.assert_array_equal(positions[:, -1], oldest)
+    np.testing.assert_array_equal(after[range(B), oldest], 21)
+
+
 # ---- The layer
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytensor
@@ -129,6 +130,32 @@ def test_a_resumed_run_of_another_memory_is_the_same(model, tmp_path):
     values = get_all_param_values(ntm.load(straight / "network.safetensors"))
     for a, b in zip(values, get_all_param_values(Run.open(resumed).trainer.l_out), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_seconds_of_all_sessions_together(tmp_path, monkeypatch):
+    now = [1000.0]
+    clock = SimpleNamespace(**vars(time) | {"monotonic": lambda: now[0]})
+    monkeypatch.setattr("ntm.runs.time", clock)
+
+    def let_pass(row):
+        now[0] += 2
+
+    settings = make_small(
+        "dense", model_options={"num_units": 4}, log_every=1, save_every=5, evaluate_at=[]
+    )
+    run = Run.create(tmp_path / "run", settings)
+    now[0] += 500  # Before it trains, and after it has
+    assert run.train([let_pass], progress=False, max_steps=8)["seconds"] == 16
+    now[0] += 500
+    run.save()
+    seconds = [read_arrays(path)[1]["seconds"] for path in list_checkpoints(run.folder)]
+    assert seconds == [10, 16]
+    run = Run.open(run.folder)
+    assert run.seconds == 16
+    now[0] += 500
+    assert run.train([let_pass], progress=False)["seconds"] == 60
+    assert json.loads((run.folder / "result.json").read_text())["seconds"] == 60
+    assert Run.open(run.folder, "checkpoint-000000025.safetensors").seconds == 50
 
 
 def test_another_run_is_not_the_same(finished, tmp_path):

@@ -20,11 +20,18 @@ def test_steps():
 def test_cosine():
     factor = make_schedule("cosine", options={"total": 100, "last": 0.2})
     assert [factor(step) for step in (0, 50, 100, 500)] == pytest.approx([1, 0.6, 0.2, 0.2])
+    # At these steps a cosine that went on would be back at its top, and on its way down
+    assert [factor(step) for step in (101, 150, 200, 250)] == pytest.approx([0.2] * 4)
+    # Below the middle: half a cosine is no straight line
+    assert factor(25) == pytest.approx(0.2 + 0.8 * (1 + 0.5**0.5) / 2)
 
 
 def test_warmup():
     factor = make_schedule("constant", warmup=3)
     assert [factor(step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    factor = make_schedule("steps", warmup=3, options={"decay": 0.5, "every": 2})
+    assert [factor(step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.375, 0.5, 0.25])
+    assert [make_schedule("constant")(step) for step in range(2)] == [1.0, 1.0]
 
 
 def test_unknown_names():

@@ -383,8 +383,9 @@ def test_step_function_and_resets():
         assert np.any(getattr(before, name))
 
 
-def test_step_with_mask():
-    layer, _ = get_network()
+@pytest.mark.parametrize("threshold", [0.005, 0.0])
+def test_step_with_mask(threshold):
+    layer = make(num_reads=2, usage_threshold=threshold)
     state, x, mask = layer.make_state_variables(), pt.matrix("x"), pt.vector("mask")
     new = layer.step(x, state, mask)
     function = to_python([x, mask, *state.flatten()], new.flatten())

@@ -27,7 +27,12 @@ from ntm.heads import ReadHead, WriteHead
 from ntm.memory import Memory
 
 from . import sdnc_reference, shared_reference
-from .contract import assert_close, assert_two_halves_equal_the_whole, reset_memory_after_steps
+from .contract import (
+    assert_close,
+    assert_memory_is_left_out,
+    assert_two_halves_equal_the_whole,
+    reset_memory_after_steps,
+)
 from .networks import (
     SMOOTH,
     SMOOTH_WRITE,
@@ -161,6 +166,11 @@ def test_memory_left_out(kind):
     assert not np.any(details["reads"])
     memory = layer.memory.memory_init.get_value()
     np.testing.assert_array_equal(details["memory"], np.broadcast_to(memory, (B, T, N, M)))
+
+
+@pytest.mark.parametrize("kind", LEVELS)
+def test_memory_left_out_after_steps_with_it(kind):
+    assert_memory_is_left_out(make_shared(kind))
 
 
 @cache
@@ -336,8 +346,11 @@ def test_states_of_the_levels():
             np.testing.assert_array_equal(value, wanted)
 
 
-def test_step_with_mask():
+@pytest.mark.parametrize("threshold", [0.005, 0.0])
+def test_step_with_mask(threshold):
     layer = make_shared("sam")
+    for level in layer.levels:
+        level.usage_threshold = threshold
     state, x, mask = layer.make_state_variables(), pt.matrix("x"), pt.vector("mask")
     new = layer.step(x, state, mask)
     function = to_python([x, mask, *state.flatten()], new.flatten())

@@ -27,6 +27,7 @@ from . import sam_reference
 from .contract import (
     assert_close,
     assert_learns_from_the_default_initial_values,
+    assert_memory_is_left_out,
     assert_two_halves_equal_the_whole,
     reset_memory_after_steps,
 )
@@ -87,6 +88,19 @@ def test_top_k_takes_equals_in_their_order(compile):
     np.testing.assert_array_equal(result, [[1, 3, 4, 0], [0, 1, 2, 3]])
 
 
+@pytest.mark.parametrize("compile", [to_jax, to_python])
+@pytest.mark.parametrize("length", [40, 700, 1000, 5000])
+def test_top_k_takes_equals_in_their_order_from_many(compile, length):
+    x = pt.tensor3()
+    values = np.random.default_rng(0).integers(0, 4, (B, 2, length)).astype(float)
+    values[0, 0] = 0.0
+    values[0, 1, : length - 3] = -1.0
+    result = compile([x], TopK(6)(x))(values)
+    for row, found in zip(values.reshape(-1, length), result.reshape(-1, 6), strict=True):
+        expected = sorted(range(length), key=lambda place, row=row: (-row[place], place))[:6]
+        assert found.tolist() == expected
+
+
 @pytest.mark.parametrize("length", [128, 1000, 1024])
 def test_largest_of_many_are_those_of_a_sort(length):
     """Also where several are equal, at the end of the last block, and where there is NaN."""
@@ -106,6 +120,10 @@ def test_usage_and_write_weights():
     weights = pt.constant(np.array([[0.3, 0.3, 0.3, 0.7]]))
     time = pt.constant(np.array([6], dtype="int32"))
     assert update_usage(usage, time, positions, weights, 0.5).eval().tolist() == [[6, 1, 1, 6]]
+    # What is no more than the threshold does not count, at a threshold of zero either
+    weights = pt.constant(np.array([[0.0, 0.5, 0.0, 0.75]]))
+    assert update_usage(usage, time, positions, weights, 0.5).eval().tolist() == [[3, 1, 1, 6]]
+    assert update_usage(usage, time, positions, weights, 0.0).eval().tolist() == [[3, 6, 1, 6]]
     given = pt.constant(np.array([[[0.75, 0.25], [0.5, 0.5]]]))
     gates = (pt.constant(np.array([gate])) for gate in (0.5, 0.8))
     weights = get_write_weights(given, *gates).eval()
@@ -170,6 +188,11 @@ def test_memory_left_out():
     layer = make_sam(LSTMController, 2, memory_shape=MEMORY_SHAPE)
     details = assert_equals_reference(layer, pass_through_memory=False)
     assert not np.any(details["reads"])
+
+
+@pytest.mark.parametrize("nearest", ["exact", "hashing"])
+def test_memory_left_out_after_steps_with_it(nearest):
+    assert_memory_is_left_out(make_sam(LSTMController, 2, memory_shape=(9, M), nearest=nearest))
 
 
 @cache
@@ -392,8 +415,9 @@ def test_step_function_and_resets():
     assert np.any(before.usage)
 
 
-def test_step_with_mask():
-    layer = make_sam(memory_shape=MEMORY_SHAPE)
+@pytest.mark.parametrize("threshold", [0.005, 0.0])
+def test_step_with_mask(threshold):
+    layer = make_sam(memory_shape=MEMORY_SHAPE, usage_threshold=threshold)
     state, x, mask = layer.make_state_variables(), pt.matrix("x"), pt.vector("mask")
     new = layer.step(x, state, mask)
     function = to_python([x, mask, *state.flatten()], new.flatten())

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytensor
@@ -14,7 +15,7 @@ from lasagne.updates import adam, sgd
 from ntm.models import build_dense, build_dnc, build_ntm, build_sam, build_sdnc
 from ntm.recovery import Restarter, Rewinder
 from ntm.schedules import cosine
-from ntm.tasks import Batch, CopyTask, RepeatCopyTask
+from ntm.tasks import AdditionTask, Batch, CopyTask, GraphTraversalTask, RepeatCopyTask, Task
 from ntm.training import (
     MAX_SKIPPED_IN_A_ROW,
     Trainer,
@@ -136,6 +137,67 @@ def test_a_step_by_hand(clipping):
         np.testing.assert_allclose(value, start - 0.5 * grad, rtol=1e-4, atol=1e-6)
 
 
+class LettersTask(Task):
+    """Which of four letters came before."""
+
+    output = "classes"
+
+    def __init__(self, seed=None):
+        super().__init__(4, 4, {"length": (2, 5)}, 3, seed)
+
+    def num_steps(self, length):
+        return length
+
+    def make(self, rng, length):
+        letters = np.eye(4)[rng.integers(0, 4, length)]
+        return letters, np.roll(letters, 1, axis=0), rng.integers(0, 2, length)
+
+
+def measure_by_hand(trainer, batch):
+    """The mean loss of a batch: bits a sequence, or the squared error."""
+    guess, wanted = trainer.predict(batch.inputs).astype(float), batch.targets
+    if trainer.task.output == "numbers":
+        errors = (guess - wanted) ** 2
+    else:
+        errors = -wanted * np.log2(guess)
+        if trainer.task.output == "bits":
+            errors -= (1 - wanted) * np.log2(1 - guess)
+    return (errors.sum(axis=2) * batch.mask).sum(axis=1).mean()
+
+
+@pytest.mark.parametrize(
+    "kind", [make_task, LettersTask, GraphTraversalTask, partial(AdditionTask, batch_size=3)]
+)
+def test_losses_are_bits_of_a_sequence_or_squared_errors(kind):
+    trainer = make_trainer(kind(seed=0))
+    batch = kind(seed=0).sample().pad_to_bucket(trainer.task.longest, 1)
+    expected = measure_by_hand(trainer, batch)
+    assert trainer.step()["loss"] == pytest.approx(expected, rel=1e-5)
+    assert trainer.losses == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_the_gain_of_a_step_is_in_bits_of_a_time_step(monkeypatch):
+    trainer = make_trainer(
+        make_task(max_length=6),
+        curriculum="prediction-gain",
+        num_buckets=3,
+        update=sgd,
+        learning_rate=0.1,
+    )
+    told, lengths = [], set()
+    monkeypatch.setattr(trainer.curriculum, "update", lambda bits, gain: told.append((bits, gain)))
+    sample = trainer.sample
+    for _ in range(6):
+        batch = sample()
+        monkeypatch.setattr(trainer, "sample", lambda batch=batch: batch)
+        before = measure_by_hand(trainer, batch)
+        trainer.step()
+        gain = (before - measure_by_hand(trainer, batch)) / batch.inputs.shape[1]
+        assert told.pop() == (pytest.approx(before, rel=1e-5), pytest.approx(gain, rel=1e-3))
+        lengths.add(batch.inputs.shape[1])
+    assert len(lengths) > 1
+
+
 def test_batches_are_as_long_as_the_curriculum_reaches():
     trainer = make_trainer(make_task(max_length=12), curriculum="naive")
     # Level 5 is padded as level 8 is, the next power of two, and 9 as the last: 2 * length + 2 steps
@@ -196,6 +258,65 @@ def test_a_step_that_is_not_finite_is_skipped():
     assert trainer.skipped[0]["parameters"][0] == "dense1.W"
     assert np.isnan(trainer.losses).tolist() == [False, False, True, False, True, False]
     assert trainer._make_row(trainer.step(), 7)["skipped"] == 2
+
+
+def test_a_gradient_that_is_not_finite_under_a_finite_loss_is_skipped():
+    task = make_task()
+    l_out = build_dense(task, num_units=4, num_layers=1)
+    # The norm of zeros has no gradient
+    trainer = Trainer(l_out, task, update=adam, penalty=pt.sqrt((l_out.b**2).sum()))
+    before = values_of(trainer)
+    assert np.isfinite(trainer.step()["loss"])
+    assert_equal(values_of(trainer), before)
+    assert [entry["parameters"] for entry in trainer.skipped] == [["output.b"]]
+    assert np.isnan(trainer.losses).tolist() == [True]
+
+
+def test_a_loss_that_is_not_finite_over_a_finite_gradient_is_skipped():
+    trainer = make_trainer()
+    # Of such logits the cross-entropy overflows, and the gradient is one
+    trainer.l_out.b.set_value(np.full(3, 3e38, "float32"))
+    before = values_of(trainer)
+    row = trainer.step()
+    assert (np.isfinite(row["loss"]), np.isfinite(row["norm"])) == (False, True)
+    assert_equal(values_of(trainer), before)
+    assert [entry["parameters"] for entry in trainer.skipped] == [[]]
+
+
+def test_a_skipped_step_is_no_news_for_the_curriculum(monkeypatch):
+    task = Poisoned(size=2, max_length=3, seed=0)
+    task.poison = (2,)
+    trainer = make_trainer(task, curriculum="naive")
+    told = []
+    monkeypatch.setattr(trainer.curriculum, "update", lambda bits, gain: told.append(bits))
+    for _ in range(3):
+        trainer.step()
+    assert told == [trainer.losses[0], trainer.losses[2]]
+
+
+def test_steps_between_end_the_count_of_skipped_steps_in_a_row(monkeypatch):
+    monkeypatch.setattr("ntm.training.MAX_SKIPPED_IN_A_ROW", 3)
+    task = Poisoned(size=2, max_length=3, seed=0)
+    task.poison = (1, 2, 4, 5, 7, 8, 9)
+    trainer = make_trainer(task)
+    with pytest.raises(TrainingError, match="the last 3 steps"):
+        trainer.train(20, progress=False)
+    assert trainer.step_count == 9
+
+
+def test_the_count_of_skipped_steps_in_a_row_goes_on_after_a_resume(monkeypatch):
+    monkeypatch.setattr("ntm.training.MAX_SKIPPED_IN_A_ROW", 3)
+    tasks = [Poisoned(size=2, max_length=3, seed=0) for _ in range(2)]
+    trainer, other = map(make_trainer, tasks)
+    tasks[0].poison, tasks[1].poison = (2, 3), (1, 2)
+    for _ in range(3):
+        trainer.step()
+    arrays, about = trainer.get_state()
+    other.set_state(arrays, json.loads(json.dumps(about)))
+    assert [entry["step"] for entry in other.skipped] == [2, 3]
+    with pytest.raises(TrainingError, match="the last 3 steps"):
+        other.step()
+    assert other.step_count == 4
 
 
 def test_too_many_steps_that_are_not_finite():
@@ -373,6 +494,33 @@ def test_what_counts_as_solved_can_be_set():
     trainer = make_trainer(task, update=adam, learning_rate=0.02, solved_below=1.0)
     assert trainer.train(5000, solve_every=10, progress=False) == "solved"
     assert 0.01 < trainer.evaluate()["bits"] < 1.0
+
+
+def test_each_look_whether_the_task_is_solved_takes_other_sequences(monkeypatch):
+    trainer = make_trainer()
+    seen = []
+    monkeypatch.setattr(
+        trainer, "measure", lambda batch: seen.append(batch.inputs) or {"bits": 0.0}
+    )
+    for step in (0, 0, 10, 11):
+        trainer.step_count = step
+        assert trainer.is_solved(num_sequences=50)
+    trainer.evaluate(num_sequences=50, num_steps=trainer.task.longest)
+    assert {inputs.shape for inputs in seen} == {(50, trainer.task.longest, 3)}
+    np.testing.assert_array_equal(seen[0], seen[1])
+    different = seen[1:]
+    assert not any(
+        np.array_equal(one, other) for k, one in enumerate(different) for other in different[:k]
+    )
+    trainer.is_solved()
+    assert len(seen[-1]) == 2000
+
+
+@pytest.mark.parametrize(("measured", "solved"), [(0.0099, True), (0.01, False)])
+def test_the_threshold_of_a_solved_task_is_itself_too_much(monkeypatch, measured, solved):
+    trainer = make_trainer()
+    monkeypatch.setattr(trainer, "evaluate", lambda **options: {"bits": measured})
+    assert trainer.is_solved() == solved
 
 
 def test_training_that_is_not_solved():

@@ -76,6 +76,14 @@ class TestDropoutLayer:
             assert 0.5 < result.mean() < 1.5
             assert result.std() > 0
 
+    @pytest.mark.parametrize("rescale", [True, False])
+    @pytest.mark.parametrize("shared_axes", [(0,), (-1,), (0, 1), ()])
+    def test_values_kept_are_rescaled(self, l_in, ones, shared_axes, rescale):
+        layer = DropoutLayer(l_in, p=0.2, rescale=rescale, shared_axes=shared_axes)
+        f = pytensor.function([], layer.get_output_for(ones))
+        values = np.unique([f() for _ in range(20)])
+        np.testing.assert_allclose(values, [0, 1.25 if rescale else 1], rtol=1e-6)
+
     @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
     @pytest.mark.parametrize("p", [0.5, np.float16(0.5), np.float64(0.5)])
     @pytest.mark.parametrize("floatX", ["float32", "float64"])
