@@ -1,7 +1,9 @@
 """Helpers that the whole package shares: conversions, parameters, unrolled loops."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Number
 from typing import Any
 
@@ -303,6 +305,31 @@ def clip_gradient(x: Any, bound: float) -> Any:
     return _GradClip(-bound, bound)(x)
 
 
+_initialize: ContextVar[Callable] = ContextVar(
+    "_initialize", default=lambda spec, shape: spec(shape)
+)
+
+
+@contextmanager
+def initializing_by(initialize: Callable) -> Iterator[None]:
+    """Have another way in which callables give the initial values of parameters, within a block.
+
+    So a network can be built whose parameters get their values from elsewhere, without drawing
+    numbers and without memory for them.
+
+    Parameters
+    ----------
+    initialize : callable
+        Called with the callable that stands for a parameter and the shape, a tuple; returns what
+        the callable would return. By default it calls the callable with the shape.
+    """
+    token = _initialize.set(initialize)
+    try:
+        yield
+    finally:
+        _initialize.reset(token)
+
+
 def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Variable:
     """Create the variable of a layer parameter.
 
@@ -340,7 +367,7 @@ def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Va
         )
     given = "the provided {}"
     if not isinstance(spec, Variable) and callable(spec):
-        spec, given = spec(shape), "the {} returned by the provided callable"
+        spec, given = _initialize.get()(spec, shape), "the {} returned by the provided callable"
 
     if isinstance(spec, Number | np.generic):
         spec = np.asarray(spec)

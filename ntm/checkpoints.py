@@ -4,14 +4,20 @@ A whole network is a safetensors file (see `ntm.files`) of its variables and a d
 `ntm.serialization`), which say what each was made from. It is made again from that; no code is stored.
 """
 
+import io
+import math
+import zipfile
+from typing import Any
+
 import numpy as np
 
 from lasagne.layers import get_all_layers, get_all_params, set_all_param_values
+from lasagne.utils import check_param_value
 from ntm.deserialization import decode_network
-from ntm.files import read_arrays, replacing, write_arrays
+from ntm.files import read_arrays, replacing, shorten, write_arrays
 from ntm.layers import NTMLayer
 from ntm.registry import register
-from ntm.serialization import encode_network
+from ntm.serialization import check_finite, encode_network
 
 __all__ = [
     "decode_network",
@@ -23,6 +29,9 @@ __all__ = [
     "save_parameters",
     "set_later_layout_values",
 ]
+
+# NumPy's own headers are of 128 bytes
+_MAX_NPY_HEADER = 10_000
 
 
 def save(path, layer_or_layers):
@@ -37,8 +46,9 @@ def save(path, layer_or_layers):
     Raises
     ------
     ValueError
-        If a layer's class or a function that is an argument of it is not registered (see :func:`register`), or a
-        parameter is an expression. It names the layer and the argument.
+        If a layer's class or a function that is an argument of it is not registered (see :func:`register`), a
+        parameter is an expression, or the numbers of one are not finite. It names the layer and the argument, or the
+        parameter. The file that was there stays as it was.
     OSError
         If the file cannot be written.
 
@@ -46,14 +56,19 @@ def save(path, layer_or_layers):
     --------
     encode_network : what is stored, and what cannot be
     """
-    description, arrays = encode_network(layer_or_layers)
+    try:
+        description, arrays = encode_network(layer_or_layers)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     write_arrays(path, arrays, description)
 
 
 def load(path):
     """Make the network again that :func:`save` wrote.
 
-    No code is read from the file: classes and functions are looked up by name among the registered ones.
+    No code is read from the file: classes and functions are looked up by name among the registered ones. What is
+    declared in it is checked against the arrays before there is memory for it, and `ntm.serialization` says the bounds
+    of the rest, so that a file costs no more than it holds.
 
     Parameters
     ----------
@@ -86,17 +101,30 @@ def save_parameters(path, layer_or_layers):
     path : str or path
     layer_or_layers : Layer or list of Layer
         The network's output.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of a parameter are not finite; it names the parameter. The file that was there stays as it was.
+    OSError
+        If the file cannot be written.
     """
-    arrays = {
-        f"{k:03d} {param.name or ''}".strip(): param.get_value()
-        for k, param in enumerate(get_all_params(layer_or_layers))
-    }
+    arrays: dict[str, Any] = {}
+    for k, param in enumerate(get_all_params(layer_or_layers)):
+        array = np.asarray(param.get_value(borrow=True))
+        try:
+            check_finite(param.name or f"number {k}", array)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        arrays[f"{k:03d} {param.name or ''}".strip()] = array
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
 
 def load_parameters(path, layer_or_layers):
     """Set all parameters of a network from a file of :func:`save_parameters`.
+
+    The arrays' shapes are checked before they are read.
 
     Parameters
     ----------
@@ -108,31 +136,64 @@ def load_parameters(path, layer_or_layers):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not such a file, or the parameters' number, names or shapes are not the network's.
+        If it is not such a file, or the parameters' number, names or shapes are not the network's, or a value does not
+        fit its parameter (see :func:`lasagne.utils.check_param_value`) or is not finite. No parameter is changed then.
     """
     params = get_all_params(layer_or_layers)
+    damaged = f"{path} is not a file of parameters, or is damaged"
     try:
-        # Opened here, as NumPy leaves a damaged file open
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            arrays = {key: content[key] for key in content.files}
+        headers = _read_headers(path)
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is not a file of parameters, or is damaged: {error}") from error
-    if len(arrays) != len(params):
+        raise ValueError(f"{damaged}: {shorten(error)}") from error
+    if len(headers) != len(params):
         raise ValueError(
-            f"{path} holds {len(arrays)} parameters, but the network has {len(params)}"
+            f"{path} holds {len(headers)} parameters, but the network has {len(params)}"
         )
-    for param, (key, array) in zip(params, arrays.items(), strict=True):
+    for param, (key, shape) in zip(params, headers, strict=True):
         name = key.partition(" ")[2]
-        shape = param.get_value(borrow=True).shape
-        if name != (param.name or "") or array.shape != shape:
+        expected = param.get_value(borrow=True).shape
+        if name != (param.name or "") or shape != expected:
             raise ValueError(
-                f"{path} holds {name!r} of shape {array.shape} where the network has "
-                f"{param.name!r} of shape {shape}"
+                f"{path} holds {shorten(repr(name), 100)} of shape {shorten(shape, 100)} where the network has "
+                f"{param.name!r} of shape {expected}"
             )
-    for param, array in zip(params, arrays.values(), strict=True):
-        param.set_value(array.astype(param.dtype))
+    try:
+        # Opened here, as NumPy leaves a damaged file open
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = [content[key] for key, _ in headers]
+    except Exception as error:
+        raise ValueError(f"{damaged}: {shorten(error)}") from error
+    try:
+        values = [check_param_value(*each) for each in zip(params, arrays, strict=True)]
+        for k, (param, value) in enumerate(zip(params, values, strict=True)):
+            check_finite(param.name or f"number {k}", value)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    for param, value in zip(params, values, strict=True):
+        param.set_value(value)
+
+
+def _read_headers(path):
+    """The name and shape of each array of numbers in an ``.npz`` file, without reading the arrays."""
+    headers = []
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as stream:
+                start = io.BytesIO(stream.read(_MAX_NPY_HEADER))
+            version = np.lib.format.read_magic(start)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, dtype = read(start)
+            if dtype.kind not in "biufc":
+                raise ValueError(f"{entry.filename!r} is of dtype {dtype}, which are no numbers")
+            if entry.file_size != start.tell() + math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"{entry.filename!r} is not as long as it says")
+            headers.append((entry.filename.removesuffix(".npy"), shape))
+    return headers
 
 
 def set_later_layout_values(layer_or_layers, values):

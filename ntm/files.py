@@ -18,8 +18,12 @@ DTYPES = frozenset(
     ["bool", "float16", "float32", "float64"]
     + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 )
-# The longest header that safetensors takes, in bytes
-MAX_HEADER = 100_000_000
+# The longest header, in bytes. One of empty lists takes thirty times as much memory when it is read
+MAX_HEADER = 16_000_000
+# What JSON from files may be: how deep its lists and objects are nested, and the characters of a string and of a name
+MAX_DEPTH = 100
+MAX_STRING = 10_000
+MAX_NAME = 1_000
 
 
 # ---- replacing files
@@ -177,6 +181,50 @@ def read_arrays(path):
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
     return arrays, json.loads(text)
+
+
+def check_json(value):
+    """Raise a `ValueError` unless a value is of what JSON holds, within the bounds of depth and of strings."""
+    pending = [(value, 0)]
+    while pending:
+        value, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+        if isinstance(value, list | dict):
+            pending += [(each, depth + 1) for each in value]
+            if isinstance(value, dict):
+                pending += [(each, depth + 1) for each in value.values()]
+        elif isinstance(value, str):
+            if len(value) > MAX_STRING:
+                raise ValueError(
+                    f"it holds a string of {len(value)} characters, and {MAX_STRING} are the most"
+                )
+        elif value is not None and not isinstance(value, bool | int | float):
+            raise ValueError(f"{value!r} is nothing that JSON holds")
+
+
+def check_name(name):
+    """Return a name that a file may hold: ``None`` or printable characters, a thousand at most.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+    """
+    if name is None:
+        return name
+    if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME:
+        raise ValueError(
+            f"a name must be printable characters, {MAX_NAME} at most, not {shorten(repr(name), 100)}"
+        )
+    return name
+
+
+def shorten(text, length=400):
+    """Text for a message, such as that of an error: one line of printable characters, of bounded length."""
+    text = " ".join(str(text).split())
+    text = text if len(text) <= length else f"{text[: length - 1]}…"
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _make_plain(name, array):

@@ -21,6 +21,9 @@ from ntm.heads import MemoryHead
 from ntm.memory import Memory, check_options, describe, is_integer, is_number
 from ntm.sparse_loop import sparse_loop
 
+# How many read heads a layer makes by itself; a number from a file may be any
+_MAX_READS = 10_000
+
 
 class MemoryLayer(MergeLayer):
     """A controller that reads and writes a memory through heads, step by step.
@@ -613,6 +616,8 @@ class ReadVectorsLayer(MemoryLayer):
             return super()._assemble(controller, heads)
         if count is None:
             count = max(1, getattr(controller, "num_reads", 1))
+        if count > _MAX_READS:
+            self._fail(f"there can be {_MAX_READS} read heads at most, not {count}")
         makers: list[Any] = [partial(self.write_head_type, name="write")]
         makers += [partial(self.read_head_type, name=f"read{k}") for k in range(count)]
         if isinstance(controller, Controller):

@@ -4,6 +4,10 @@ A description lists the layers, those that others are made from first. Of each i
 the constructor, the variables that the layer holds and the tags of its parameters. An argument is written as JSON has
 it or, where JSON has no such thing, as an object whose first key says what it is: ``{"tuple": [...]}``,
 ``{"layer": 3}``, ``{"variable": 5}``, ``{"name": "rectify"}``, ``{"make": "Constant", "arguments": {"val": 0.0}}``.
+
+Files come from strangers, too, so that a description has bounds, far beyond what networks need: 5,000 layers; arguments
+nested 100 deep and strings of 10,000 characters; names of 1,000 characters, all of them printable; ranges, which stand
+for axes, to 10,000; shapes of 64 axes, as NumPy has them. An array belongs to one variable or one argument.
 """
 
 import heapq
@@ -21,11 +25,15 @@ from pytensor.graph.basic import Constant, Variable
 from lasagne.layers import Layer, get_all_layers, get_all_params
 from lasagne.layers._arguments import find_changes
 from lasagne.utils import collect_shared_vars
-from ntm.files import DTYPES
+from ntm.files import DTYPES, check_json, check_name
 from ntm.registry import find_name
 
 FORMAT = "network"
 VERSION = 1
+# Bounds of a description, besides those of ntm.files
+MAX_LAYERS = 5_000
+MAX_RANGE = 10_000
+MAX_AXES = 64
 
 
 def encode_network(layer_or_layers):
@@ -54,7 +62,8 @@ def encode_network(layer_or_layers):
     Raises
     ------
     ValueError
-        If something cannot be kept; it names the layer, the argument and what to do.
+        If something cannot be kept, or a parameter holds numbers that are not finite; it names the layer, the argument
+        or the parameter, and what to do.
     """
     return _Encoder().encode_network(layer_or_layers)
 
@@ -87,6 +96,10 @@ class _Encoder:
         single = isinstance(layer_or_layers, Layer)
         outputs = [layer_or_layers] if single else list(layer_or_layers)
         self.add(outputs)
+        if len(self.nodes) > MAX_LAYERS:
+            raise ValueError(
+                f"the network is of {len(self.nodes)} layers, and {MAX_LAYERS} are the most that a file may hold"
+            )
         nodes = self.sort()
         variables = self.number_variables(nodes)
         self.check(outputs, variables)
@@ -119,7 +132,7 @@ class _Encoder:
                 raise ValueError(f"{layer!r}: {_not_registered(type(layer))}")
             node = _Node(layer)
             for node.argument, value in layer.get_arguments().items():
-                node.arguments[node.argument] = self.encode(value, node)
+                node.arguments[node.argument] = self.encode_argument(value, node)
             node.below = set().union(node.needs, *(self.nodes[each].below for each in node.needs))
             node.holders = find_holders(layer, node.below)
             node.variables = find_variables(node.holders)
@@ -167,8 +180,14 @@ class _Encoder:
         }
 
     def check(self, outputs, variables):
-        """Raise a `ValueError` if a network made again would miss something."""
+        """Raise a `ValueError` if a network made again would miss something, or could not be made again."""
         for node in self.nodes.values():
+            for holder in node.holders:
+                _check_name_of(holder, holder.name)
+                for name in set().union(*holder.params.values()):
+                    _check_name_of(holder, name)
+            for variable in node.variables:
+                check_finite(variable.name, np.asarray(variable.get_value(borrow=True)))
             # Layers of one's own may well change their parts when they make them, as `batch_norm` does
             if type(node.layer).__module__.partition(".")[0] in ("lasagne", "ntm"):
                 for part in node.holders[1:]:
@@ -195,12 +214,29 @@ class _Encoder:
     def encode_variable(self, variable, number):
         if not isinstance(variable.type, pt.TensorType) or variable.dtype not in DTYPES:
             raise ValueError(f"the shared variable {variable} of {variable.type} cannot be stored")
+        try:
+            check_name(variable.name)
+        except ValueError as error:
+            raise ValueError(f"the shared variable cannot be stored: {error}") from error
         key = f"{number:03d} {variable.name or ''}".strip()
         # A function compiled by JAX leaves JAX arrays in the shared variables that it updates
         self.arrays[key] = np.array(variable.get_value(borrow=True), dtype=variable.dtype)
         return {"name": variable.name, "array": key, "shape": list(variable.type.shape)}
 
     # ---- arguments
+
+    def encode_argument(self, value, node):
+        try:
+            encoded = self.encode(value, node)
+        except RecursionError:
+            return node.fail("cannot be stored: it is nested too deeply")
+        try:
+            check_json(encoded)
+            if node.argument == "name":
+                check_name(encoded)
+        except ValueError as error:
+            node.fail(f"cannot be stored: {error}")
+        return encoded
 
     def encode(self, value, node):
         """A value as JSON."""
@@ -214,6 +250,8 @@ class _Encoder:
             return {"tuple": [self.encode(item, node) for item in value]}
         if type(value) is dict:
             return {"dict": [self.encode(list(item), node) for item in value.items()]}
+        if type(value) is range and max(abs(value.start), abs(value.stop)) > MAX_RANGE:
+            node.fail(f"cannot be stored: {value} goes beyond {MAX_RANGE}; give a list or an array")
         if type(value) in (slice, range):
             ends = [value.start, value.stop, value.step]
             return {type(value).__name__: [self.encode(end, node) for end in ends]}
@@ -248,6 +286,10 @@ class _Encoder:
                 "array or an input, or compute it in a layer of your own that is registered"
             )
         number = list(self.inputs).index(variable) if variable in self.inputs else len(self.inputs)
+        try:
+            check_name(variable.name)
+        except ValueError as error:
+            node.fail(f"cannot be stored: {error}")
         shape = list(variable.type.shape)
         self.inputs[variable] = {"name": variable.name, "dtype": variable.dtype, "shape": shape}
         return {"input": number}
@@ -276,6 +318,19 @@ class _Encoder:
         reference = {kind: None}
         self.references.append((reference, thing))
         return reference
+
+
+def check_finite(name, array):
+    """Raise a `ValueError` with the name of a parameter if its numbers are not all finite."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"the parameter {name!r} holds numbers that are not finite")
+
+
+def _check_name_of(layer, name):
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise ValueError(f"{layer!r} cannot be stored: {error}") from error
 
 
 def find_holders(layer, below):

@@ -2,6 +2,7 @@ import errno
 import os
 
 import numpy as np
+import pytensor
 import pytest
 
 import ntm
@@ -109,6 +110,54 @@ def test_parameters_of_another_network(tmp_path):
     renamed.W.name = "other.W"
     with pytest.raises(ValueError, match=r"'dense.W' .* 'other.W'"):
         load_parameters(path, renamed)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.ones(2, complex), "of dtype complex"),
+        (np.array([b"1", b"2"]), r"of dtype \|S1"),
+        (np.zeros(2, "datetime64[s]"), r"of dtype datetime64\[s\]"),
+        (np.ones(2, bool), "of dtype bool"),
+        (np.array([0, 1e300]), "too large for float32"),
+        (np.array([0, np.nan]), "'dense.b' holds numbers that are not finite"),
+        (np.array([None, 1]), "of dtype object"),
+    ],
+)
+def test_values_that_are_none_of_a_parameter(value, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    network = DenseLayer(InputLayer((2, 3)), 2, name="dense")
+    before = get_all_param_values(network)
+    with open(tmp_path / "x.npz", "wb") as file:
+        np.savez(file, **{"000 dense.W": np.ones((3, 2)), "001 dense.b": value})
+    with pytest.raises(ValueError, match=rf"x\.npz.* '?dense\.b'?.*{message}|x\.npz.*{message}"):
+        load_parameters(tmp_path / "x.npz", network)
+    for param, wanted in zip(get_all_param_values(network), before, strict=True):
+        np.testing.assert_array_equal(param, wanted)
+
+
+def test_values_of_another_precision(tmp_path, monkeypatch):
+    network = DenseLayer(InputLayer((2, 3)), 2, name="dense")
+    save_parameters(tmp_path / "x.npz", network)
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    other = DenseLayer(InputLayer((2, 3)), 2, name="dense")
+    load_parameters(tmp_path / "x.npz", other)
+    assert other.W.get_value().dtype == "float32"
+    np.testing.assert_array_equal(other.W.get_value(), network.W.get_value().astype("float32"))
+
+
+@pytest.mark.parametrize("write", [ntm.save, save_parameters])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_not_saved(write, value, tmp_path):
+    network = make_network()
+    path = tmp_path / "net"
+    write(path, network)
+    content = path.read_bytes()
+    network.b.set_value(np.array([0, value], network.b.dtype))
+    with pytest.raises(ValueError, match=r"net: the parameter 'dense\.b' holds .* not finite"):
+        write(path, network)
+    assert path.read_bytes() == content
+    assert [file.name for file in tmp_path.iterdir()] == ["net"]
 
 
 # ---- ntm-lasagne's later layout

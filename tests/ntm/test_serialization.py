@@ -1146,6 +1146,28 @@ ARGUMENT = "layers/1/arguments/"
         (ARGUMENT + "W", {"variable": 9}, "there is no variable 9"),
         (ARGUMENT + "W", {"numpy": "object", "value": 1}, "there is no dtype 'object'"),
         (ARGUMENT + "W", {"partial": {"name": "eval"}, "arguments": {}}, "'eval' is not known"),
+        (ARGUMENT + "name", {"variable": 0}, "a name must be printable characters"),
+        (ARGUMENT + "name", {"tuple": ["x"]}, "a name must be printable characters"),
+        (ARGUMENT + "name", 7, "a name must be printable characters"),
+        (
+            ARGUMENT + "name",
+            "a\nb",
+            r"a name must be printable characters, 1000 at most, not 'a\\nb'",
+        ),
+        (ARGUMENT + "name", "a" * 1001, "a name must be printable characters, 1000 at most"),
+        ("variables/0/name", "\x1b[31m", "a name must be printable characters"),
+        ("variables/0/name", ["x"], "a name must be printable characters"),
+        ("inputs/0/name", "\u202e", "a name must be printable characters"),
+        ("layers/1/tags", [["\0"], []], "a name must be printable characters"),
+        ("layers/1/tags", ["trainable", []], "tags must be a list of names"),
+        ("inputs/0/shape", [3, "x"], "this is no shape"),
+        ("inputs/0/shape", [None] * 65, "this is no shape"),
+        ("inputs/0/shape", 3, "this is no shape: 3"),
+        (ARGUMENT + "num_units", {"float": "3.5"}, "there is no number '3.5'"),
+        (ARGUMENT + "num_units", {"numpy": "int64", "value": [3]}, r"\[3\] is no number"),
+        (ARGUMENT + "W", {"array": "000 dense.W"}, "the array '000 dense.W' is used twice"),
+        ("variables/1/array", "000 dense.W", "the array '000 dense.W' is used twice"),
+        (ARGUMENT + "x", "a" * 10_001, "a string of 10001 characters, and 10000 are the most"),
         (ARGUMENT + "b", None, "it holds 1 variables, the file has 2"),
         ("layers/1/variables", [1, 0], "is of shape"),
         ("layers/1/variables", [0, 0], "is not the variable of the other layer"),
@@ -1171,6 +1193,86 @@ def test_tampered_descriptions(path, value, message):
         decode_network(json.loads(json.dumps(description)), arrays)
 
 
+def test_names_that_parts_got_from_a_variable():
+    """Heads that a layer makes have names, too, which become part of messages."""
+    variable = pytensor.shared(np.zeros(F), name='\\"); abort(); //')
+    network = NTMLayer(DropoutLayer(sequence(), p=0.1), MEMORY_SHAPE, lambda l: DenseLayer(l, H), [
+        WriteHead, ReadHead,
+    ])  # fmt: skip
+    description, arrays = encode_network([network, BiasLayer(rows(), variable)])
+    layer = description["layers"][description["output"][0]]
+    number = next(
+        k for k, each in enumerate(description["variables"]) if each["name"] == variable.name
+    )
+    layer["arguments"]["controller"] = {
+        "partial": {"name": "DenseLayer"},
+        "arguments": {"num_units": H},
+    }
+    layer["arguments"]["heads"] = [
+        {"partial": {"name": "ReadHead"}, "arguments": {"name": {"variable": number}}}
+    ]
+    with pytest.raises(ValueError, match="NTMLayer: a name must be printable characters"):
+        decode_network(description, arrays)
+
+
+def deep(value=0):
+    for _ in range(101):
+        value = (value,)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: DenseLayer(rows(), 3, name="a\tb"), r"argument 'name' .* printable .* 'a\\tb'"),
+        (lambda: DenseLayer(rows(), 3, name=7), "argument 'name' cannot be stored: a name must be"),
+        (lambda: BiasLayer(rows(), pytensor.shared(np.zeros(F), "\n")), "a name must be"),
+        (lambda: InputLayer((2, 3), pt.matrix("\n")), "argument 'input_var' .* a name must be"),
+        (lambda: EveryKind(rows(), deep()), "argument 'value' .* nested more than 100 deep"),
+        (lambda: EveryKind(rows(), deep(deep(deep()))), "argument 'value' .* nested more than"),
+        (lambda: EveryKind(rows(), "a" * 10_001), "argument 'value' .* string of 10001 characters"),
+        (lambda: EveryKind(rows(), range(10_001)), "argument 'value' .* goes beyond 10000"),
+    ],
+)
+def test_what_is_beyond_the_bounds(build, message):
+    register(EveryKind)
+    with pytest.raises(ValueError, match=message):
+        encode_network(build())
+
+
+class EveryKind(Layer):
+    def __init__(self, incoming, value=None, **kwargs):
+        super().__init__(incoming, **kwargs)
+        self.value = value
+
+
+def test_initializers_do_not_run():
+    """No numbers are drawn, and none is made of a layer's parameters but those in the file."""
+
+    class Costly(init.Initializer):
+        def sample(self, shape):
+            return costs(shape)
+
+    register(Costly)
+    costs = np.ones
+    network = DenseLayer(DenseLayer(rows(), 3, W=Costly()), 4, W=init.Orthogonal(), name="dense")
+    description, arrays = encode_network(network)
+    costs = None
+    before = lasagne.random.get_rng().get_state()[2]
+    again = decode_network(description, arrays)
+    assert lasagne.random.get_rng().get_state()[2] == before
+    for one, other in zip(get_all_param_values(network), get_all_param_values(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+
+
+def test_values_that_are_not_finite():
+    description, arrays = encode_network(DenseLayer(rows(), 3, name="dense"))
+    arrays["001 dense.b"][1] = np.nan
+    with pytest.raises(ValueError, match=r"the parameter 'dense\.b' holds .* not finite"):
+        decode_network(description, arrays)
+
+
 def test_values_of_another_shape_or_kind():
     description, arrays = encode_network(DenseLayer(rows(), 3, name="dense"))
     for wrong in (np.zeros((3, 3)), np.zeros((F, 3), int)):
@@ -1189,7 +1291,7 @@ def test_nesting_without_end():
     for _ in range(100_000):
         value = [value]
     description["layers"][1]["arguments"]["W"] = value
-    with pytest.raises(ValueError, match="layer 1, DenseLayer 'dense': RecursionError"):
+    with pytest.raises(ValueError, match="layer 1, DenseLayer 'dense': it is nested more than 100"):
         decode_network(description, arrays)
 
 
