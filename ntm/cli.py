@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import json
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytensor
 import ntm
 from ntm.backends import BACKENDS
 from ntm.curricula import CURRICULA
+from ntm.files import inside, read_json, shorten, to_json
 from ntm.metrics import CSV, TensorBoard, read_json_lines
 from ntm.models import ADD_NONLINEARITIES, CONTROLLERS, MODELS, get_model_options
 from ntm.runs import Run, read_settings
@@ -391,7 +391,7 @@ def evaluate(options):
         run.settings.evaluate_at = [_parse_sizes(task, words) for words in options.size]
     rows = run.measure(options.num_sequences)
     if options.json:
-        print(json.dumps(rows, indent=2))
+        print(to_json(rows, indent=2))
     else:
         print_measures(rows)
     return DONE
@@ -490,17 +490,44 @@ def _log_to_tensorboard(run, folder, step):
 
 
 def _read_result(folder):
-    path = Path(folder) / "result.json"
+    path = inside(folder, "result.json")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{folder} has no result.json: the run has not ended yet"
         ) from error
+    rows = result.get("measures") if isinstance(result, dict) else None
+    if not isinstance(rows, list) or not all(map(_is_measure, rows)):
+        raise ValueError(f"{path} is damaged: it holds no measures: {shorten(result, 100)}")
+    return result
+
+
+def _is_measure(row):
+    """Whether this is a row as :meth:`ntm.runs.Run.measure` gives it."""
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("sizes"), dict)
+        and len(row) > 1
+        and all(map(_is_number, row["sizes"].values()))
+        and all(
+            value is None or _is_number(value) for name, value in row.items() if name != "sizes"
+        )
+    )
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _read_losses(folder):
-    rows = [row for row in read_json_lines(Path(folder) / "metrics.jsonl") if "loss" in row]
+    path = inside(folder, "metrics.jsonl")
+    rows = [row for row in read_json_lines(path) if "loss" in row]
+    for row in rows:
+        if not _is_number(row.get("sequences")) or not (
+            row["loss"] is None or _is_number(row["loss"])
+        ):
+            raise ValueError(f"{path} is damaged: this is no row of losses: {shorten(row, 100)}")
     return [row["sequences"] for row in rows], [row["loss"] for row in rows]
 
 

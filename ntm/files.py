@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
 import platform
+import stat
 import threading
 import zlib
 from contextlib import contextmanager, suppress
@@ -27,6 +29,38 @@ MAX_NAME = 1_000
 
 
 # ---- replacing files
+
+
+def inside(folder, name):
+    """The path of a file in the folder of a run: a file there, or none yet.
+
+    Folders come from strangers, too, and a link in one may lead anywhere. The folder itself may be reached over links.
+    Another name of the same file, a hard link, does no harm: a file is replaced and never written into.
+
+    Parameters
+    ----------
+    folder : str or path
+    name : str
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If there is a link of this name, or something else that is no file, such as a folder or a pipe.
+    """
+    path = Path(folder) / name
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # none, or not to be looked at; who opens the file says so
+        return path
+    if stat.S_ISLNK(mode):
+        raise ValueError(f"{path} is a link, and the folder of a run must hold none")
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is no file")
+    return path
 
 
 @contextmanager
@@ -59,6 +93,9 @@ def replacing(path):
     _remove_abandoned(folder, start, ending)
     temporary = os.path.join(folder, f"{start}{os.getpid()}-{threading.get_native_id()}{ending}")
     try:
+        # What has this name, perhaps a link, is none of ours
+        with suppress(FileNotFoundError):
+            os.remove(temporary)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -107,6 +144,84 @@ def _sync_folder(folder):
             os.close(descriptor)
 
 
+# ---- JSON
+
+
+def to_json(value, indent=None):
+    """The JSON of a value: NumPy's numbers and arrays become Python's, and what is not finite becomes null.
+
+    Parameters
+    ----------
+    value : dict, list, tuple, str, number, array or None
+        And these in dicts, lists and tuples.
+    indent : int, optional
+        Of spaces; else it is one line.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError
+        If something else is in it.
+    """
+    return json.dumps(_make_json(value), indent=indent, allow_nan=False)
+
+
+def _make_json(value):
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {key: _make_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_make_json(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def from_json(text):
+    """The value of a JSON text. Numbers that are not finite, which other programs may write, become None.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or nested too deeply.
+    """
+    try:
+        value = json.loads(text, parse_constant=lambda name: None)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    check_json(value)
+    return value
+
+
+def read_json(path):
+    """The value in a file of JSON.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no JSON, longer than any that is written here, or nested too deeply; the message begins with the path.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_HEADER:
+            raise ValueError(f"it is longer than {MAX_HEADER} bytes")
+        return from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {shorten(error)}") from error
+
+
+def write_json(path, value):
+    """Write JSON to a file, by :func:`to_json`; the file is complete or as it was."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(f"{to_json(value, indent=2)}\n")
+
+
 # ---- arrays and JSON
 
 
@@ -124,11 +239,13 @@ def write_arrays(path, arrays, about):
     Raises
     ------
     ValueError
-        If `about` is nothing for JSON, as NaN is not, or an array is of another dtype.
+        If `about` is nothing for JSON, as NaN is not, or beyond the bounds of what is read; or an array is of another
+        dtype.
     OSError
         If the file cannot be written; it names `path`. The file that was there stays as it was.
     """
     try:
+        check_json(about)
         text = json.dumps(about, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: what is said about the arrays is not JSON: {error}") from error
@@ -143,6 +260,10 @@ def write_arrays(path, arrays, about):
         "about": text,
     }
     content = safetensors.numpy.save(plain, metadata)
+    if int.from_bytes(content[:8], "little") > MAX_HEADER:
+        raise ValueError(
+            f"{path}: what is said about the arrays, and their names, are longer than {MAX_HEADER} bytes"
+        )
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
 
@@ -167,20 +288,28 @@ def read_arrays(path):
     ValueError
         If it is empty, truncated, damaged, another kind of file, or of a later version of the format.
     """
-    content = Path(path).read_bytes()
     try:
-        metadata = _read_metadata(content)
+        with open(path, "rb") as file:
+            metadata = _read_metadata(file)
+            file.seek(0)
+            content = file.read()
         try:
             found = safetensors.numpy.load(content)
             arrays = {name: np.require(found[name], requirements="W") for name in sorted(found)}
         except Exception as error:
-            raise ValueError(f"is damaged: {error}") from error
+            raise ValueError(f"is damaged: {shorten(error)}") from error
         text = metadata.get("about", "")
         if metadata.get("sha256") != _digest(arrays, text):
             raise ValueError("is damaged: its content does not have the checksum noted in it")
+        try:
+            about = from_json(text)
+        except ValueError as error:
+            raise ValueError(
+                f"is damaged: what is said about the arrays cannot be read: {error}"
+            ) from error
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
-    return arrays, json.loads(text)
+    return arrays, about
 
 
 def check_json(value):
@@ -190,7 +319,7 @@ def check_json(value):
         value, depth = pending.pop()
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
-        if isinstance(value, list | dict):
+        if isinstance(value, list | tuple | dict):
             pending += [(each, depth + 1) for each in value]
             if isinstance(value, dict):
                 pending += [(each, depth + 1) for each in value.values()]
@@ -246,25 +375,27 @@ def _digest(arrays, text):
     return digest.hexdigest()
 
 
-def _read_metadata(content):
-    """The metadata from a file's bytes: their length, a header in JSON of that length, the arrays."""
-    if not content:
+def _read_metadata(file):
+    """The metadata of a file: the length of a header, the header in JSON, the arrays."""
+    size = os.fstat(file.fileno()).st_size
+    if not size:
         raise ValueError("is empty")
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 9:
-        raise ValueError(f"is not a file of arrays, or truncated: it has only {len(content)} bytes")
-    if content[8:9] != b"{" or length > MAX_HEADER:
+    start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    if len(start) < 9:
+        raise ValueError(f"is not a file of arrays, or truncated: it has only {size} bytes")
+    if start[8:9] != b"{" or length > MAX_HEADER:
         raise ValueError("is not a file of arrays: another program wrote it")
-    if len(content) < 8 + length:
-        raise ValueError(
-            f"is truncated: expected more than {8 + length} bytes, but it has {len(content)}"
-        )
+    if size < 8 + length:
+        raise ValueError(f"is truncated: expected more than {8 + length} bytes, but it has {size}")
     try:
-        header = json.loads(content[8 : 8 + length])
+        header = json.loads(b"{" + file.read(length - 1))
         metadata = header.pop("__metadata__", {})
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         expected = 8 + length + int(end)
         written_by, version = metadata.get("format"), metadata.get("version")
+        if not all(isinstance(each, str) for each in metadata.values()):
+            raise ValueError("its metadata are no strings")
     except (
         ValueError,
         TypeError,
@@ -273,15 +404,17 @@ def _read_metadata(content):
         OverflowError,
         RecursionError,
     ) as error:
-        raise ValueError(f"is damaged: its header cannot be read: {error!r}") from error
+        raise ValueError(
+            f"is damaged: its header cannot be read: {shorten(repr(error))}"
+        ) from error
     if written_by != FORMAT:
         raise ValueError("is a safetensors file that another program wrote")
     if version != str(VERSION):
         raise ValueError(
-            f"is of version {version} of the format, and this ntm-lasagne reads version {VERSION}; "
-            "a later one may read it"
+            f"is of version {shorten(version, 50)} of the format, and this ntm-lasagne reads version "
+            f"{VERSION}; a later one may read it"
         )
-    if len(content) != expected:
-        kind = "truncated" if len(content) < expected else "damaged"
-        raise ValueError(f"is {kind}: expected {expected} bytes, but it has {len(content)}")
+    if size != expected:
+        kind = "truncated" if size < expected else "damaged"
+        raise ValueError(f"is {kind}: expected {expected} bytes, but it has {size}")
     return metadata

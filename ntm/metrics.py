@@ -2,10 +2,9 @@
 
 import csv
 import io
-import json
 import os
 
-from ntm.files import replacing
+from ntm.files import from_json, replacing, shorten, to_json
 
 
 class JSONLines:
@@ -23,21 +22,42 @@ class JSONLines:
         self.path = os.fspath(path)
         rows = [row for row in read_json_lines(path) if row["step"] <= step]
         with replacing(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.writelines(to_json(row) + "\n" for row in rows)
 
     def __call__(self, row):
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(to_json(row) + "\n")
 
 
 def read_json_lines(path):
-    """The rows of a file of JSON lines; the last line is left out if it was cut short; none if there is no file."""
+    """The rows of a file of JSON lines; the last line is left out if it was cut short; none if there is no file.
+
+    Raises
+    ------
+    ValueError
+        If a line is no JSON object with a step; the message tells the path and the line.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             lines = file.read().splitlines(keepends=True)
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            continue
+        try:
+            row = from_json(line)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: line {number}: {shorten(error)}") from error
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
+            raise ValueError(
+                f"{path} is damaged: line {number} is no row with a step: {shorten(line, 100)}"
+            )
+        rows.append(row)
+    return rows
 
 
 class CSV:

@@ -177,6 +177,8 @@ def plot_generalisation(results, title=None, measure=None, figure=None):
         if measure is None:
             names = [key for key in rows[0] if key != "sizes"]
             measure = "wrong_bits" if "wrong_bits" in names else names[0]
+        if any(measure not in row for row in rows):
+            raise ValueError(f"{name} was not measured by {measure}")
         labels = [", ".join(f"{key} {size}" for key, size in row["sizes"].items()) for row in rows]
         axis.plot(labels, [row[measure] for row in rows], marker="o", label=name)
     axis.set_ylabel(f"{measure.replace('_', ' ')} per sequence")

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,6 +231,73 @@ def test_safetensors_of_another_program(path):
     safetensors.numpy.save_file(ARRAYS, path)
     with pytest.raises(ValueError, match="is a safetensors file that another program wrote"):
         read_arrays(path)
+
+
+def rewrite_header(path, change):
+    """Write the file anew with another header, given as a function of its JSON."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = change(json.loads(content[8 : 8 + length]))
+    header = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: b'{"a":' + b"[" * 100_000,
+        lambda header: b'{"' + b"x" * 20_000 + b'": 3' + b" " * 8,
+        lambda header: header | {"__metadata__": header["__metadata__"] | {"about": [1]}},
+        lambda header: header | {"__metadata__": header["__metadata__"] | {"sha256": None}},
+        lambda header: header | {"__metadata__": header["__metadata__"] | {"version": "9" * 9999}},
+        lambda header: header | {"__metadata__": 3},
+        lambda header: {name * 5000: each for name, each in header.items()},
+        lambda header: {
+            name: {**each, "dtype": "F32" * 5000} if "dtype" in each else each
+            for name, each in header.items()
+        },
+    ],
+)
+def test_headers_that_are_damaged(path, change):
+    rewrite_header(path, change)
+    with pytest.raises(ValueError, match=r"some\.arrays is ") as caught:
+        read_arrays(path)
+    assert len(str(caught.value)) < 500 + len(str(path))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[" * 102 + "]" * 102, '"\\ud800'])
+def test_said_things_that_are_no_json(path, text):
+    arrays, _ = read_arrays(path)
+
+    def change(header):
+        sha256 = files._digest(arrays, text)
+        return header | {"__metadata__": header["__metadata__"] | {"about": text, "sha256": sha256}}
+
+    rewrite_header(path, change)
+    with pytest.raises(ValueError, match=r"some\.arrays is damaged: what is said about the arrays"):
+        read_arrays(path)
+
+
+def test_abouts_that_could_not_be_read(path):
+    deep = 1
+    for _ in range(101):
+        deep = [deep]
+    for about in (deep, "a" * 10_001, ["a" * 9_000] * 2_000):
+        with pytest.raises(ValueError, match=r"some\.arrays: what is said about the arrays"):
+            write_arrays(path, {}, about)
+    check_equal(read_arrays(path)[0], ARRAYS)
+
+
+def test_a_link_of_the_temporary_name(path, tmp_path):
+    """Nothing is written over it to another place."""
+    with replacing(path) as temporary:
+        Path(temporary).write_text("x")
+    (tmp_path / "precious").write_text("precious")
+    os.symlink(tmp_path / "precious", temporary)
+    write_arrays(path, ARRAYS, ABOUT)
+    assert (tmp_path / "precious").read_text() == "precious"
+    check_equal(read_arrays(path)[0], ARRAYS)
 
 
 def test_later_version(path, monkeypatch):

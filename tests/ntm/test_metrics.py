@@ -1,6 +1,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from ntm.metrics import CSV, JSONLines, TensorBoard, read_json_lines
@@ -122,7 +123,6 @@ def test_tensorboard(tmp_path, monkeypatch):
 
 def test_tensorboard_images(tmp_path):
     pytest.importorskip("tensorboardX")
-    import numpy as np
 
     board = TensorBoard(tmp_path)
     board.add_images({"memory": np.linspace(0, 1, 12).reshape(3, 4)}, 5)
@@ -137,6 +137,34 @@ def test_tensorboard_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"ntm-lasagne\[tensorboard\]"):
         TensorBoard(tmp_path)
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path):
+    path = tmp_path / "log"
+    log = JSONLines(path)
+    log(make_row(1, norm=np.float32(np.nan), loss=np.float64(np.inf)))
+    path.write_text(path.read_text() + '{"step": 2, "norm": NaN}\n')  # as it was written before
+    expected = [make_row(1, norm=None, loss=None), {"step": 2, "norm": None}]
+    assert read_json_lines(path) == expected
+    JSONLines(path, step=2)
+    for line, row in zip(path.read_text().splitlines(), expected, strict=True):
+        assert json.loads(line, parse_constant=pytest.fail) == row
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[1, 2]", "{}", '{"step": "x"}', '{"step": null}', "3", "{", "[" * 10**5, "a" * 10**5, "\0"],
+)
+def test_lines_that_are_no_rows(tmp_path, line):
+    path = tmp_path / "log"
+    path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n')
+    for read in (read_json_lines, JSONLines):
+        with pytest.raises(ValueError, match=r"log is damaged: line 2") as caught:
+            read(path)
+        assert len(str(caught.value)) < 500 + len(str(path))
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(ValueError, match="log is damaged: "):
+        read_json_lines(path)
 
 
 def test_rows_are_json():
