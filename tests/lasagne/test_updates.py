@@ -211,6 +211,12 @@ def test_norm_constraint(shape, axes, dtype):
     assert np.allclose(result, value * np.minimum(1, 0.01 / norms), rtol=1e-2, atol=1e-9)
 
 
+def test_norm_constraint_of_zeros_and_of_the_largest_norm():
+    value = floatX([[0, 3, 3], [0, 4, 0]])
+    result = rules.norm_constraint(pytensor.shared(value), 3).eval()
+    assert np.allclose(result, [[0, 1.8, 3], [0, 2.4, 0]], rtol=1e-6)
+
+
 def test_norm_constraint_norm_axes():
     value = floatX(np.random.RandomState(3).normal(size=(10, 20, 30, 40)))
     update = rules.norm_constraint(pytensor.shared(value), 0.01, norm_axes=(0, 2)).eval()

@@ -447,6 +447,17 @@ def test_looking_inside():
     assert inside["write_weights"].shape == inside["read_weights"].shape == (2, steps, 1, 6)
     np.testing.assert_allclose(inside["read_weights"].sum(axis=-1), 1, rtol=1e-5)
     assert make_trainer().look_inside(batch.inputs) == []
+    # The memory is the one that the last step leaves
+    l_ntm = trainer.l_out.input_layer
+    x = pt.tensor3(dtype="float32")
+    _, last = l_ntm.get_output_for(x, return_state=True)
+    names = ("memory", "write_weights", "read_weights")
+    parts = [getattr(last, name) for name in names]
+    values = pytensor.function([x], parts, mode=trainer.mode)(batch.inputs)
+    for name, value in zip(names, values, strict=True):
+        found = inside[name] if name == "memory" else inside[name][:, -1]
+        np.testing.assert_allclose(found, value, rtol=1e-6)
+    assert not np.allclose(values[1], values[2])
 
 
 @pytest.mark.parametrize("build", [build_dnc, build_sam, build_sdnc])
@@ -545,6 +556,46 @@ def test_training_that_is_not_solved():
     evaluations = [row for row in rows if "loss" not in row]
     assert evaluations == trainer.evaluations
     assert {"step", "bits at length 2", "wrong_bits at length 4"} <= set(evaluations[0])
+    # Where the last step is one to save after, it is saved once
+    trainer.train(40, save_every=10, save=lambda: saved.append(trainer.step_count), progress=False)
+    assert saved == [10, 20, 25, 30, 40]
+    assert losses[1]["norm"] > 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "end", "measure", "looks"),
+    [
+        (0.019, True, "bits", True),
+        (0.021, True, "bits", False),
+        (0.019, False, "bits", False),
+        (9.0, True, "wrong_bits", True),
+        (0.0, False, "wrong_bits", False),
+    ],
+)
+def test_when_it_is_worth_a_look_whether_the_task_is_solved(loss, end, measure, looks):
+    """Below twice the threshold, where losses are what is measured; and not before a curriculum's end."""
+    trainer = make_trainer(curriculum="uniform" if end else "naive")
+    trainer.solved = measure, 0.01
+    trainer.losses = [50.0] * 100 + [loss] * 200
+    assert trainer._looks_solved() == looks
+    trainer.losses[-1] = np.nan
+    assert trainer._looks_solved() == looks
+
+
+def test_what_has_been_seen_goes_on_after_a_resume():
+    task = Poisoned(size=2, max_length=3, seed=0)
+    task.poison = (2,)
+    trainer = make_trainer(task)
+    trainer.train(4, evaluate_every=2, evaluate_at=[{"length": 2}], progress=False)
+    trainer.solved_at = 3
+    arrays, about = trainer.get_state()
+    other = make_trainer()
+    other.set_state(arrays, json.loads(json.dumps(about)))
+    for name in ("step_count", "skipped", "evaluations", "solved_at"):
+        assert getattr(other, name) == getattr(trainer, name), name
+    np.testing.assert_array_equal(other.losses, trainer.losses)
+    assert other.train(20, progress=False) == "solved"
+    assert other.step_count == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

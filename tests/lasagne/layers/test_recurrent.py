@@ -436,6 +436,65 @@ class TestGradient:
         assert not np.allclose(looped, unclipped)
         assert (np.abs(looped) <= 0.05 * B * 2).all()
 
+    @pytest.mark.parametrize("cls", [LSTMLayer, GRULayer])
+    @pytest.mark.parametrize("bound", [0, 0.3])
+    def test_grad_clipping_of_a_step_by_hand(self, cls, bound):
+        """Clipped are an LSTM's gates, and a GRU's from the input, from the hidden state, and the new state's."""
+
+        def clip(gradient):
+            return np.clip(gradient, -bound, bound) if bound else gradient
+
+        options = {"peepholes": False} if cls is LSTMLayer else {}
+        layer = make(cls, InputLayer((B, 1, F)), grad_clipping=bound, **options)
+        x, factors = data(B, 1, F), np.random.RandomState(5).normal(size=(B, H)) * 3
+        gates = (
+            ["ingate", "forgetgate", "cell", "outgate"]
+            if cls is LSTMLayer
+            else ["resetgate", "updategate", "hidden_update"]
+        )
+        params = [
+            getattr(layer, f"{kind}_{gate}")
+            for gate in gates
+            for kind in ("W_in_to", "W_hid_to", "b")
+        ]
+        grads = pytensor.grad((get_output(layer, x)[:, 0] * factors).sum(), params)
+        results = iter(pytensor.function([], grads)())
+
+        h = np.repeat(value(layer.hid_init), B, axis=0)
+        from_input = [
+            x[:, 0] @ value(getattr(layer, f"W_in_to_{gate}")) + value(getattr(layer, f"b_{gate}"))
+            for gate in gates
+        ]
+        from_hidden = [h @ value(getattr(layer, f"W_hid_to_{gate}")) for gate in gates]
+        sums = [sum(pair) for pair in zip(from_input, from_hidden, strict=True)]
+        if cls is LSTMLayer:
+            c = np.repeat(value(layer.cell_init), B, axis=0)
+            i, f, o = (np_sigmoid(sums[k]) for k in (0, 1, 3))
+            a = np.tanh(sums[2])
+            new = np.tanh(f * c + i * a)
+            to_cell = factors * o * (1 - new**2)
+            of_sums = [
+                to_cell * a * i * (1 - i),
+                to_cell * c * f * (1 - f),
+                to_cell * i * (1 - a**2),
+                factors * new * o * (1 - o),
+            ]
+            of_input = of_hidden = [clip(each) for each in of_sums]
+        else:
+            r, u = (np_sigmoid(sums[k]) for k in (0, 1))
+            a = np.tanh(from_input[2] + r * from_hidden[2])
+            of_new = clip(factors * u * (1 - a**2))
+            of_gates = [
+                of_new * from_hidden[2] * r * (1 - r),
+                factors * (a - h) * u * (1 - u),
+            ]
+            of_input = [clip(each) for each in (*of_gates, of_new)]
+            of_hidden = [clip(each) for each in (*of_gates, of_new * r)]
+        for to_input, to_hidden in zip(of_input, of_hidden, strict=True):
+            assert np.allclose(next(results), x[:, 0].T @ to_input)
+            assert np.allclose(next(results), h.T @ to_hidden)
+            assert np.allclose(next(results), to_input.sum(axis=0))
+
     @pytest.mark.parametrize("cls", LAYERS)
     def test_loop_and_unrolled_agree(self, cls):
         grads = []
