@@ -116,7 +116,8 @@ def aggregate(loss: Any, weights: Any = None, mode: str = "mean") -> Any:
     loss : tensor
         The loss of each item, or elementwise.
     weights : tensor, optional
-        A weight for each item, which broadcasts against `loss`; zeros mask items.
+        A weight for each item, which broadcasts against `loss`; zeros mask items, even those whose
+        loss is NaN or infinite.
     mode : {'mean', 'sum', 'normalized_sum'}
         ``'mean'`` divides the weighted sum by the number of items, ``'normalized_sum'`` by the sum
         of the weights, ``'sum'`` does not divide.
@@ -130,9 +131,20 @@ def aggregate(loss: Any, weights: Any = None, mode: str = "mean") -> Any:
     ------
     ValueError
         For another mode, and for ``'normalized_sum'`` without weights.
+
+    Notes
+    -----
+    No gradient goes from here into a masked loss that is NaN or infinite. But what computes that
+    loss may multiply the gradient of zero by NaN or infinity. Where predictions or targets of
+    masked items may be NaN, replace them before the loss is computed:
+    ``squared_error(predictions, hide_masked(targets, mask))``, with
+    :func:`lasagne.utils.hide_masked`.
     """
+    loss = as_theano_expression(loss)
     if weights is not None:
-        loss = loss * weights
+        # A loss that is finite keeps its part in the gradient of the weights
+        hidden = pt.eq(weights, 0) & (pt.isnan(loss) | pt.isinf(loss))
+        loss = pt.switch(hidden, np.zeros((), loss.dtype), loss) * weights
     if mode == "mean":
         return pt.mean(loss)
     if mode == "sum":

@@ -330,6 +330,29 @@ def initializing_by(initialize: Callable) -> Iterator[None]:
         _initialize.reset(token)
 
 
+def hide_masked(x: Any, mask: Any) -> Any:
+    """Replace a tensor by zeros where a mask is zero.
+
+    Neither the values hidden nor their gradients get into the result, not even if they are NaN or
+    infinite, as they would with a product: zero times NaN is NaN.
+
+    Parameters
+    ----------
+    x : tensor
+        The values.
+    mask : tensor
+        Its axes are the first axes of `x`.
+
+    Returns
+    -------
+    tensor
+        Of the shape and dtype of `x`.
+    """
+    x, mask = pt.as_tensor_variable(x), pt.as_tensor_variable(mask)
+    mask = mask.dimshuffle(*range(mask.ndim), *["x"] * (x.ndim - mask.ndim))
+    return pt.switch(mask, x, np.zeros((), x.dtype))
+
+
 def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Variable:
     """Create the variable of a layer parameter.
 

@@ -46,7 +46,8 @@ class DNCLayer(ReadVectorsLayer):
     only_return_final : bool
         Whether to return the output of the last step only, (B, H + R * M).
     mask_input : Layer or tuple, optional
-        Gives (B, T): where it is zero, the step leaves the state as it was.
+        Gives (B, T): where it is zero, the step leaves the state as it was. The input there, which may be NaN or
+        infinite, changes neither output nor gradient of the layer; layers below do not know the mask.
     backwards : bool
         Whether to run from the last step to the first. The output is in the input's order all the same.
     gradient_steps : int

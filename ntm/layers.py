@@ -35,7 +35,9 @@ class NTMLayer(MemoryLayer):
     only_return_final : bool
         Whether to return the output of the last step only, (B, H).
     mask_input : Layer or tuple, optional
-        Gives (B, T): where it is zero, the step leaves memory, weights and controller as they were.
+        Gives (B, T): where it is zero, the step leaves memory, weights and controller as they were. The input there,
+        which may be NaN or infinite, changes neither output nor gradient of the layer; layers below do not know the
+        mask.
     backwards : bool
         Whether to run from the last step to the first. The output is in the input's order all the same.
     gradient_steps : int

@@ -15,7 +15,7 @@ from pytensor.raise_op import CheckAndRaise
 from lasagne.checks import check_unrolled
 from lasagne.layers import Layer, MergeLayer
 from lasagne.loop import loop
-from lasagne.utils import clip_gradient, is_float, unique, unroll_scan
+from lasagne.utils import clip_gradient, hide_masked, is_float, unique, unroll_scan
 from ntm.controllers import Controller, StackController
 from ntm.heads import MemoryHead
 from ntm.memory import Memory, check_options, describe, is_integer, is_number
@@ -47,7 +47,8 @@ class MemoryLayer(MergeLayer):
     only_return_final : bool
         Whether to return the output of the last step only.
     mask_input : Layer or tuple, optional
-        Gives (B, T): where it is zero, the step leaves the state as it was.
+        Gives (B, T): where it is zero, the step leaves the state as it was. The input there, which may be NaN or
+        infinite, changes neither output nor gradient of the layer; layers below do not know the mask.
     backwards : bool
         Whether to run from the last step to the first. The output is in the input's order all the same.
     gradient_steps : int
@@ -468,6 +469,7 @@ class MemoryLayer(MergeLayer):
         MemoryState after step t; :meth:`get_output_of` it is the layer's output
         """
         fused = self._fuse()
+        x = x if mask is None else hide_masked(x, mask)
         projected = self._project(x, fused)
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         return self._unpack(self._step(projected, self._pack(state), mask, fused, advance))
@@ -497,6 +499,7 @@ class MemoryLayer(MergeLayer):
         """
         batch_size = x.shape[0] if self.input_shape[0] is None else self.input_shape[0]
         fused = self._fuse()
+        x = x if mask is None else hide_masked(x, mask)
         sequences = [x.dimshuffle(1, 0, 2)]
         if self.precompute_input:
             sequences = [self._project(sequences[0], fused)]

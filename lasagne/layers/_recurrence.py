@@ -168,6 +168,8 @@ class RecurrenceLayer(MergeLayer):
             length = self.input_shapes[0][1]
             inputs[of_time] = check_unrolled(repr(self), length, *inputs[of_time])
         project, step = self._cell(**kwargs)
+        if self.mask_incoming_index >= 0:
+            inputs[0] = utils.hide_masked(inputs[0], inputs[self.mask_incoming_index])
         sequence = _swap_batch_and_time(inputs[0])
         _, batch, *features = sizes(sequence)
         if self.precompute_input:

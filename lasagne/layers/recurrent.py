@@ -1,7 +1,8 @@
 """Recurrent layers: they process a sequence of shape ``(batch, time, ...)``, step by step.
 
 Every layer here takes a ``mask_input`` of shape ``(batch, time)``, for batches of sequences of
-various lengths: where the mask is zero, the state stays as it was before.
+various lengths: where the mask is zero, the state stays as it was before, and the step is given
+zeros in place of the input.
 """
 
 import warnings
@@ -58,6 +59,9 @@ class CustomRecurrentLayer(RecurrenceLayer):
         and needs more memory.
     mask_input : :class:`Layer`, optional
         The layer that feeds the mask, of shape ``(batch, time)``; the state stays where it is zero.
+        The input there, which may be NaN or infinite, changes neither output nor gradient. Layers
+        below this one do not know the mask: if they have parameters, the gradients of these are NaN
+        where what they are fed is.
     only_return_final : bool
         Whether to return the output of the last step processed only, ``(batch, ...)``.
     name : str, optional

@@ -7,6 +7,7 @@ from lasagne import objectives
 from lasagne.layers import DenseLayer, InputLayer, get_output
 from lasagne.nonlinearities import sigmoid, softmax
 from lasagne.utils import floatX
+from ntm.backends import get_mode
 
 RNG = np.random.RandomState(7)
 
@@ -258,3 +259,33 @@ def test_align_targets(predictions, aligned):
     same, column = objectives.align_targets(predictions, targets)
     assert same is predictions
     assert np.array_equal(column.eval(), targets.reshape(aligned))
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")])
+def test_aggregate_masks_losses_that_are_not_finite(mode):
+    loss, weights = pt.matrix(dtype="float64"), pt.col(dtype="float64")
+    losses = np.array([[1.0, 2.0], [np.nan, np.inf], [3.0, 4.0], [-np.inf, 5.0]])
+    factors = np.array([[1.0], [0.0], [2.0], [0.0]])
+    outputs = []
+    for how in ("sum", "mean", "normalized_sum"):
+        total = objectives.aggregate(loss, weights, mode=how)
+        outputs += [total, pytensor.grad(total, loss)]
+    results = pytensor.function([loss, weights], outputs, mode=mode)(losses, factors)
+    for k, count in enumerate((1, 8, 3)):
+        assert np.allclose(results[2 * k], 17 / count)
+        assert np.allclose(results[2 * k + 1], np.repeat(factors, 2, axis=1) / count)
+
+
+def test_aggregate_does_not_hide_what_counts():
+    for weight, value in ((0.5, np.nan), (1.0, np.inf)):
+        total = objectives.aggregate(pt.constant([value, 1.0]), pt.constant([weight, 1.0]))
+        assert not np.isfinite(total.eval())
+    # The derivative with respect to a weight of zero is the loss
+    weights = pt.vector(dtype="float64")
+    total = objectives.aggregate(pt.constant([3.0, 4.0]), weights, mode="sum")
+    assert np.allclose(pytensor.grad(total, weights).eval({weights: np.zeros(2)}), [3, 4])
+
+
+def test_aggregate_of_accuracies():
+    right = pt.constant(np.array([True, False, True]))
+    assert objectives.aggregate(right, np.array([1, 1, 0]), mode="sum").eval() == 1

@@ -28,6 +28,23 @@ def test_shared_empty():
     assert utils.shared_empty(1, "int32").dtype == "int32"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("ndim", [2, 3, 4])
+def test_hide_masked(dtype, ndim):
+    x, mask = pt.tensor(dtype=dtype, shape=(None,) * ndim), pt.bmatrix()
+    values = np.random.default_rng(0).integers(1, 9, (2, 3, 4, 5)[:ndim]).astype(dtype)
+    masks = np.array([[1, 1, 0], [0, 1, 1]], "int8")
+    expected = values * masks.reshape(2, 3, *[1] * (ndim - 2))
+    outputs = [utils.hide_masked(x, mask)]
+    if dtype != "int32":
+        values[masks == 0] = np.nan
+        outputs.append(pytensor.grad((outputs[0] ** 2).sum(), x))
+    results = pytensor.function([x, mask], outputs)(values, masks)
+    assert results[0].dtype == dtype
+    assert (results[0] == expected).all()
+    assert dtype == "int32" or (results[1] == 2 * expected).all()
+
+
 def test_as_theano_expression():
     for expression in (pt.matrix(), pytensor.shared(1.0), pt.exp(pt.scalar())):
         assert utils.as_theano_expression(expression) is expression

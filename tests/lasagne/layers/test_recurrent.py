@@ -13,6 +13,7 @@ from lasagne.layers import (
     ConcatLayer,
     DenseLayer,
     DropoutLayer,
+    EmbeddingLayer,
     InputLayer,
     Layer,
     get_all_layers,
@@ -527,6 +528,73 @@ def check_lengths(layer, backend):
     looped = make(type(layer), (B, declared, F), only_return_final=layer.only_return_final)
     expected = looped.get_output_for([pt.constant(data(B, declared, F))]).eval()
     assert np.allclose(result, expected)
+
+
+class TestMask:
+    MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]], dtype="int8")
+
+    def assert_hides_the_input(self, layer, x, mode="FAST_COMPILE"):
+        """NaN and infinity in masked items change neither output nor gradients."""
+        x_var, mask_var = pt.tensor(dtype=x.dtype, shape=(None,) * x.ndim), pt.bmatrix()
+        l_in, l_mask = layer.input_layers
+        output = get_output(layer, {l_in: x_var, l_mask: mask_var})
+        wrt = [x_var, *get_all_params(layer)]
+        grads = pytensor.grad((output**2).sum(), wrt, disconnected_inputs="ignore")
+        function = pytensor.function([x_var, mask_var], [output, *grads], mode=mode)
+        results = []
+        for number in (0.0, 0.7, np.nan, np.inf, -np.inf):
+            x = x.copy()
+            x[self.MASK == 0] = number
+            results.append(function(x, self.MASK))
+        assert all((results[0][k] != 0).any() for k in range(2))
+        for result in results[1:]:
+            for one, other in zip(result, results[0], strict=True):
+                assert np.isfinite(one).all()
+                np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize("cls", LAYERS)
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"backwards": True, "precompute_input": False, "gradient_steps": 2},
+            {"unroll_scan": True, "only_return_final": True, "grad_clipping": 1.0},
+        ],
+    )
+    def test_hides_the_input(self, cls, options):
+        layer = make(cls, mask_input=InputLayer((B, T)), **options)
+        self.assert_hides_the_input(layer, data(B, T, F))
+
+    @pytest.mark.parametrize("cls", LAYERS)
+    def test_hides_the_input_in_float32_on_jax(self, cls):
+        with pytensor.config.change_flags(floatX="float32"):
+            layer = make(cls, InputLayer((None, None, F)), mask_input=InputLayer((None, None)))
+            self.assert_hides_the_input(layer, data(B, T, F), get_mode("jax"))
+
+    @pytest.mark.parametrize("precompute", [True, False])
+    def test_hides_the_input_of_a_network_of_ones_own(self, precompute):
+        l_in_hid = DenseLayer(InputLayer((None, 2, 3)), H, num_leading_axes=2, nonlinearity=tanh)
+        l_hid_hid = DenseLayer(InputLayer((None, 2, H)), H, num_leading_axes=2)
+        layer = CustomRecurrentLayer(
+            InputLayer((B, T, 2, 3)),
+            l_in_hid,
+            l_hid_hid,
+            precompute_input=precompute,
+            mask_input=InputLayer((B, T)),
+        )
+        self.assert_hides_the_input(layer, data(B, T, 2, 3))
+
+    def test_hides_items_that_are_out_of_range(self):
+        l_in, l_mask = InputLayer((None, None), pt.imatrix()), InputLayer((None, None))
+        l_embedding = EmbeddingLayer(InputLayer((None,)), 4, H)
+        layer = CustomRecurrentLayer(
+            l_in, l_embedding, DenseLayer(InputLayer((None, H)), H), mask_input=l_mask
+        )
+        items = np.array([[0, 1, 2, 3], [1, 3, 0, 0], [0, 2, 0, 1]], "int32")
+        mask = self.MASK.astype(pytensor.config.floatX)
+        function = pytensor.function([l_in.input_var, l_mask.input_var], get_output(layer))
+        expected = function(items, mask)
+        items[mask == 0] = 99
+        np.testing.assert_array_equal(function(items, mask), expected)
 
 
 class TestErrors:
