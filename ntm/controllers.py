@@ -10,6 +10,7 @@ import pytensor.tensor as pt
 
 from lasagne.init import Constant, GlorotUniform
 from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers
+from lasagne.layers.base import known_shape
 from lasagne.nonlinearities import rectify, sigmoid
 from lasagne.utils import inspect_kwargs, unique
 from ntm.memory import check_memory_shape, check_options, describe, is_integer
@@ -81,7 +82,7 @@ class Controller(Layer):
         )
 
     def get_output_shape_for(self, input_shape):
-        return (input_shape[0], self.num_units)
+        return (known_shape(input_shape)[0], self.num_units)
 
     @property
     def cell_index(self):

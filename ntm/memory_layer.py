@@ -14,6 +14,7 @@ from pytensor.raise_op import CheckAndRaise
 
 from lasagne.checks import check_unrolled
 from lasagne.layers import Layer, MergeLayer
+from lasagne.layers.base import known_shape
 from lasagne.loop import loop
 from lasagne.utils import clip_gradient, hide_masked, is_float, unique, unroll_scan
 from ntm.controllers import Controller, StackController
@@ -335,7 +336,7 @@ class MemoryLayer(MergeLayer):
     def get_output_shape_for(self, input_shapes):
         """(B, T, outputs), or (B, outputs) with `only_return_final`; takes one shape or a list of them."""
         shape = input_shapes[0] if isinstance(input_shapes[0], list | tuple) else input_shapes
-        batch, time = shape[:2]
+        batch, time = known_shape(shape)[:2]
         outputs = self.num_outputs
         return (batch, outputs) if self.only_return_final else (batch, time, outputs)
 

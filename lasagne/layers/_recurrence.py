@@ -10,7 +10,7 @@ from .. import utils
 from ..checks import check_unrolled
 from ..loop import loop
 from ._tensors import sizes, sizes_to_reshape
-from .base import Layer, MergeLayer
+from .base import Layer, MergeLayer, known_shape
 
 
 class RecurrenceLayer(MergeLayer):
@@ -133,7 +133,7 @@ class RecurrenceLayer(MergeLayer):
 
     def get_output_shape_for(self, input_shapes: Sequence[tuple]) -> tuple:
         """Return ``(batch, time, ...)``, or ``(batch, ...)`` with `only_return_final`."""
-        batch, time = input_shapes[0][:2]
+        batch, time = known_shape(input_shapes[0])[:2]
         return (batch, *(() if self.only_return_final else (time,)), *self._state_shape)
 
     def _cell(self, **kwargs: Any) -> tuple[Callable, Callable]:

@@ -57,10 +57,11 @@ def join_last_axes(input: Any, ndim: int) -> Any:
     """
     if input.type.ndim == ndim:
         return input
-    trailing = input.type.shape[ndim - 1 :]
-    if None in trailing:
-        return pt.reshape(input, (*sizes(input)[: ndim - 1], -1))
-    return pt.reshape(input, (*sizes_to_reshape(input, ndim - 1), prod(trailing)))
+    if None in input.type.shape[ndim - 1 :]:
+        leading = sizes(input)[: ndim - 1]
+    else:
+        leading = sizes_to_reshape(input, ndim - 1)
+    return pt.reshape(input, (*leading, prod(sizes(input)[ndim - 1 :])))
 
 
 def sizes_to_reshape(input: Any, ndim: int) -> list:

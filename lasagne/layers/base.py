@@ -125,14 +125,16 @@ class Layer(metaclass=LayerType):
         Parameters
         ----------
         input_shape : tuple
-            Shape of the input: a tuple of int, and ``None`` for dimensions that are not known.
+            Shape of the input: a tuple of int, and ``None`` or an expression for dimensions that
+            are not known.
 
         Returns
         -------
         tuple
-            Shape of the output; `input_shape` unless a subclass overrides this method.
+            Shape of the output: a tuple of int, and ``None`` for dimensions that are not known.
+            It is `input_shape` unless a subclass overrides this method.
         """
-        return input_shape
+        return known_shape(input_shape)
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
         """Build the expression of the output from the expression of the input.
@@ -297,6 +299,13 @@ def check_dimensions(layer: Layer, shape: Any) -> None:
             f"Cannot create {type(layer).__name__} with a non-positive input_shape dimension. "
             f"{where}"
         )
+
+
+def known_shape(shape: Any) -> Any:
+    """Return a shape with ``None`` in place of sizes that are symbolic."""
+    if isinstance(shape, tuple | list) and any(isinstance(size, Variable) for size in shape):
+        return tuple(None if isinstance(size, Variable) else size for size in shape)
+    return shape
 
 
 def without_symbols(layer: Layer, shape: Any) -> Any:

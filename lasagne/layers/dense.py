@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 
 from .. import init, nonlinearities
 from ._tensors import join_last_axes, with_known_sizes
-from .base import Layer, Shape
+from .base import Layer, Shape, known_shape
 
 __all__ = ["DenseLayer", "NINLayer"]
 
@@ -90,7 +90,7 @@ class DenseLayer(Layer):
             self.b = self.add_param(b, (num_units,), name="b", regularizable=False)
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
-        return (*input_shape[: self.num_leading_axes], self.num_units)
+        return (*known_shape(input_shape)[: self.num_leading_axes], self.num_units)
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
         input = pt.as_tensor_variable(input)
@@ -178,6 +178,7 @@ class NINLayer(Layer):
             self.b = self.add_param(b, shape, name="b", regularizable=False)
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
+        input_shape = known_shape(input_shape)
         return (input_shape[0], self.num_units, *input_shape[2:])
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:

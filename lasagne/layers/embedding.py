@@ -6,8 +6,8 @@ import numpy as np
 import pytensor.tensor as pt
 
 from .. import init
-from ._tensors import join_last_axes, sizes_to_reshape, with_known_sizes
-from .base import Layer, Shape
+from ._tensors import join_last_axes, sizes_to_reshape
+from .base import Layer, Shape, known_shape
 
 __all__ = ["EmbeddingLayer"]
 
@@ -62,7 +62,7 @@ class EmbeddingLayer(Layer):
         self.W = self.add_param(W, (input_size, output_size), name="W")
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
-        return (*input_shape, self.output_size)
+        return (*known_shape(input_shape), self.output_size)
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
         input = pt.as_tensor_variable(input)
@@ -74,6 +74,5 @@ class EmbeddingLayer(Layer):
         if input.type.ndim < 2:
             return self.W[input]
         # look up a vector of indices, so that the shapes in the graph are constants where possible
-        input = with_known_sizes(input, self.input_shape)
         vectors = self.W[join_last_axes(input, 1)]
         return pt.reshape(vectors, (*sizes_to_reshape(input, input.type.ndim), self.output_size))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import utils
-from .base import MergeLayer
+from .base import MergeLayer, known_shape
 from .input import InputLayer
 
 __all__ = [
@@ -129,7 +129,7 @@ def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
     -------
     tuple or list of tuple
         The output shape of the given layer, or a list of those of the given layers. A dimension is
-        ``None`` where it is not known.
+        ``None`` where it is not known, or follows from a symbolic size.
 
     Raises
     ------
@@ -140,6 +140,10 @@ def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
     if input_shapes is None or input_shapes == {}:
         shapes = [layer.output_shape for layer in _as_list(layer_or_layers)]
         return shapes if isinstance(layer_or_layers, Iterable) else shapes[0]
+    if isinstance(input_shapes, dict):
+        input_shapes = {each: known_shape(shape) for each, shape in input_shapes.items()}
+    else:
+        input_shapes = known_shape(input_shapes)
     return _propagate(
         layer_or_layers,
         input_shapes,

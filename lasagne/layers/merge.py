@@ -7,7 +7,7 @@ from typing import Any
 import pytensor.tensor as pt
 
 from ._tensors import sizes
-from .base import MergeLayer, Shape
+from .base import MergeLayer, Shape, known_shape
 
 __all__ = [
     "ConcatLayer",
@@ -93,8 +93,9 @@ def autocrop_array_shapes(input_shapes: Sequence[Shape], cropping: Cropping) -> 
     ValueError
         If there is another string in `cropping`, or if the numbers of dimensions differ.
     """
+    input_shapes = [known_shape(shape) for shape in input_shapes]
     if cropping is None:
-        return list(input_shapes)
+        return input_shapes
     by_axis = []
     modes = _modes_by_axis(input_shapes, cropping)
     for mode, axis_sizes in zip(modes, zip(*input_shapes, strict=True), strict=True):

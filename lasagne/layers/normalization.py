@@ -34,7 +34,8 @@ class BatchNormLayer(Layer):
 
     They replace the statistics of the batch with ``get_output(..., deterministic=True)``, which
     does not update them. ``batch_norm_use_averages`` and ``batch_norm_update_averages``, given to
-    :func:`get_output`, decide on both separately.
+    :func:`get_output`, decide on both separately. The running averages are parameters that have the
+    tag ``batch_norm_stat`` and are neither trainable nor regularizable.
 
     Parameters
     ----------
@@ -94,10 +95,9 @@ class BatchNormLayer(Layer):
             self.beta = self.add_param(beta, shape, name="beta", regularizable=False)
         if gamma is not None:
             self.gamma = self.add_param(gamma, shape, name="gamma", regularizable=True)
-        self.mean = self.add_param(mean, shape, "mean", trainable=False, regularizable=False)
-        self.inv_std = self.add_param(
-            inv_std, shape, "inv_std", trainable=False, regularizable=False
-        )
+        tags = {"trainable": False, "regularizable": False, "batch_norm_stat": True}
+        self.mean = self.add_param(mean, shape, "mean", **tags)
+        self.inv_std = self.add_param(inv_std, shape, "inv_std", **tags)
 
     def get_output_for(
         self,
@@ -158,7 +158,7 @@ class BatchNormLayer(Layer):
         running = average.clone()
         new = (1 - self.alpha) * average + self.alpha * of_batch
         update_by_default(running, pt.cast(new, running.dtype))
-        return 0 * running
+        return pt.zeros_like(running)  # not a product with zero, which is NaN for an average of NaN
 
 
 def batch_norm(layer: Any, **kwargs: Any) -> Layer:

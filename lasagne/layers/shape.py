@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
+from pytensor.scalar import upcast
 
-from ._tensors import join_last_axes, like, sizes, with_known_sizes
-from .base import Layer, Shape
+from ._tensors import join_last_axes, like, sizes
+from .base import Layer, Shape, known_shape
 
 __all__ = [
     "DimshuffleLayer",
@@ -54,6 +55,7 @@ class FlattenLayer(Layer):
             raise ValueError(f"{self!r} needs a positive outdim, got {outdim}")
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
+        input_shape = known_shape(input_shape)
         if self.outdim > len(input_shape):
             raise ValueError(
                 f"{self!r} cannot flatten an input of shape {input_shape} to {self.outdim} "
@@ -63,8 +65,7 @@ class FlattenLayer(Layer):
         return (*input_shape[: self.outdim - 1], None if None in joined else prod(joined))
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
-        input = pt.as_tensor_variable(input)
-        return join_last_axes(with_known_sizes(input, self.input_shape), self.outdim)
+        return join_last_axes(pt.as_tensor_variable(input), self.outdim)
 
 
 flatten = FlattenLayer  # shortcut
@@ -124,6 +125,7 @@ class ReshapeLayer(Layer):
             raise ValueError(f"{self!r}: {item!r} in shape {self.shape} is invalid, as {expected}")
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
+        input_shape = known_shape(input_shape)
         ndim = len(input_shape)
         output_shape: list[Any] = []
         # Sizes that are to have the same product. An unknown size that is copied leaves both sides.
@@ -163,7 +165,7 @@ class ReshapeLayer(Layer):
         return tuple(output_shape)
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
-        input = with_known_sizes(pt.as_tensor_variable(input), self.input_shape)
+        input = pt.as_tensor_variable(input)
         static = input.type.shape
         target: list[Any] = list(self.get_output_shape_for(static))
         unknown = [axis for axis, size in enumerate(target) if size is None]
@@ -178,7 +180,19 @@ class ReshapeLayer(Layer):
             and isinstance(self.shape[unknown[0]], list)
         ):
             target[unknown[0]] = -1
+        # In an empty tensor any size would do for -1
+        elif -1 in target and len(unknown) > 1:
+            target[target.index(-1)] = self._find_remaining_size(input)
         return pt.reshape(input, target)
+
+    def _find_remaining_size(self, input: Any) -> Any:
+        """Return the size that -1 stands for: of what is not copied, or -1 if that is not sure."""
+        copied = [item[0] for item in self.shape if isinstance(item, list)]
+        others = [item for item in self.shape if not isinstance(item, list) and item != -1]
+        if len(set(copied)) < len(copied) or any(isinstance(item, Variable) for item in others):
+            return -1
+        rest = [size for axis, size in enumerate(sizes(input)) if axis not in copied]
+        return prod(rest) // prod(others)
 
 
 reshape = ReshapeLayer  # shortcut
@@ -223,6 +237,7 @@ class DimshuffleLayer(Layer):
         return [axis for axis in range(ndim) if axis not in self.pattern]
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
+        input_shape = known_shape(input_shape)
         ndim = len(input_shape)
         if any(_is_int(item) and not 0 <= item < ndim for item in self.pattern):
             raise ValueError(
@@ -300,22 +315,19 @@ class PadLayer(Layer):
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         return tuple(
             None if size is None else start + size + end
-            for size, (start, end) in zip(input_shape, self._widths(len(input_shape)), strict=True)
+            for size, (start, end) in zip(
+                known_shape(input_shape), self._widths(len(input_shape)), strict=True
+            )
         )
 
     def get_output_for(self, input: Any, **kwargs: Any) -> Any:
-        input = with_known_sizes(pt.as_tensor_variable(input), self.input_shape)
-        for axis, (start, end) in enumerate(self._widths(input.type.ndim)):
-            if start or end:
-                before, after = self._block(input, axis, start), self._block(input, axis, end)
-                input = pt.concatenate([before, input, after], axis=axis)
-        return input
-
-    def _block(self, input: Any, axis: int, width: int) -> Any:
-        """Return the padding at one end of an axis."""
-        shape = sizes(input)
-        shape[axis] = width
-        return pt.full(shape, like(self.val, input))
+        input = pt.as_tensor_variable(input)
+        widths = self._widths(input.type.ndim)
+        shape = [start + n + end for n, (start, end) in zip(sizes(input), widths, strict=True)]
+        fill = like(self.val, input)
+        padded: Any = pt.full(shape, fill, dtype=upcast(fill.dtype, input.dtype))
+        inside = tuple(slice(start, -end or None) for start, end in widths)
+        return pt.set_subtensor(padded[inside], input)
 
 
 pad = PadLayer  # shortcut
@@ -359,6 +371,7 @@ class SliceLayer(Layer):
         self.get_output_shape_for(self.input_shape)
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
+        input_shape = known_shape(input_shape)
         ndim = len(input_shape)
         if not -ndim <= self.axis < ndim:
             raise ValueError(f"{self!r}: an input of shape {input_shape} has no axis {self.axis}")

@@ -11,7 +11,7 @@ from pytensor.graph.basic import Variable
 from .. import init, nonlinearities, utils
 from ._random import RandomStream
 from ._tensors import as_shared_axes, like, shape_beyond, sizes
-from .base import Layer, MergeLayer, Shape
+from .base import Layer, MergeLayer, Shape, known_shape
 
 __all__ = [
     "BiasLayer",
@@ -203,6 +203,7 @@ class ExpressionLayer(Layer):
         self._output_shape = output_shape
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
+        input_shape = known_shape(input_shape)
         if self._output_shape is None:
             return input_shape
         if callable(self._output_shape):
@@ -275,7 +276,7 @@ class InverseLayer(MergeLayer):
             )
 
     def get_output_shape_for(self, input_shapes: Sequence[Shape]) -> Shape:
-        return input_shapes[2]
+        return known_shape(input_shapes[2])
 
     def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
         input, layer_output, layer_input = inputs

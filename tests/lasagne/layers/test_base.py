@@ -6,7 +6,63 @@ import pytensor.tensor as pt
 import pytest
 
 from lasagne.init import Constant
-from lasagne.layers import InputLayer, Layer, MergeLayer
+from lasagne.layers import (
+    ConcatLayer,
+    DenseLayer,
+    DimshuffleLayer,
+    ElemwiseSumLayer,
+    EmbeddingLayer,
+    ExpressionLayer,
+    FlattenLayer,
+    InputLayer,
+    InverseLayer,
+    Layer,
+    MergeLayer,
+    NINLayer,
+    PadLayer,
+    RecurrentLayer,
+    ReshapeLayer,
+    SliceLayer,
+    get_all_layers,
+    get_output_shape,
+)
+from ntm import NTMLayer, ReadHead, WriteHead
+
+# A layer of each kind on an input of three axes, or of two of such for the layers that merge
+KINDS = {
+    "Layer": Layer,
+    "dense": lambda l: DenseLayer(l, 5, num_leading_axes=2),
+    "network in network": lambda l: NINLayer(l, 5),
+    "embedding": lambda l: EmbeddingLayer(l, 10, 5),
+    "flatten": FlattenLayer,
+    "reshape": lambda l: ReshapeLayer(l, ([0], -1)),
+    "reshape with copies": lambda l: ReshapeLayer(l, (-1, [1], 2, [0])),
+    "dimshuffle": lambda l: DimshuffleLayer(l, (1, "x", 0, 2)),
+    "pad": lambda l: PadLayer(l, 1, batch_ndim=0),
+    "item": lambda l: SliceLayer(l, 1, axis=0),
+    "slice": lambda l: SliceLayer(l, slice(0, 2), axis=0),
+    "expression": lambda l: ExpressionLayer(l, lambda x: x.mean(1), output_shape="auto"),
+    "inverse": lambda l: InverseLayer(flat := FlattenLayer(l), flat),
+    "recurrent": lambda l: RecurrentLayer(l, 5),
+    "concat": lambda l: ConcatLayer([l, l], axis=0),
+    "cropped concat": lambda l: ConcatLayer([l, l], cropping=["lower"]),
+    "sum": lambda l: ElemwiseSumLayer([l, l]),
+    "cropped sum": lambda l: ElemwiseSumLayer([l, l], cropping=["center"]),
+    "memory": lambda l: NTMLayer(l, (6, 3), lambda q: DenseLayer(q, 5), [WriteHead, ReadHead]),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_output_shape_for_symbolic_sizes(name):
+    """A symbolic size is as unknown as ``None``."""
+    layer = KINDS[name](InputLayer((None, 3, 4)))
+    batch = pt.tensor3().shape[0]
+    l_in = get_all_layers(layer)[0]
+    assert get_output_shape(layer, {l_in: (batch, 3, 4)}) == layer.output_shape
+    if not isinstance(layer, MergeLayer):
+        assert layer.get_output_shape_for((batch, 3, 4)) == layer.output_shape
+    elif len(layer.input_shapes) == 2:
+        assert layer.get_output_shape_for([(batch, 3, 4)] * 2) == layer.output_shape
 
 
 class TestLayer:

@@ -22,6 +22,7 @@ from lasagne.layers import (
     layer_norm,
 )
 from lasagne.nonlinearities import identity, rectify
+from ntm.backends import get_mode
 
 
 def normalized(x, axes, epsilon=1e-4):
@@ -50,6 +51,19 @@ class TestBatchNormLayer:
         assert [param.name for param in params] == ["bn.beta", "bn.gamma", "bn.mean", "bn.inv_std"]
         assert layer.get_params(trainable=True) == params[:2]
         assert layer.get_params(regularizable=True) == [layer.gamma]
+        assert layer.get_params(batch_norm_stat=True) == [layer.mean, layer.inv_std]
+        assert layer.get_params(batch_norm_stat=False) == params[:2]
+
+    @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")], ids=["python", "jax"])
+    def test_averages_of_nan_stay_out_of_training(self, mode, rng):
+        """The averages keep a NaN, but a batch is normalized by its own statistics."""
+        x = pt.dmatrix()
+        layer = BatchNormLayer((None, 3))
+        f = pytensor.function([x], layer.get_output_for(x), mode=mode)
+        values = rng.normal(size=(5, 3))
+        f(np.full((5, 3), np.nan))
+        assert np.isnan(layer.mean.get_value()).all()
+        np.testing.assert_allclose(f(values), normalized(values, 0))
 
     def test_defaults(self):
         layer = BatchNormLayer((None, 3))

@@ -7,6 +7,7 @@ import pytest
 
 from lasagne.layers import (
     DimshuffleLayer,
+    ExpressionLayer,
     FlattenLayer,
     InputLayer,
     PadLayer,
@@ -19,6 +20,74 @@ from lasagne.layers import (
     pad,
     reshape,
 )
+from ntm.backends import get_mode
+
+X = np.random.RandomState(4).normal(size=(2, 3, 4)).astype("float32")
+
+# Layers that need none of the sizes that they were made for, and what they compute
+RESHAPING = {
+    "flatten to one": (lambda l: FlattenLayer(l, 1), lambda x: x.reshape(x.size)),
+    "flatten": (FlattenLayer, lambda x: x.reshape(len(x), x[0].size if len(x) else 12)),
+    "flatten nothing": (lambda l: FlattenLayer(l, 3), lambda x: x),
+    "[0], -1": (
+        lambda l: ReshapeLayer(l, ([0], -1)),
+        lambda x: x.reshape(len(x), x.shape[1] * x.shape[2]),
+    ),
+    "[2], -1, [0]": (
+        lambda l: ReshapeLayer(l, ([2], -1, [0])),
+        lambda x: x.reshape(x.shape[2], x.shape[1], x.shape[0]),
+    ),
+    "-1, [2]": (
+        lambda l: ReshapeLayer(l, (-1, [2])),
+        lambda x: x.reshape(x.shape[0] * x.shape[1], x.shape[2]),
+    ),
+    "[0], -1, 2": (
+        lambda l: ReshapeLayer(l, ([0], -1, 2)),
+        lambda x: x.reshape(x.shape[0], x.shape[1] * x.shape[2] // 2, 2),
+    ),
+    "[1], [0], [2], 1": (
+        lambda l: ReshapeLayer(l, ([1], [0], [2], 1)),
+        lambda x: x.reshape(x.shape[1], x.shape[0], x.shape[2], 1),
+    ),
+    "dimshuffle": (
+        lambda l: DimshuffleLayer(l, (2, "x", 0, 1)),
+        lambda x: x.transpose(2, 0, 1)[:, None],
+    ),
+    "pad": (lambda l: PadLayer(l, 1), lambda x: np.pad(x, [(0, 0), (0, 0), (1, 1)])),
+    "pad all": (
+        lambda l: PadLayer(l, [(1, 2), (0, 3), (1, 0)], val=2, batch_ndim=0),
+        lambda x: np.pad(x, [(1, 2), (0, 3), (1, 0)], constant_values=2),
+    ),
+    "slice": (lambda l: SliceLayer(l, slice(-2, None), axis=1), lambda x: x[:, -2:]),
+    "expression": (
+        lambda l: ExpressionLayer(l, lambda x: x.mean(-1), "auto"),
+        lambda x: x.mean(-1),
+    ),
+}
+GIVEN = [(2, 3, 4), (1, 3, 4), (5, 3, 4), (0, 3, 4), (2, 1, 4), (2, 6, 4), (2, 3, 2), (2, 3, 6)]
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")], ids=["python", "jax"])
+@pytest.mark.parametrize("declared", [(2, 3, 4), (None, 3, None), (None, None, None)])
+@pytest.mark.parametrize("name", RESHAPING)
+def test_sizes_unknown_or_other_than_declared(name, declared, mode):
+    make, expected = RESHAPING[name]
+    x = pt.tensor3(dtype="float32")
+    function = pytensor.function([x], get_output(make(InputLayer(declared, x))), mode=mode)
+    for shape in GIVEN:
+        values = np.resize(X, shape)
+        np.testing.assert_allclose(function(values), expected(values), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")], ids=["python", "jax"])
+@pytest.mark.parametrize("shape", [([0], 12), (-1, 12, [0]), ([0], [2], 3), (4, 6), (-1, 9)])
+def test_sizes_that_do_not_fit(shape, mode):
+    """Nothing is moved from one item of the batch to another to make them fit."""
+    x = pt.tensor3(dtype="float32")
+    layer = ReshapeLayer(InputLayer((None, None, None), x), shape)
+    function = pytensor.function([x], get_output(layer), mode=mode)
+    with pytest.raises((ValueError, TypeError), match="reshape"):
+        function(np.resize(X, (2, 5, 4)))
 
 
 def test_shortcuts():
@@ -166,7 +235,7 @@ class TestReshapeLayer:
     def test_data_of_wrong_shape_is_not_reshaped(self):
         x = pt.tensor3()
         output = get_output(ReshapeLayer(InputLayer((None, 3, 4), x), ([0], 12)))
-        with pytest.raises(AssertionError, match="SpecifyShape"):
+        with pytest.raises(ValueError, match="cannot reshape"):
             output.eval({x: np.zeros((2, 6, 4))})
 
 
