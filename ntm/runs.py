@@ -9,14 +9,19 @@
 ====================================  ================================================================
 """
 
-import json
 import time
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+import pytensor
+
 from lasagne.layers import get_all_params
+from lasagne.utils import initializing_by
 from ntm.checkpoints import save
-from ntm.files import read_arrays, replacing, write_arrays
+from ntm.files import inside, read_arrays, read_json, shorten, write_arrays, write_json
 from ntm.machine import describe_machine
 from ntm.metrics import JSONLines
 from ntm.models import get_model_options
@@ -25,11 +30,10 @@ from ntm.settings import Settings
 KEPT = 2
 
 
-def write_json(path, content):
-    """Write JSON to a file; the file is complete or as it was."""
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+# A run without a checkpoint has no arrays to compare with its settings: the numbers of its network at most
+MAX_NUMBERS = 100_000_000
+# What a size of a task can be at most, and the steps of a sequence are not fewer
+MAX_SIZE = 1_000_000
 
 
 class Run:
@@ -64,13 +68,13 @@ class Run:
             If there is a run in the folder.
         """
         folder = Path(folder)
-        if (folder / "settings.json").exists():
+        if inside(folder, "settings.json").exists():
             raise FileExistsError(
                 f"{folder} holds a run already: resume it (ntm resume {folder}), or choose another folder"
             )
         run = cls(folder, settings)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "settings.json", asdict(settings))
+        write_json(inside(folder, "settings.json"), asdict(settings))
         return run
 
     @classmethod
@@ -90,19 +94,30 @@ class Run:
         ValueError
             If a file is damaged; the message says which one, and which checkpoint came before.
         """
-        run = cls(folder, read_settings(folder))
+        settings = read_settings(folder)
         checkpoints = list_checkpoints(folder)
         if checkpoint is not None:
-            run.restore(run.folder / checkpoint)
-        elif checkpoints:
-            try:
-                run.restore(checkpoints[-1])
-            except ValueError as error:
-                if len(checkpoints) == 1:
-                    raise
-                raise ValueError(
-                    f"{error}. The checkpoint before it is still there: --checkpoint {checkpoints[-2].name}"
-                ) from error
+            return cls._open_at(folder, settings, inside(folder, checkpoint))
+        if not checkpoints:
+            return cls._open_at(folder, settings, None)
+        try:
+            return cls._open_at(folder, settings, checkpoints[-1])
+        except ValueError as error:
+            if len(checkpoints) == 1:
+                raise
+            raise ValueError(
+                f"{error}. The checkpoint before it is still there: --checkpoint {checkpoints[-2].name}"
+            ) from error
+
+    @classmethod
+    def _open_at(cls, folder, settings, path):
+        """The run as it was at a checkpoint, or without one; nothing is made that the checkpoint has no arrays for."""
+        arrays, about = (None, None) if path is None else _read_checkpoint(path, settings)
+        with _naming(Path(folder) / "settings.json" if path is None else path):
+            check_network(settings, arrays)
+            run = cls(folder, settings)
+        if path is not None:
+            run._set_state(path, arrays, about)
         return run
 
     def restore(self, path):
@@ -111,20 +126,14 @@ class Run:
         Raises
         ------
         ValueError
-            If the file is damaged, or of another run.
+            If the file is damaged, or of another run; nothing is changed then.
         """
-        arrays, about = read_arrays(path)
-        if about.get("format") != "run" or not self._has_settings(about.get("settings")):
-            raise ValueError(f"{path} is not a checkpoint of this run")
-        self.trainer.set_state(arrays, about["trainer"])
-        self.seconds = about["seconds"]
+        self._set_state(path, *_read_checkpoint(path, self.settings))
 
-    def _has_settings(self, settings):
-        """Whether these, a dict, are the run's settings; what was no setting then is as by default."""
-        try:
-            return Settings(**settings) == self.settings
-        except (TypeError, ValueError):
-            return False
+    def _set_state(self, path, arrays, about):
+        with _naming(path):
+            self.trainer.set_state(arrays, about["trainer"])
+        self.seconds = about["seconds"]
 
     def resize_memory(self, num_slots):
         """Give the network a memory with another number of slots, to measure it with the parameters it has learnt.
@@ -158,7 +167,7 @@ class Run:
     def save(self):
         """Write a checkpoint, then remove all but the latest two."""
         arrays, about = self.trainer.get_state()
-        path = self.folder / f"checkpoint-{self.trainer.step_count:09d}.safetensors"
+        path = inside(self.folder, f"checkpoint-{self.trainer.step_count:09d}.safetensors")
         self._count_seconds()
         write_arrays(
             path,
@@ -190,7 +199,7 @@ class Run:
             The result, see :meth:`get_result`.
         """
         settings = self.settings
-        log = JSONLines(self.folder / "metrics.jsonl", self.trainer.step_count)
+        log = JSONLines(inside(self.folder, "metrics.jsonl"), self.trainer.step_count)
         self._started = time.monotonic()
         try:
             ended = self.trainer.train(
@@ -207,12 +216,12 @@ class Run:
             self._count_seconds()
         finally:
             self._started = None
-        save(self.folder / "network.safetensors", self.trainer.l_out)
+        save(inside(self.folder, "network.safetensors"), self.trainer.l_out)
         result = self.get_result(ended)
         if ended != "interrupted":
             result["measures"] = self.measure()
             result |= {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d")}
-            write_json(self.folder / "result.json", result)
+            write_json(inside(self.folder, "result.json"), result)
         return result
 
     def get_result(self, ended):
@@ -256,13 +265,106 @@ def read_settings(folder):
     ValueError
         If the file is damaged.
     """
-    path = Path(folder) / "settings.json"
+    path = inside(folder, "settings.json")
     try:
-        return Settings(**json.loads(path.read_text(encoding="utf-8")))
+        found = read_json(path)
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds {found!r}")
+        return Settings(**found)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no run in {folder}: no settings.json") from error
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold the settings of a run: {error}") from error
+        raise ValueError(f"{path} does not hold the settings of a run: {shorten(error)}") from error
+
+
+def _read_checkpoint(path, settings):
+    """The arrays of a checkpoint, and what is said about them, if it is of a run with these settings."""
+    arrays, about = read_arrays(inside(Path(path).parent, Path(path).name))
+    if not isinstance(about, dict) or about.get("format") != "run":
+        raise ValueError(f"{path} is not a checkpoint of a run")
+    if not _are_settings(about.get("settings"), settings):
+        raise ValueError(f"{path} is not a checkpoint of this run")
+    seconds = about.get("seconds")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
+        raise ValueError(f"{path} is damaged: its seconds are {shorten(repr(seconds), 100)}")
+    if not isinstance(about.get("trainer"), dict):
+        raise ValueError(f"{path} is damaged: it holds no state of a trainer")
+    return arrays, about
+
+
+def _are_settings(found, settings):
+    """Whether a value is these settings as a dict; what was no setting then is as by default."""
+    try:
+        return Settings(**found) == settings
+    except (TypeError, ValueError):
+        return False
+
+
+@contextmanager
+def _naming(path):
+    """Have whatever goes wrong with what a file says, which may be anything, named by the file's path."""
+    try:
+        yield
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        known = isinstance(error, ValueError | TypeError)
+        raise ValueError(
+            f"{path} is damaged: {shorten(error if known else repr(error))}"
+        ) from error
+
+
+def check_network(settings, arrays=None):
+    """Check that settings make the network of a checkpoint, before there is memory for it and time is spent.
+
+    Parameters
+    ----------
+    settings : Settings
+    arrays : dict from name to array, optional
+        Of the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If a parameter would be of a shape for which there is no array, or a number among the options is larger than the
+        whole network; without arrays, if the network were of more than a hundred million numbers.
+    """
+    parameters = {
+        name: array for name, array in (arrays or {}).items() if name.startswith("parameter/")
+    }
+    left = Counter(array.shape for array in parameters.values())
+    most = MAX_NUMBERS if arrays is None else sum(array.size for array in parameters.values())
+    for name, value in settings.model_options.items():
+        if isinstance(value, int) and value > most:
+            raise ValueError(
+                f"the network has {most} numbers at most, and by the settings its {name} is {value}"
+            )
+    sizes = [
+        *settings.task_options.items(),
+        *(each for one in settings.evaluate_at for each in one.items()),
+    ]
+    for name, value in sizes:
+        if isinstance(value, int) and value > MAX_SIZE:
+            raise ValueError(f"{name} is {value} by the settings, and {MAX_SIZE} is the most")
+    numbers = 0
+
+    def initialize(spec, shape):
+        nonlocal numbers
+        numbers += int(np.prod([float(size) for size in shape]))
+        if arrays is not None:
+            left[shape] -= 1
+            if left[shape] < 0:
+                raise ValueError(
+                    f"by the settings the network has a parameter of shape {shape}, and there is no array for it"
+                )
+        elif numbers > most:
+            raise ValueError(f"by the settings the network is of more than {most} numbers")
+        return pytensor.shared(
+            np.broadcast_to(np.zeros((), pytensor.config.floatX), shape), shape=shape, borrow=True
+        )
+
+    with initializing_by(initialize):
+        settings.make_network(settings.make_task())
 
 
 def list_checkpoints(folder):

@@ -1,7 +1,9 @@
 """The settings of a training run, and their defaults for each task: the one place where they are."""
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from types import NoneType
+from typing import get_args
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from lasagne.layers import get_all_params
 from ntm.backends import get_mode
 from ntm.choices import check_choice
 from ntm.curricula import CURRICULA
+from ntm.memory import is_integer
 from ntm.models import MODELS, get_model_options
 from ntm.recovery import Restarter
 from ntm.schedules import SCHEDULES, make_schedule
@@ -94,6 +97,7 @@ class Settings:
     device: str | None = None
 
     def __post_init__(self):
+        self._check_types()
         for name, known in (
             ("task", TASKS),
             ("model", MODELS),
@@ -129,6 +133,26 @@ class Settings:
             )
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
+
+    def _check_types(self):
+        """Raise a `ValueError` if a field is of another type than it is declared to be."""
+        for each in fields(self):
+            kinds = get_args(each.type) or (each.type,)
+            value = getattr(self, each.name)
+            fits = isinstance(value, kinds) or (float in kinds and isinstance(value, int))
+            if not fits or (isinstance(value, bool) and bool not in kinds):
+                names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+                raise ValueError(f"{each.name} must be {names}, not {value!r}")
+        for name in ("task_options", "model_options", "schedule_options", "curriculum_options"):
+            if not all(isinstance(key, str) for key in getattr(self, name)):
+                raise ValueError(f"{name} must have names as keys, not {getattr(self, name)!r}")
+        for sizes in self.evaluate_at:
+            if not isinstance(sizes, dict) or not all(
+                is_integer(size) and size > 0 for size in sizes.values()
+            ):
+                raise ValueError(
+                    f"evaluate_at must be dicts from names of sizes to positive integers, not {sizes!r}"
+                )
 
     def make_task(self):
         """The task, its sequences drawn by the seed."""
