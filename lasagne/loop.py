@@ -290,6 +290,7 @@ class Loop(Op):
         self.num_carried = num_carried
         self.backwards = backwards
         self.keep_every = keep_every
+        self.floating = [is_float(variable) for variable in fgraph.inputs]
         self._settings = (num_sequences, num_states, num_carried, backwards, keep_every)
         self._hash = hash(
             (type(self), self._settings, tuple(v.type for v in [*fgraph.inputs, *fgraph.outputs]))
@@ -373,12 +374,7 @@ class Loop(Op):
         ]
 
     def pullback(self, inputs, outputs, output_grads):
-        connected = [
-            k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
-        ]
-        gradient = LoopGradient(self, connected)
-        grads = iter(gradient.make_node(*inputs, *(output_grads[k] for k in connected)).outputs)
-        return [next(grads) if is_float(v) else DisconnectedType()() for v in inputs]
+        return _make_gradient(self, inputs, output_grads)
 
     def perform(self, node, inputs, output_storage):
         raise NotImplementedError(
@@ -386,14 +382,25 @@ class Loop(Op):
         )
 
 
+def _make_gradient(op, inputs, output_grads):
+    """Gradients with respect to the inputs of a loop, or of the gradient of one, as a node of their own."""
+    connected = [
+        k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
+    ]
+    gradient = LoopGradient(op, connected)
+    grads = iter(gradient.make_node(*inputs, *(output_grads[k] for k in connected)).outputs)
+    return [next(grads) if floating else DisconnectedType()() for floating in op.floating]
+
+
 class LoopGradient(Op):
     """Gradients of a loop with respect to its floating point inputs.
 
-    Inputs are those of the loop, then the gradients with respect to its outputs `connected`.
+    Inputs are those of the loop, then the gradients with respect to its outputs `connected`. The gradient of this node,
+    the second derivative, is another such node, whose `loop` is this one.
 
     Parameters
     ----------
-    loop : Loop
+    loop : Loop or LoopGradient
     connected : sequence of int
         Outputs of the loop that the cost depends on.
 
@@ -401,12 +408,15 @@ class LoopGradient(Op):
     ----------
     wrt : list of int
         Inputs of the loop that there is a gradient for.
+    floating : list of bool
+        Which inputs of this node are floating point numbers.
     """
 
     def __init__(self, loop, connected):
         self.loop = loop
         self.connected = tuple(connected)
-        self.wrt = [k for k, variable in enumerate(loop.fgraph.inputs) if is_float(variable)]
+        self.wrt = [k for k, floating in enumerate(loop.floating) if floating]
+        self.floating = [*loop.floating, *(True for _ in self.connected)]
 
     def __eq__(self, other):
         return (
@@ -419,11 +429,11 @@ class LoopGradient(Op):
         return hash((type(self), self.loop, self.connected))
 
     def __str__(self):
-        return f"LoopGradient{{{self.loop.num_states} states}}"
+        return f"LoopGradient{{{self.loop}}}"
 
     def split_inputs(self, inputs):
         """The loop's inputs and the outputs' gradients."""
-        count = len(self.loop.fgraph.inputs)
+        count = len(self.loop.floating)
         return list(inputs[:count]), list(inputs[count:])
 
     def make_node(self, *inputs):
@@ -440,18 +450,7 @@ class LoopGradient(Op):
         return _pull_back(outputs_of, inputs, self.wrt, output_grads)
 
     def pullback(self, inputs, outputs, output_grads):
-        # Second derivatives: differentiate what this node stands for
-        connected = [
-            k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
-        ]
-        wrt = [k for k, variable in enumerate(inputs) if is_float(variable)]
-
-        def outputs_of(copies):
-            outputs = self.expand(copies)
-            return [outputs[k] for k in connected]
-
-        grads = iter(_pull_back(outputs_of, inputs, wrt, [output_grads[k] for k in connected]))
-        return [next(grads) if is_float(v) else DisconnectedType()() for v in inputs]
+        return _make_gradient(self, inputs, output_grads)
 
     def perform(self, node, inputs, output_storage):
         raise NotImplementedError("a LoopGradient must be expanded before it is run")

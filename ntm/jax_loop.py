@@ -440,6 +440,33 @@ def shift_back(before, last):
     return jax.tree.map(shift, before, last)
 
 
+# ---- Second derivatives
+
+
+def make_plain(op, kwargs):
+    """A loop, or a gradient of one, of any order, as a function of a list of JAX arrays that JAX can differentiate.
+
+    A `BackwardLoop` cannot be differentiated again: its steps hold no gradient with respect to the weights. So the loop
+    runs as a plain scan here, of which JAX keeps what it likes.
+    """
+    if isinstance(op, Loop):
+        return ForwardLoop(op, kwargs).run
+    run = make_plain(op.loop, kwargs)
+
+    def gradient(values):
+        inputs, output_grads = op.split_inputs(values)
+
+        def vary(varying):
+            replaced = dict(zip(op.wrt, varying, strict=True))
+            outputs = run([replaced.get(k, value) for k, value in enumerate(inputs)])
+            return [outputs[k] for k in op.connected]
+
+        _, pull_back = jax.vjp(vary, [inputs[k] for k in op.wrt])
+        return pull_back(output_grads)[0]
+
+    return gradient
+
+
 # ---- Conversions
 
 
@@ -469,6 +496,9 @@ def _funcify_loop(op, node=None, **kwargs):
 @jax_funcify.register(LoopGradient)
 def _funcify_loop_gradient(op, node=None, **kwargs):
     """The gradient by itself, which runs the loop for it; see `pair_loops`."""
+    if isinstance(op.loop, LoopGradient):
+        plain = make_plain(op, kwargs)
+        return lambda *inputs: _unwrap(plain(inputs))
     forward = make_forward(op.loop, kwargs)
     backward = make_backward(op.loop, op.wrt, op.connected, kwargs)
 
@@ -550,7 +580,8 @@ def pair_loops(fgraph):
         if isinstance(node.op, Loop)
     }
     differentiated = {}
-    for node in [n for n in fgraph.toposort() if isinstance(n.op, LoopGradient)]:
+    gradients = [n for n in fgraph.toposort() if isinstance(n.op, LoopGradient)]
+    for node in [n for n in gradients if isinstance(n.op.loop, Loop)]:
         op = node.op
         inputs, output_grads = op.split_inputs(node.inputs)
         key = (op.loop, tuple(inputs))

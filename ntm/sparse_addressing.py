@@ -41,7 +41,9 @@ class TopK(Op):
         order = np.argsort(-inputs[0], axis=-1, kind="stable")
         output_storage[0][0] = order[..., : self.count].astype("int32")
 
-    def infer_shape(self, fgraph, node, shapes):
+    def infer_shape(self, *args):
+        # PyTensor before 3.3 hands over the graph, the node and the shapes; later only the last two
+        shapes = args[-1]
         return [(*shapes[0][:-1], pt.constant(self.count))]
 
     def connection_pattern(self, node):

@@ -47,8 +47,9 @@ class ReadRows(Op):
         memory, positions = inputs
         output_storage[0][0] = memory[np.arange(len(memory))[:, None], positions]
 
-    def infer_shape(self, fgraph, node, shapes):
-        (batch, _, width), (_, rows) = shapes
+    def infer_shape(self, *args):
+        # PyTensor before 3.3 hands over the graph, the node and the shapes; later only the last two
+        (batch, _, width), (_, rows) = args[-1]
         return [(batch, rows, width)]
 
     def connection_pattern(self, node):
@@ -84,7 +85,8 @@ class WriteRows(Op):
         np.add.at(memory, (batch[:, None], positions), added)
         output_storage[0][0] = memory
 
-    def infer_shape(self, fgraph, node, shapes):
+    def infer_shape(self, *args):
+        shapes = args[-1]  # as of ReadRows
         return [shapes[0], shapes[2]]
 
     def connection_pattern(self, node):
