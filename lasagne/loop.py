@@ -439,6 +439,9 @@ class LoopGradient(Op):
     def make_node(self, *inputs):
         return Apply(self, list(inputs), [inputs[k].type() for k in self.wrt])
 
+    def connection_pattern(self, node):
+        return [[floating for _ in node.outputs] for floating in self.floating]
+
     def expand(self, inputs):
         """The same as the gradient of a `pytensor.scan`: the list of outputs."""
         inputs, output_grads = self.split_inputs(inputs)
@@ -474,9 +477,12 @@ def _pull_back(outputs_of, inputs, wrt, output_grads):
 @node_rewriter([Loop, LoopGradient])
 def expand_loop(fgraph, node):
     """Replace a loop by a `pytensor.scan`, its gradient by the scan's."""
+    # To note for each new variable which line made it takes more than half of the time
+    with pytensor.config.change_flags(traceback__limit=0):
+        outputs = node.op.expand(node.inputs)
     return [
         old.type.filter_variable(new) if new.type != old.type else new
-        for old, new in zip(node.outputs, node.op.expand(node.inputs), strict=True)
+        for old, new in zip(node.outputs, outputs, strict=True)
     ]
 
 

@@ -103,7 +103,7 @@ def _funcify_function_graph(fgraph, node=None, fgraph_name="jax_funcified_fgraph
     )
 
 
-def convert_graph(fgraph, kwargs):
+def convert_graph(fgraph, kwargs, own_gradients=True):
     """A JAX function from the inputs of a graph inside a node to the list of its outputs; `fgraph` is changed.
 
     Parameters
@@ -111,12 +111,16 @@ def convert_graph(fgraph, kwargs):
     fgraph : FunctionGraph
     kwargs : dict
         What PyTensor hands to the conversion of the node.
+    own_gradients : bool
+        Whether functions with a gradient of their own keep it when JAX differentiates. To differentiate twice they must
+        not: in a scan JAX 0.10 then mixes up what such a function keeps for its gradient.
     """
     query = RewriteDatabaseQuery(
         include=["minimum_compile", "jax"], exclude=["expand_loops", "expand_own_gradients"]
     )
     optdb.query(query)(fgraph)
-    return jax_funcify(fgraph, **{k: v for k, v in kwargs.items() if k != "storage_map"})
+    kwargs = {k: v for k, v in kwargs.items() if k not in ("storage_map", "own_gradients")}
+    return jax_funcify(fgraph, own_gradients=own_gradients, **kwargs)
 
 
 @jax_funcify.register(Shape)
@@ -317,10 +321,12 @@ def _compute_before(x):
 
 
 @jax_funcify.register(OwnGradient)
-def _funcify_own_gradient(op, node=None, **kwargs):
+def _funcify_own_gradient(op, node=None, own_gradients=True, **kwargs):
     """The function, its small inputs computed before it."""
-    run, pull_back = (convert_graph(graph, kwargs) for graph in op.make_graphs(node))
+    run, pull_back = (convert_graph(graph, kwargs, own_gradients) for graph in op.make_graphs(node))
     single = len(node.outputs) == 1
+    if not own_gradients:
+        return lambda *inputs: run(*inputs)[0] if single else run(*inputs)
 
     @jax.custom_vjp
     def function(*inputs):

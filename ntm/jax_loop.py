@@ -124,11 +124,13 @@ class ForwardLoop:
     op : Loop
     kwargs : dict
         What PyTensor hands to its conversions.
+    own_gradients : bool
+        As of `convert_graph`.
     """
 
-    def __init__(self, op, kwargs):
+    def __init__(self, op, kwargs, own_gradients=True):
         self._op = op
-        self._step = convert_graph(op.fgraph.clone(), kwargs)
+        self._step = convert_graph(op.fgraph.clone(), kwargs, own_gradients)
 
     def run(self, inputs):
         """The outputs of the loop."""
@@ -450,7 +452,7 @@ def make_plain(op, kwargs):
     runs as a plain scan here, of which JAX keeps what it likes.
     """
     if isinstance(op, Loop):
-        return ForwardLoop(op, kwargs).run
+        return ForwardLoop(op, kwargs, own_gradients=False).run
     run = make_plain(op.loop, kwargs)
 
     def gradient(values):

@@ -122,9 +122,18 @@ def _write_rows_gradients(kept, grads):
 write_rows.defvjp(_write_rows_and_keep, _write_rows_gradients)
 
 
+def write_rows_plainly(memory, positions, added, erases):
+    """As `write_rows`, of operations whose gradient, and the gradient of that, is JAX's own."""
+    last = positions[:, -1:]
+    kept = jnp.where(erases[:, None, None], 0, get_rows(memory, last))
+    rows = set_rows(memory, last, kept).reshape(-1, memory.shape[2])
+    rows = rows.at[_place(memory, positions)].add(added, mode="promise_in_bounds")
+    return rows.reshape(memory.shape), get_rows(jax.lax.stop_gradient(memory), positions)
+
+
 @jax_funcify.register(WriteRows)
-def _funcify_write_rows(op, **kwargs):
-    return write_rows
+def _funcify_write_rows(op, own_gradients=True, **kwargs):
+    return write_rows if own_gradients else write_rows_plainly
 
 
 @jax_funcify.register(TopK)

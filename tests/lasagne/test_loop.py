@@ -149,25 +149,21 @@ def test_early_outputs_of_a_truncated_loop_have_no_gradient(mode):
         assert not grad.any()
 
 
-def test_second_derivative(mode):
+@pytest.mark.parametrize("keep_every", [1, 2])
+def test_second_and_third_derivatives(mode, keep_every):
     x, a = pt.vector("x"), pt.scalar("a")
-    (trace,) = loop(lambda x, s: [a * s * s + x], [x], [pt.constant(np.float64(0.5))])
-    first = pytensor.grad(trace[-1], a)
-    second = pytensor.grad(first, a)
-    values = evaluate([x, a], [first, second], [np.array([0.1, 0.2, 0.3]), 0.7], mode)
+    start = [pt.constant(np.float64(0.5))]
+    (trace,) = loop(lambda x, s: [a * s * s + x], [x], start, keep_every=keep_every)
+    derivatives = [trace[-1]]
+    for _ in range(3):
+        derivatives.append(pytensor.grad(derivatives[-1], a))
+    values = evaluate([x, a], derivatives, [np.array([0.1, 0.2, 0.3]), 0.7], mode)
 
-    def derivatives(a):
-        # of s with respect to a: value, first, second
-        s, d, e = 0.5, 0.0, 0.0
-        for x in (0.1, 0.2, 0.3):
-            s, d, e = (
-                a * s * s + x,
-                s * s + 2 * a * s * d,
-                4 * s * d + 2 * a * d * d + 2 * a * s * e,
-            )
-        return d, e
-
-    np.testing.assert_allclose(values, derivatives(0.7), rtol=1e-12)
+    polynomial, variable = np.polynomial.Polynomial([0.5]), np.polynomial.Polynomial([0, 1])
+    for number in (0.1, 0.2, 0.3):
+        polynomial = variable * polynomial**2 + number
+    expected = [polynomial.deriv(k)(0.7) if k else polynomial(0.7) for k in range(4)]
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
 def test_outputs_that_the_cost_does_not_depend_on(mode):

@@ -10,6 +10,7 @@ import pytensor.tensor as pt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytensor.compile.mode import Mode
 
 from lasagne.layers import DenseLayer, InputLayer, get_all_params
 from lasagne.loop import loop
@@ -21,7 +22,7 @@ from ntm.jax_sparse_loop import find_largest
 from ntm.memory import Memory
 from ntm.sparse_addressing import TopK, find_least_used, get_write_weights, spread, update_usage
 from ntm.sparse_heads import SAMReadHead, SAMWriteHead
-from ntm.sparse_loop import read_rows, sparse_loop, write_rows
+from ntm.sparse_loop import ReadRows, WriteRows, read_rows, sparse_loop, write_rows
 
 from . import sam_reference
 from .contract import (
@@ -511,3 +512,26 @@ def test_errors_say_where_what_and_why(case):
         build_with(**arguments)
     for part in ["SAMLayer 'my sam'", *parts]:
         assert part in str(caught.value)
+
+
+def test_shapes_are_inferred_without_the_arrays():
+    memory, positions = pt.tensor3("memory"), pt.imatrix("positions")
+    added, erases = pt.tensor3("added"), pt.bvector("erases").astype("bool")
+    outputs = [
+        TopK(2).make_node(memory).outputs[0],
+        read_rows(memory, positions),
+        *WriteRows().make_node(memory, positions, added, erases).outputs,
+    ]
+    shapes = pytensor.function(
+        [memory, positions, added, erases.owner.inputs[0]],
+        [output.shape for output in outputs],
+        mode=Mode("py", "fast_run"),
+        on_unused_input="ignore",
+    )
+    used = {type(node.op) for node in shapes.maker.fgraph.apply_nodes}
+    assert not used & {TopK, ReadRows, WriteRows}
+    values = shapes(
+        np.zeros((3, 5, 4)), np.zeros((3, 2), "int32"), np.zeros((3, 2, 4)), np.zeros(3, "int8")
+    )
+    expected = [(3, 5, 2), (3, 2, 4), (3, 5, 4), (3, 2, 4)]
+    assert [tuple(value) for value in values] == expected
