@@ -38,7 +38,9 @@ class TopK(Op):
         return Apply(self, [x], [pt.tensor(dtype="int32", shape=shape)])
 
     def perform(self, node, inputs, output_storage):
-        order = np.argsort(-inputs[0], axis=-1, kind="stable")
+        # NaN comes first, as in JAX, so that it is seen
+        x = np.where(np.isnan(inputs[0]), np.inf, inputs[0])
+        order = np.argsort(-x, axis=-1, kind="stable")
         output_storage[0][0] = order[..., : self.count].astype("int32")
 
     def infer_shape(self, *args):

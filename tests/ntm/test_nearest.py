@@ -127,6 +127,20 @@ def test_index_equals_the_model(case, compile):
         np.testing.assert_array_equal(results, order[..., :READ_SLOTS])
 
 
+@pytest.mark.parametrize("nearest", [ExactSearch(), make_index(num_flips=2, bucket_size=N)])
+@pytest.mark.parametrize("compile", [to_jax, to_python])
+def test_a_slot_that_is_not_a_number_is_found(nearest, compile):
+    """So that a memory that went wrong does not go on without a word."""
+    key, memory = pt.tensor3("key"), pt.tensor3("memory")
+    state = nearest.make_state(1)
+    written = (np.arange(N, dtype="int32")[None], np.ones((1, N)), [True], np.array([1], "int32"))
+    stores = nearest.update(nearest.pack(memory, state), memory, *map(pt.constant, written))
+    function = compile([key, memory], nearest.select(key, memory, stores, 2))
+    rows = data(1, N, M)
+    rows[0, 4, 1] = np.nan
+    assert function(data(1, 1, M, seed=3), rows)[0, 0, 0] == 4
+
+
 def cosine(key, rows):
     return rows @ key / np.sqrt((rows**2).sum(axis=1) * (key @ key) + 1e-6)
 
