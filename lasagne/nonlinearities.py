@@ -3,10 +3,14 @@
 All of them work elementwise, except for :func:`softmax`, which normalises the last axis.
 They are functions at module level or instances of classes, so a layer that holds one can be
 pickled.
+
+Of a NumPy array :func:`rectify`, :class:`LeakyRectify` and :func:`linear` make an array, as in
+Lasagne; the others make an expression of whatever they get.
 """
 
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
 
 
@@ -93,15 +97,18 @@ def rectify(x: Any) -> Any:
 
     Parameters
     ----------
-    x : tensor
+    x : tensor or numpy array
         The activation, of any shape.
 
     Returns
     -------
-    tensor
-        Values of at least 0, of the shape of `x`.
+    tensor or numpy array
+        Values of at least 0, of the shape of `x`. The gradient at 0 is 1.
     """
-    return pt.maximum(x, 0)
+    if isinstance(x, np.ndarray):
+        return np.maximum(x, 0)
+    # A maximum has another gradient at 0 where JAX differentiates than where PyTensor does
+    return pt.switch(pt.lt(x, 0), 0, x)
 
 
 class LeakyRectify:
@@ -129,6 +136,8 @@ class LeakyRectify:
         self.leakiness = leakiness
 
     def __call__(self, x: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            return np.where(x > 0, x, x * self.leakiness)
         return pt.switch(pt.gt(x, 0), x, x * self.leakiness)
 
 
@@ -227,5 +236,5 @@ identity = linear
 
 def _expm1_of_negative(x: Any) -> Any:
     # Without the bound a large positive input overflows in the branch that is not taken, and its
-    # gradient becomes 0 * inf.
-    return pt.expm1(pt.minimum(x, 0))
+    # gradient becomes 0 * inf. At 0 a minimum would have another gradient where JAX differentiates.
+    return pt.expm1(pt.switch(pt.gt(x, 0), 0, x))

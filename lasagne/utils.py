@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from numbers import Number
+from numbers import Integral, Number
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from pytensor.gradient import GradClip
 from pytensor.graph.basic import Variable
 
 from .checks import check_length
+
+# What counts as an integer: for `isinstance`
+int_types = (Integral, np.integer)
 
 
 def floatX(arr: Any) -> np.ndarray:
@@ -116,30 +119,26 @@ def collect_shared_vars(expressions: Variable | Iterable[Variable]) -> list[Shar
 
 
 def one_hot(x: Any, m: int | None = None) -> Variable:
-    """Return the one-hot rows for a vector of class indices.
+    """Return the one-hot rows for class indices.
 
     Parameters
     ----------
-    x : vector of int, PyTensor expression or array_like
-        The class indices, of shape ``(n,)``.
+    x : PyTensor expression or array_like of int
+        The class indices, of any shape. Other numbers are cast to integers.
     m : int, optional
-        Number of classes; if omitted, the largest index plus one.
+        Number of classes; if omitted, the largest index plus one. JAX needs to know the number.
 
     Returns
     -------
-    PyTensor matrix
-        Shape ``(n, m)`` in floatX, with a one in column ``x[i]`` of row `i` and zeros elsewhere.
-
-    Raises
-    ------
-    ValueError
-        If `x` is not a vector.
+    PyTensor expression
+        The shape of `x` with a last axis of size `m`, in floatX: a one at the index, and zeros
+        elsewhere. An index outside of ``[0, m)`` gives a row of NaN, as JAX cannot raise an error.
     """
-    x = as_theano_expression(x)
-    if x.type.ndim != 1:
-        raise ValueError(f"one_hot needs a vector of class indices, got {x.type.ndim} dimensions")
+    x = pt.cast(as_theano_expression(x), "int64")
     classes = pt.cast(pt.max(x) + 1, "int64") if m is None else m
-    return pt.cast(pt.eq(x[:, None], pt.arange(classes)), pytensor.config.floatX)
+    rows = pt.cast(pt.eq(x[..., None], pt.arange(classes)), pytensor.config.floatX)
+    outside = pt.lt(x, 0) | pt.ge(x, classes)
+    return pt.switch(outside[..., None], floatX(np.nan), rows)
 
 
 def unique(l: Iterable) -> list:

@@ -6,8 +6,10 @@ import pytensor.tensor as pt
 import pytest
 
 from lasagne import nonlinearities
+from lasagne.loop import loop
 from lasagne.nonlinearities import SELU, LeakyRectify, ScaledTanH, ScaledTanh
 from lasagne.utils import floatX
+from ntm.backends import get_mode
 
 
 def np_softmax(x):
@@ -74,6 +76,40 @@ def test_can_be_pickled(name):
     function = CASES[name][0]
     copy = pickle.loads(pickle.dumps(function))
     assert vars(copy) == vars(function)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_of_an_array(name):
+    function, expected = CASES[name]
+    x = np.random.RandomState(1).normal(size=(4, 5)).astype("float32")
+    result = function(x)
+    makes_array = name.endswith("rectify") or "rectify_" in name or name in ("linear", "identity")
+    assert isinstance(result, np.ndarray) == makes_array
+    if makes_array:
+        assert result.dtype == "float32"
+    else:
+        result = result.eval()
+    np.testing.assert_allclose(result, expected(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")], ids=["python", "jax"])
+@pytest.mark.parametrize(
+    ("name", "at_zero"),
+    [
+        ("rectify", 1),
+        ("elu", 1),
+        ("leaky_rectify", 0.01),
+        ("selu", 1.0507009873554805 * 1.6732632423543772),
+    ],
+)
+def test_gradient_at_zero(name, at_zero, mode):
+    """The gradient is the same where a loop leaves it to the back end."""
+    x = pt.dvector()
+    function = CASES[name][0]
+    (trace,) = loop(lambda x, s: [function(x) + 0 * s], [x], [pt.zeros(())])
+    gradients = [pytensor.grad(y.sum(), x) for y in (function(x), trace)]
+    for gradient in pytensor.function([x], gradients, mode=mode)(np.zeros(1)):
+        np.testing.assert_allclose(gradient, [at_zero])
 
 
 def test_names():

@@ -86,8 +86,27 @@ def test_one_hot():
     result = utils.one_hot(x, m=12)
     assert result.dtype == pytensor.config.floatX
     assert result.eval({x: indices.astype("int32")}).shape == (20, 12)
-    with pytest.raises(ValueError, match="vector"):
-        utils.one_hot(np.ones((2, 3), dtype=int))
+    assert (utils.one_hot(indices.astype(float), 10).eval() == expected).all()
+
+
+@pytest.mark.parametrize("shape", [(), (3, 4), (2, 3, 4)])
+def test_one_hot_of_any_shape(shape):
+    indices = np.random.RandomState(1).randint(0, 10, shape)
+    assert np.array_equal(utils.one_hot(indices, 10).eval(), np.eye(10)[indices])
+
+
+@pytest.mark.parametrize("backend", [None, "jax"])
+def test_one_hot_of_indices_out_of_range(backend):
+    x = pt.lvector()
+    mode = "FAST_COMPILE" if backend is None else get_mode(backend)
+    rows = pytensor.function([x], utils.one_hot(x, 3), mode=mode)(np.array([-1, 0, 2, 3]))
+    assert np.array_equal(np.isnan(rows).any(axis=1), [True, False, False, True])
+    assert np.array_equal(rows[1:3], [[1, 0, 0], [0, 0, 1]])
+
+
+def test_int_types():
+    assert all(isinstance(each, utils.int_types) for each in (1, np.int8(1), np.uint64(1)))
+    assert not any(isinstance(each, utils.int_types) for each in (1.0, np.float32(1), "1", None))
 
 
 def test_unique():
