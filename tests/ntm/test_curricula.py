@@ -50,6 +50,18 @@ def test_naive_goes_on_when_the_mean_loss_is_low():
     assert curriculum.level == 5
 
 
+@pytest.mark.parametrize("name", ["naive", "look-back", "exponential", "hardest-last"])
+def test_it_is_the_mean_loss_that_is_to_be_below(name):
+    curriculum = make(name, advance_below=0.5)
+    start = curriculum.stage
+    # At the end of these the mean of the last hundred is the threshold itself, and half of them are above
+    for loss in [0.5] * 100 + [0.75] * 60 + [0.0] * 30:
+        curriculum.update(loss)
+    assert curriculum.stage == start
+    curriculum.update(0.0)
+    assert curriculum.stage == start + 1
+
+
 @pytest.mark.parametrize(
     ("name", "share", "highest"), [("look-back", 0.1, 3), ("look-back-and-forward", 0.2, 5)]
 )
@@ -129,6 +141,7 @@ def test_linear():
         assert (drawn["length"].min(), drawn["length"].max()) == (2, 1 + level)
         assert drawn["repeats"].max() == min(level, 3)
         for _ in range(10):
+            assert curriculum.level == level
             curriculum.update(5.0)
 
 
@@ -192,6 +205,18 @@ def test_a_bounded_number_of_gains_is_kept():
     assert len(curriculum.gains) == PredictionGain.kept
     assert max(curriculum.gains) >= PredictionGain.kept  # late ones come in
     assert min(curriculum.gains) < 100  # early ones stay
+
+
+def test_gains_that_are_kept_are_a_sample_of_all(monkeypatch):
+    """Those of the first half are as many as those of the second."""
+    monkeypatch.setattr(PredictionGain, "kept", 100)
+    early = []
+    for seed in range(3):
+        curriculum = make("prediction-gain", seed=seed)
+        for k in range(1500):
+            curriculum.update(1.0, gain=float(k))
+        early += [gain < 750 for gain in curriculum.gains]
+    assert np.mean(early) == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("name", CURRICULA)

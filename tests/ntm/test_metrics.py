@@ -54,6 +54,7 @@ def test_csv(tmp_path, cut):
     for step in (10, 20, 30):
         log(make_row(step))
     log(EVALUATION)
+    assert len(path.read_text().splitlines()) == 4
     path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
     log = CSV(path, step=20)
     log(make_row(30, loss=0.25))
@@ -63,6 +64,11 @@ def test_csv(tmp_path, cut):
         "20,40,0.3333333333333333,1.5,0.0001,1,0",
         "30,60,0.25,1.5,0.0001,1,0",
     ]
+    # A row of skipped steps has no loss
+    log(make_row(40, loss=None, skipped=10))
+    assert path.read_text().splitlines()[-1] == "40,80,,1.5,0.0001,1,10"
+    CSV(path, step=40)
+    assert path.read_text().splitlines()[-1] == "40,80,,1.5,0.0001,1,10"
 
 
 @pytest.mark.parametrize("step", range(6))
@@ -117,6 +123,7 @@ def test_tensorboard(tmp_path, monkeypatch):
     board(EVALUATION)
     board.close()
     assert ("norm", 1.5, 10) in written
+    assert ("skipped", 0, 10) in written
     assert ("wrong_bits/length 10", 0.5, 10) in written
     assert not any(name == "loss" for name, *_ in written)
 

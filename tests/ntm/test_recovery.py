@@ -62,6 +62,31 @@ def test_a_loss_of_nearly_nothing_may_double():
     assert "back" not in look_at(Rewinder(window=10), [8, 1e-6, 1e-2, 1e-2, 1e-2, 1e-2])
 
 
+@pytest.mark.parametrize(("loss", "end"), [(0.25, "back"), (0.23, None)])
+def test_a_fall_from_nearly_nothing_is_one_to_three_hundredths_of_the_start(loss, end):
+    assert look_at(Rewinder(window=10), [8, 1e-6, loss, loss, loss])[-1] == end
+
+
+@pytest.mark.parametrize(("best", "end"), [(3.9, "back"), (4.0, "back"), (4.1, None)])
+def test_what_counts_as_learnt_is_half_of_the_first_loss(best, end):
+    assert look_at(Rewinder(window=10, tolerance=1.5), [8, best, 7, 7, 7])[-1] == end
+
+
+def test_after_going_back_less_than_the_best_will_do():
+    rewinder = Rewinder(window=10)
+    assert look_at(rewinder, [8, 1, 7, 7, 7])[-1] == "back"
+    assert look_at(rewinder, [3.1, 2.9]) == [None, "keep"]  # Three times the best
+    rewinder = Rewinder(window=10)
+    assert look_at(rewinder, [8, 3, 10, 10, 10])[-1] == "back"
+    assert look_at(rewinder, [4.1, 3.9]) == [None, "keep"]  # Half of the first
+
+
+def test_after_going_back_the_windows_are_counted_anew():
+    rewinder = Rewinder(window=10, stale=3)
+    assert look_at(rewinder, [8, 1, 2, 2, 2])[-1] == "back"
+    assert look_at(rewinder, [3.5, 3.5, 3.5]) == [None, None, "back"]
+
+
 def test_every_stage_is_seen_by_itself():
     rewinder = Rewinder(window=10)
     assert look_at(rewinder, [8, 1], stage=1) == ["keep", "keep"]
