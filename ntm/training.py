@@ -17,11 +17,14 @@ from tqdm import tqdm
 
 from lasagne.layers import InputLayer, get_all_layers, get_all_params, get_output
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
+from lasagne.utils import check_param_value
 from ntm.backends import get_mode
 from ntm.curricula import make_curriculum
 from ntm.memory_layer import MemoryLayer
 from ntm.recovery import Rewinder, latest_losses
 from ntm.schedules import constant
+from ntm.serialization import check_finite
+from ntm.state_checks import check_state
 from ntm.updates import centered_rmsprop
 
 #: How many steps in a row may be skipped before training gives up
@@ -579,7 +582,11 @@ class Trainer:
                 raise TrainingError(f"{name} is not finite after step {self.step_count}: not saved")
         arrays |= {f"kept {name}": array for name, array in self._kept.items()}
         arrays["losses"] = np.array(self.losses)
-        about = {
+        return arrays, self._describe_state()
+
+    def _describe_state(self):
+        """What there is of the state besides arrays."""
+        return {
             "step": self.step_count,
             "task": self.task.get_state(),
             "rewinder": None if self.rewinder is None else self.rewinder.get_state(),
@@ -592,7 +599,6 @@ class Trainer:
             "evaluations": self.evaluations,
             "solved_at": self.solved_at,
         }
-        return arrays, about
 
     def set_state(self, arrays, about):
         """Go on from a state of :meth:`get_state`.
@@ -602,40 +608,46 @@ class Trainer:
         ValueError
             If it is the state of another network, update rule or curriculum; nothing is changed then.
         """
-        arrays = dict(arrays)
-        losses = arrays.pop("losses", np.zeros(0))
-        kept = {
-            name.removeprefix("kept "): arrays.pop(name)
-            for name in list(arrays)
-            if name.startswith("kept ")
-        }
-        expected = self._variables
-        different = sorted(set(arrays) ^ set(expected)) + [
-            name
-            for name in expected
-            if name in arrays and arrays[name].shape != expected[name].get_value(borrow=True).shape
-        ]
-        restarts = list(
-            about.get("restarts", [])
-        )  # there are none in states of before there were any
+        own = self._describe_state()
+        about = {"restarts": [], **about}  # there are none in states of before there were any
+        rngs = ("task", "curriculum_rng", "network_rngs")  # checked where they are set
+        for name in ("rewinder", *rngs):
+            if name not in about:
+                raise ValueError(f"the state has no {name}")
+        if about["rewinder"] is None or own["rewinder"] is None:
+            own["rewinder"] = about["rewinder"]
+        one, other = (
+            {name: value for name, value in state.items() if name not in rngs}
+            for state in (about, own)
+        )
+        check_state(one, other, "the state")
+        level, levels = about["curriculum"]["level"], self.curriculum.num_levels
+        if (
+            not 1 <= level <= levels
+            or len(about["curriculum"].get("log_weights", range(levels))) != levels
+        ):
+            raise ValueError(f"the state is of another curriculum: {levels} levels, not {level}")
+        restarts = list(about["restarts"])
         if restarts and self.restarter is None:
             raise ValueError(
                 f"the state is of training that began anew {len(restarts)} times, and this trainer has no restarter"
             )
-        rngs = self._find_rngs()
-        if different or len(rngs) != len(about["network_rngs"]):
-            raise ValueError(
-                "the state is of another network or update rule: "
-                + (
-                    f"different are {', '.join(different[:3])}"
-                    if different
-                    else "random generators"
-                )
-            )
-        for name, variable in expected.items():
-            variable.set_value(arrays[name].astype(variable.dtype))
-        for storage, state in zip(rngs, about["network_rngs"], strict=True):
-            storage[0] = _decode_rng(state)
+        losses, kept, values = self._check_arrays(dict(arrays), about["step"])
+        if about["rewinder"] is not None and about["rewinder"]["best"] is not None and not kept:
+            raise ValueError("the state has nothing of the best step that the rewinder tells")
+        storages, network_rngs = self._find_rngs(), self._decode_rngs(about)
+        curriculum_rng = copy.deepcopy(self.curriculum.rng)
+        try:
+            curriculum_rng.bit_generator.state = about["curriculum_rng"]
+            self.task.set_state(about["task"])
+        except _DAMAGED as error:
+            self.task.set_state(own["task"])
+            raise ValueError(f"the state of a random generator is damaged: {error}") from error
+
+        for name, value in values.items():
+            self._variables[name].set_value(value)
+        for storage, rng in zip(storages, network_rngs, strict=True):
+            storage[0] = rng
         self._kept = kept
         if self.rewinder is not None and about["rewinder"] is not None:
             self.rewinder.set_state(about["rewinder"])
@@ -643,13 +655,62 @@ class Trainer:
             self.restarter.restarts = restarts
         self.losses = losses.tolist()
         self.step_count = about["step"]
-        self.task.set_state(about["task"])
         self.curriculum.set_state(about["curriculum"])
-        self.curriculum.rng.bit_generator.state = about["curriculum_rng"]
+        self.curriculum.rng = curriculum_rng
         self.skipped = about["skipped"]
         self._skipped_in_a_row = about["skipped_in_a_row"]
         self.evaluations = about["evaluations"]
         self.solved_at = about["solved_at"]
+
+    def _check_arrays(self, arrays, step):
+        """The losses, what the rewinder keeps and the values of all variables, from the arrays of a state."""
+        losses = arrays.pop("losses", np.zeros(0))
+        if losses.ndim != 1 or losses.dtype.kind != "f" or len(losses) not in (0, step):
+            raise ValueError(
+                f"the state is of {step} steps, and its losses are of shape {losses.shape}"
+            )
+        kept = {
+            name.removeprefix("kept "): arrays.pop(name)
+            for name in list(arrays)
+            if name.startswith("kept ")
+        }
+        expected = {
+            name: np.shape(variable.get_value(borrow=True))
+            for name, variable in self._variables.items()
+        }
+        for found in (arrays, kept) if kept else (arrays,):
+            different = sorted(found.keys() ^ expected.keys())
+            different += [
+                name for name in expected if name in found and found[name].shape != expected[name]
+            ]
+            if different:
+                raise ValueError(
+                    "the state is of another network or update rule: different are "
+                    f"{', '.join(different[:3])}"
+                )
+        kept, values = (
+            {name: self._check_value(name, array) for name, array in found.items()}
+            for found in (kept, arrays)
+        )
+        return losses, kept, values
+
+    def _check_value(self, name, array):
+        """An array of a state as the value of the variable of this name."""
+        value = check_param_value(self._variables[name], array)
+        check_finite(name, value)
+        return value
+
+    def _decode_rngs(self, about):
+        """The network's random generators from what is said of a state."""
+        own = [storage[0] for storage in self._find_rngs()]
+        try:
+            rngs = [_decode_rng(state) for state in about["network_rngs"]]
+            fits = len(rngs) == len(own) and all(map(_are_alike, rngs, own))
+        except _DAMAGED as error:
+            raise ValueError(f"the state of a random generator is damaged: {error!r}") from error
+        if not fits:
+            raise ValueError("the state is of another network or update rule: random generators")
+        return rngs
 
     def _find_rngs(self):
         """Where the training function keeps its random generators: lists of one item each."""
@@ -659,6 +720,24 @@ class Trainer:
             for each, container in inputs
             if isinstance(each.variable.type, RandomType)
         ]
+
+
+#: What reading the state of a random generator raises if it is none
+_DAMAGED = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+
+
+def _are_alike(one, other):
+    """Whether two random generators, or parts of them, are of one kind and shape."""
+    if isinstance(other, dict):
+        return (
+            isinstance(one, dict)
+            and one.keys() == other.keys()
+            and all(_are_alike(one[name], each) for name, each in other.items())
+        )
+    if isinstance(other, np.random.Generator):
+        return isinstance(one, np.random.Generator)
+    other = np.asarray(other)
+    return isinstance(one, np.ndarray) and (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 def _encode_rng(rng):

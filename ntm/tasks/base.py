@@ -267,7 +267,7 @@ class Task:
             if kind != self.rng.bit_generator.state["bit_generator"]:
                 self.rng = np.random.Generator(_BIT_GENERATORS[kind]())
             self.rng.bit_generator.state = state
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             self._fail(f"{state!r} is not the state of a random generator", error)
 
     # ---- For the tasks' own checks

@@ -1,20 +1,26 @@
 """Files and run folders of strangers: they run no code, cost no more than they hold, and fail in one sentence."""
 
+import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
 
 import numpy as np
+import pytensor
 import pytest
 
 from lasagne.init import Orthogonal
 from lasagne.layers import DenseLayer, DimshuffleLayer, InputLayer
+from ntm import cli
 from ntm.checkpoints import encode_network
 from ntm.dnc import DNCLayer
-from ntm.files import write_arrays
+from ntm.files import read_arrays, write_arrays
 from ntm.memory import Memory
+from ntm.runs import Run, list_checkpoints
+from ntm.settings import make_settings
 
 MEGABYTES = 500
 SECONDS = 5
@@ -201,3 +207,312 @@ def test_bombs(opened, name):
     assert "MemoryError" not in message
     assert len(message) < 700
     assert "\n" not in message
+
+
+# ---- Run folders
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run that has ended, with all that a curriculum and a rewinder keep."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    before = pytensor.config.floatX
+    pytensor.config.floatX = "float32"
+    settings = make_settings(
+        "copy",
+        "dense",
+        task_options={"size": 2, "max_length": 3},
+        model_options={"num_units": 4, "num_layers": 1},
+        curriculum="linear",
+        max_steps=4,
+        save_every=2,
+        log_every=1,
+        evaluate_at=[{"length": 2}],
+    )
+    Run.create(folder, settings).train(progress=False)
+    pytensor.config.floatX = before
+    return folder
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copied")
+
+
+def change_json(path, keys, value):
+    """Set what is at some keys in a file of JSON, or take it out."""
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(set_at(content, keys, value)))
+
+
+def change_checkpoint(path, keys, value):
+    arrays, about = read_arrays(path)
+    write_arrays(path, arrays, set_at(about, keys, value))
+
+
+GONE = object()
+
+
+def set_at(content, keys, value):
+    if not keys:
+        return value
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    if value is GONE:
+        del place[keys[-1]]
+    else:
+        place[keys[-1]] = value
+    return content
+
+
+def run_command(*words):
+    """What a command says when it fails, once it is in one sentence."""
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        code = cli.main([str(word) for word in words])
+    assert code == cli.FAILED, f"{words} did not fail"
+    message = errors.getvalue()
+    assert message.startswith("ntm: ")
+    assert message.count("\n") == 1
+    assert len(message) < 900
+    return message
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ([], []),
+        ([], 3),
+        (["task"], GONE),
+        (["task"], 3),
+        (["task"], []),
+        (["seed"], "abc"),
+        (["seed"], True),
+        (["seed"], -1),
+        (["seed"], None),
+        (["task_options"], []),
+        (["task_options"], {"size": "x"}),
+        (["task_options"], {"max_length": 10**7}),
+        (["model_options"], None),
+        (["model_options"], {"num_units": "x"}),
+        (["model_options"], {"num_units": [4]}),
+        (["model_options"], {"num_layers": 10**9}),
+        (["clip_value"], "x"),
+        (["learning_rate"], {}),
+        (["evaluate_at"], 3),
+        (["evaluate_at"], [3]),
+        (["evaluate_at"], [{"length": "x"}]),
+        (["schedule_options"], {"x": 1}),
+        (["curriculum_options"], {"every": "x"}),
+        (["curriculum_options"], "x"),
+        (["unknown"], 1),
+        (["optimizer"], ["adam"]),
+        (["backend"], "x"),
+        (["device"], 7),
+        (["rewind"], "yes"),
+        (["x" * 20_000], 1),
+    ],
+)
+def test_settings_that_are_none(copied, keys, value):
+    change_json(copied / "settings.json", keys, value)
+    assert str(copied) in run_command("evaluate", copied)
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ([], []),
+        ([], None),
+        (["trainer"], GONE),
+        (["trainer"], []),
+        (["settings"], GONE),
+        (["settings"], [1]),
+        (["seconds"], GONE),
+        (["seconds"], "x"),
+        (["seconds"], -1),
+        (["trainer", "step"], "x"),
+        (["trainer", "step"], -5),
+        (["trainer", "step"], 7),
+        (["trainer", "step"], True),
+        (["trainer", "step"], None),
+        (["trainer", "task"], GONE),
+        (["trainer", "task"], 3),
+        (["trainer", "task"], {}),
+        (["trainer", "task", "state"], {"state": -1, "inc": 2**200}),
+        (["trainer", "task", "bit_generator"], "MT19937"),
+        (["trainer", "curriculum_rng"], []),
+        (["trainer", "curriculum_rng", "state"], 3),
+        (["trainer", "network_rngs"], 3),
+        (["trainer", "network_rngs"], [{}]),
+        (["trainer", "curriculum"], GONE),
+        (["trainer", "curriculum"], {"draw": 3, "level": 1, "steps": 1}),
+        (["trainer", "curriculum", "level"], 0),
+        (["trainer", "curriculum", "level"], 10**9),
+        (["trainer", "curriculum", "steps"], "x"),
+        (["trainer", "rewinder"], GONE),
+        (["trainer", "rewinder", "look"], 3),
+        (["trainer", "rewinder", "rewound"], [{}]),
+        (["trainer", "rewinder", "best"], 1.0),
+        (["trainer", "rewinder", "rate"], None),
+        (["trainer", "restarts"], {"a": 1}),
+        (["trainer", "restarts"], [3]),
+        (["trainer", "skipped"], [3]),
+        (["trainer", "evaluations"], 3),
+        (["trainer", "solved_at"], "x"),
+        (["trainer", "skipped_in_a_row"], GONE),
+        (["trainer", "unknown"], 3),
+    ],
+)
+def test_checkpoints_that_are_none(copied, keys, value):
+    path = list_checkpoints(copied)[-1]
+    change_checkpoint(path, keys, value)
+    message = run_command("resume", copied, "--quiet")
+    assert str(path) in message
+    assert "The checkpoint before it is still there" in message
+
+
+@pytest.mark.usefixtures("float32")
+def test_a_state_that_is_none_changes_nothing(copied):
+    run = Run.open(copied)
+    before = run.trainer.get_state()
+    path = list_checkpoints(copied)[0]
+    for keys, value in (
+        (["trainer", "task", "state", "state"], -1),
+        (["trainer", "curriculum_rng", "state", "inc"], 2**200),
+        (["trainer", "curriculum", "level"], 99),
+    ):
+        changed = shutil.copy(path, copied / "changed.safetensors")
+        change_checkpoint(changed, keys, value)
+        with pytest.raises(ValueError, match=r"changed\.safetensors is damaged"):
+            run.restore(changed)
+        arrays, about = run.trainer.get_state()
+        assert about == before[1]
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array, before[0][name])
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays: arrays.pop("losses"), None),
+        (lambda arrays: arrays.update(losses=np.zeros((2, 2))), "its losses are of shape"),
+        (lambda arrays: arrays.update(losses=np.zeros(3)), "is of 4 steps"),
+        (lambda arrays: arrays.update({"kept x": np.zeros(3)}), "different are"),
+        (lambda arrays: arrays.update({"x": np.zeros(3)}), "different are x"),
+        (
+            lambda arrays: arrays.update({next(iter(arrays)): np.zeros(3)}),
+            "no array for it|different",
+        ),
+        (
+            lambda arrays: arrays.update(
+                {k: v * np.nan for k, v in arrays.items() if k != "losses"}
+            ),
+            "not finite",
+        ),
+        (
+            lambda arrays: arrays.update({k: v != 0 for k, v in arrays.items() if k != "losses"}),
+            "of dtype bool",
+        ),
+    ],
+)
+def test_arrays_of_checkpoints(copied, change, message):
+    path = list_checkpoints(copied)[-1]
+    arrays, about = read_arrays(path)
+    change(arrays)
+    write_arrays(path, arrays, about)
+    if message is None:
+        assert Run.open(copied).trainer.step_count == 4
+        return
+    with pytest.raises(ValueError, match=rf"{path.name} is damaged: .*({message})"):
+        Run.open(copied)
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"measures": 3},
+        {"measures": [3]},
+        {"measures": [{"sizes": 3, "bits": 1.0}]},
+        {"measures": [{"sizes": {"length": "x"}, "bits": 1.0}]},
+        {"measures": [{"sizes": {"length": 3}, "bits": "x"}]},
+        {"measures": [{"sizes": {"length": 3}}]},
+        {"measures": [{"sizes": {"length": 3}, "bits": 1}, {"sizes": {"length": 4}, "wrong": 2}]},
+        {},
+        [],
+        None,
+    ],
+)
+def test_results_that_are_none(copied, tmp_path, content):
+    (copied / "result.json").write_text(json.dumps(content))
+    words = ("plot", copied, "--kind", "generalisation", "--output", tmp_path / "x.png")
+    assert copied.name in run_command(*words)
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[1]",
+        "{}",
+        '{"step": "x", "loss": 1, "sequences": 1}',
+        '{"step": 1, "loss": "x", "sequences": 1}',
+        '{"step": 1, "loss": 1}',
+        "[" * 10**5,
+    ],
+)
+def test_logs_that_are_none(copied, tmp_path, line):
+    with open(copied / "metrics.jsonl", "a") as file:
+        file.write(line + "\n")
+    words = ("plot", copied, "--kind", "learning", "--output", tmp_path / "x.png")
+    assert str(copied / "metrics.jsonl") in run_command(*words)
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize(
+    "name", ["settings.json", "metrics.jsonl", "network.safetensors", "result.json", "checkpoint"]
+)
+def test_links_in_run_folders(copied, tmp_path, name):
+    """Neither is what they lead to read, nor is it written to."""
+    path = list_checkpoints(copied)[-1] if name == "checkpoint" else copied / name
+    precious = tmp_path / "precious"
+    path.rename(precious)
+    content = precious.read_bytes()
+    path.symlink_to(precious)
+    message = f"{path.name} is a link, and the folder of a run must hold none"
+    commands = [("resume", copied, "--quiet", "--max-steps", 6)]
+    if name in ("settings.json", "checkpoint"):
+        commands.append(("evaluate", copied))
+    if name == "metrics.jsonl":
+        commands.append(("plot", copied, "--kind", "learning"))
+    if name == "result.json":
+        commands.append(("plot", copied, "--kind", "generalisation"))
+    for words in commands:
+        assert message in run_command(*words)
+    assert path.is_symlink()
+    assert precious.read_bytes() == content
+
+
+@pytest.mark.usefixtures("float32")
+def test_a_run_folder_over_a_link(copied, tmp_path):
+    (tmp_path / "over").symlink_to(copied)
+    run = Run.open(tmp_path / "over")
+    assert run.train(progress=False, max_steps=6)["steps"] == 6
+    assert Run.open(copied).trainer.step_count == 6
+
+
+@pytest.mark.usefixtures("float32")
+def test_another_name_of_a_file_is_left(copied, tmp_path):
+    """Hard links, as backups have them, keep their content while the run goes on."""
+    before = {}
+    for path in copied.iterdir():
+        (tmp_path / path.name).hardlink_to(path)
+        before[path.name] = path.read_bytes()
+    Run.open(copied).train(progress=False, max_steps=6)
+    for name, content in before.items():
+        assert (tmp_path / name).read_bytes() == content
