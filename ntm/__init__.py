@@ -1,5 +1,6 @@
 """Neural networks with a memory, as Lasagne layers."""
 
+from ntm import updates as updates
 from ntm.backends import get_mode
 from ntm.checkpoints import load, save
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController

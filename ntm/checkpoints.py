@@ -10,12 +10,16 @@ import zipfile
 from typing import Any
 
 import numpy as np
+import pytensor.tensor as pt
 
 from lasagne.layers import get_all_layers, get_all_params, set_all_param_values
+from lasagne.nonlinearities import tanh
 from lasagne.utils import check_param_value
+from ntm.controllers import GRUController, LSTMController
 from ntm.deserialization import decode_network
 from ntm.files import read_arrays, replacing, shorten, write_arrays
 from ntm.layers import NTMLayer
+from ntm.memory import describe
 from ntm.registry import register
 from ntm.serialization import check_finite, encode_network
 
@@ -27,6 +31,7 @@ __all__ = [
     "register",
     "save",
     "save_parameters",
+    "set_first_layout_values",
     "set_later_layout_values",
 ]
 
@@ -196,6 +201,47 @@ def _read_headers(path):
     return headers
 
 
+def set_first_layout_values(layer_or_layers, values):
+    """Set all parameters from a list in the layout of ntm-lasagne 0.3's files, which is this library's own order.
+
+    Unlike `lasagne.layers.set_all_param_values`, it makes sure that the controllers compute what ntm-lasagne's do.
+
+    Parameters
+    ----------
+    layer_or_layers : Layer or list of Layer
+        The network's output.
+    values : list of arrays
+
+    Raises
+    ------
+    ValueError
+        If the number of values or the shape of one does not fit the network, or a controller has another equation than
+        ntm-lasagne's.
+    """
+    _check_equations(layer_or_layers)
+    set_all_param_values(layer_or_layers, values)
+
+
+def _check_equations(layer_or_layers):
+    """Raise a `ValueError` if a controller of a network computes another thing than ntm-lasagne's of its class."""
+    for layer in get_all_layers(layer_or_layers):
+        if not isinstance(layer, NTMLayer):
+            continue
+        controller = layer.controller
+        label = describe(type(controller).__name__, controller.name)
+        if isinstance(controller, GRUController) and controller.equation != "ntm-lasagne":
+            raise ValueError(
+                f"{label}: ntm-lasagne's GRU has another equation; make the controller with "
+                f"equation='ntm-lasagne', not {controller.equation!r}"
+            )
+        has_tanh = isinstance(controller, GRUController | LSTMController)
+        if has_tanh and controller.nonlinearity not in (tanh, pt.tanh):
+            raise ValueError(
+                f"{label}: ntm-lasagne's nonlinearity is always tanh; make the controller with "
+                f"nonlinearity=tanh, not {controller.nonlinearity!r}"
+            )
+
+
 def set_later_layout_values(layer_or_layers, values):
     """Set all parameters from a list in the layout of ntm-lasagne's later files.
 
@@ -211,8 +257,10 @@ def set_later_layout_values(layer_or_layers, values):
     Raises
     ------
     ValueError
-        If the number of values or the shape of one does not fit the network.
+        If the number of values or the shape of one does not fit the network, or a controller has another equation than
+        ntm-lasagne's.
     """
+    _check_equations(layer_or_layers)
     params = get_all_params(layer_or_layers)
     heads = [
         head

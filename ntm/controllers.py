@@ -11,9 +11,17 @@ import pytensor.tensor as pt
 from lasagne.init import Constant, GlorotUniform
 from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers
 from lasagne.layers.base import known_shape
-from lasagne.nonlinearities import rectify, sigmoid
+from lasagne.nonlinearities import linear, rectify, sigmoid, tanh
 from lasagne.utils import inspect_kwargs, unique
-from ntm.memory import check_memory_shape, check_options, describe, is_integer
+from ntm.memory import (
+    check_memory_shape,
+    check_options,
+    count_features,
+    count_rows,
+    describe,
+    fit_rows,
+    is_integer,
+)
 
 
 class Controller(Layer):
@@ -25,7 +33,8 @@ class Controller(Layer):
     Parameters
     ----------
     incoming : Layer or tuple
-        Gives (B, T, F), or (B, F) inside a stack.
+        Gives (B, T, F), or (B, F) inside a stack. In an input (B, T, ...) of more axes, the last ones make up the
+        features.
     memory_shape : tuple (N, M), optional
         May be left out where `num_reads` is 0.
     num_units : int
@@ -33,7 +42,8 @@ class Controller(Layer):
     num_reads : int
         R, the number of read vectors that it sees at each step.
     hid_init : initializer, array, shared variable, expression or callable (1, H)
-        The output before the first step.
+        The output before the first step. A shared variable or an expression may have a row for each sequence of the
+        batch, (B, H).
     learn_init : bool
         Whether initial states are trained.
     name : str, optional
@@ -64,13 +74,13 @@ class Controller(Layer):
             raise ValueError(f"{label}: num_reads must be zero or more, not {num_reads!r}")
         if memory_shape is not None or num_reads:
             check_memory_shape(memory_shape, self.name, type(self).__name__)
-        if len(self.input_shape) not in (2, 3) or self.input_shape[-1] is None:
+        self.num_inputs = count_features(self.input_shape)
+        if self.num_inputs is None:
             raise ValueError(
                 f"{label}: the input must be of shape (batch, time, features), with the number of "
                 f"features known, not {self.input_shape}"
             )
         self.memory_shape = memory_shape
-        self.num_inputs = self.input_shape[-1]
         self.num_units = num_units
         self.num_reads = num_reads
         self.learn_init = learn_init
@@ -78,7 +88,11 @@ class Controller(Layer):
 
     def _add_initial_state(self, spec, name):
         return self.add_param(
-            spec, (1, self.num_units), name=name, trainable=self.learn_init, regularizable=False
+            spec,
+            (count_rows(spec), self.num_units),
+            name=name,
+            trainable=self.learn_init,
+            regularizable=False,
         )
 
     def get_output_shape_for(self, input_shape):
@@ -91,7 +105,7 @@ class Controller(Layer):
 
     def outputs_info(self, batch_size):
         """The state before the first step: a list of tensors (B, units), the output first."""
-        return [pt.alloc(self.hid_init[0], batch_size, self.num_units)]
+        return [fit_rows(self.hid_init, batch_size, self.num_units)]
 
     def step(self, input, reads, hidden, *states, **kwargs):
         """One step.
@@ -145,9 +159,7 @@ class GatedController(Controller):
             weights = self.add_param(W, (size, self.num_units), name=f"W_{source}_to_{gate}")
             setattr(self, f"W_{source}_to_{gate}", weights)
             if b is not None:
-                b = self.add_param(
-                    b, (self.num_units,), name=f"b_{source}_to_{gate}", regularizable=False
-                )
+                b = self.add_param(b, (self.num_units,), name=f"b_{source}_to_{gate}")
             setattr(self, f"b_{source}_to_{gate}", b)
 
     def _side_by_side(self, kind, source):
@@ -202,7 +214,8 @@ class DenseController(GatedController):
     W_in_to_hid : initializer, array, shared variable, expression or callable (F, H)
     W_reads_to_hid : the same, (R * M, H)
     b_in_to_hid, b_reads_to_hid : the same, (H,), or None
-    nonlinearity : callable
+    nonlinearity : callable or None
+        f; ``None`` is linear.
     """
 
     def __init__(
@@ -223,7 +236,7 @@ class DenseController(GatedController):
         super().__init__(
             incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
         )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = linear if nonlinearity is None else nonlinearity
         self._add_gate("hid", W_in_to_hid, b_in_to_hid, W_reads_to_hid, b_reads_to_hid)
 
     def advance(self, projected, reads, states, fused, **kwargs):
@@ -242,7 +255,8 @@ class RecurrentController(GatedController):
     W_in_to_hid : initializer, array, shared variable, expression or callable (F, H)
     W_reads_to_hid, W_hid_to_hid : the same, (R * M, H) and (H, H)
     b_in_to_hid, b_reads_to_hid, b_hid_to_hid : the same, (H,), or None
-    nonlinearity : callable
+    nonlinearity : callable or None
+        f; ``None`` is linear.
     """
 
     def __init__(
@@ -265,7 +279,7 @@ class RecurrentController(GatedController):
         super().__init__(
             incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
         )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = linear if nonlinearity is None else nonlinearity
         self._add_gate(
             "hid",
             W_in_to_hid,
@@ -281,19 +295,36 @@ class RecurrentController(GatedController):
         return [self.nonlinearity(sums)]
 
 
+GRU_EQUATIONS = ("lasagne", "ntm-lasagne")
+
+
 class GRUController(GatedController):
     r"""A controller of gated recurrent units.
 
-    With :math:`a^g = x_t W_{in}^g + b_{in}^g + r_t W_{reads}^g + b_{reads}^g` for each gate g,
+    With :math:`a^g = x_t W_{in}^g + b_{in}^g + r_t W_{reads}^g + b_{reads}^g` for each gate g, the update gate u and
+    the reset gate s are
 
     .. math::
         u &= \sigma(a^u + h_{t-1} W_{hid}^u + b_{hid}^u) \\
-        s &= \sigma(a^s + h_{t-1} W_{hid}^s + b_{hid}^s) \\
+        s &= \sigma(a^s + h_{t-1} W_{hid}^s + b_{hid}^s)
+
+    The candidate c and the output h follow one of two equations. ``equation="lasagne"`` is that of
+    `lasagne.layers.GRULayer`: the reset gate acts after the product with the hidden weights, and the update gate says
+    how much of the output is new.
+
+    .. math::
         c &= f(a^c + s \odot (h_{t-1} W_{hid}^c + b_{hid}^c)) \\
         h_t &= (1 - u) \odot h_{t-1} + u \odot c
 
-    u is the update gate, s the reset gate. Like `lasagne.layers.GRULayer`, the reset gate acts after the product
-    with the hidden weights.
+    ``equation="ntm-lasagne"`` is that of ntm-lasagne, and of Cho et al.: the reset gate acts before the product, and
+    the update gate says how much of the output is old.
+
+    .. math::
+        c &= f(a^c + (s \odot h_{t-1}) W_{hid}^c + b_{hid}^c) \\
+        h_t &= (1 - u) \odot c + u \odot h_{t-1}
+
+    Parameters that were trained with one equation need the same one. ntm-lasagne's f is always tanh, whatever its
+    argument `nonlinearity` says.
 
     Parameters
     ----------
@@ -303,8 +334,14 @@ class GRUController(GatedController):
     W_reads_to_update, W_reads_to_reset, W_reads_to_hid : the same, (R * M, H)
     W_hid_to_update, W_hid_to_reset, W_hid_to_hid : the same, (H, H)
     b_in_to_update, ..., b_hid_to_hid : the same, (H,), or None
-    nonlinearity : callable
-        f.
+    nonlinearity : callable or None
+        f; ``None`` is linear.
+    equation : {"lasagne", "ntm-lasagne"}
+
+    Raises
+    ------
+    ValueError
+        As in :class:`Controller`, or if `equation` is none of the two.
 
     References
     ----------
@@ -335,15 +372,21 @@ class GRUController(GatedController):
         b_reads_to_hid=Constant(0.0),
         W_hid_to_hid=GlorotUniform(),
         b_hid_to_hid=Constant(0.0),
-        nonlinearity=rectify,
+        nonlinearity=tanh,
         hid_init=GlorotUniform(),
         learn_init=False,
+        equation="lasagne",
         **kwargs,
     ):
         super().__init__(
             incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
         )
-        self.nonlinearity = nonlinearity
+        if equation not in GRU_EQUATIONS:
+            raise ValueError(
+                f"{describe(type(self).__name__, self.name)}: equation must be one of {GRU_EQUATIONS}, not {equation!r}"
+            )
+        self.equation = equation
+        self.nonlinearity = linear if nonlinearity is None else nonlinearity
         self._add_gate(
             "update",
             W_in_to_update,
@@ -375,11 +418,18 @@ class GRUController(GatedController):
     def advance(self, projected, reads, states, fused, **kwargs):
         hidden = states[0]
         outer = self._split(self._add_reads(projected, reads, fused))
-        inner = self._split(self._from_hidden(hidden, fused))
-        update = sigmoid(outer[0] + inner[0])
-        reset = sigmoid(outer[1] + inner[1])
-        candidate = self.nonlinearity(outer[2] + reset * inner[2])
-        return [(1.0 - update) * hidden + update * candidate]
+        if self.equation == "lasagne":
+            inner = self._split(self._from_hidden(hidden, fused))
+            update, reset = sigmoid(outer[0] + inner[0]), sigmoid(outer[1] + inner[1])
+            candidate = self.nonlinearity(outer[2] + reset * inner[2])
+            return [(1.0 - update) * hidden + update * candidate]
+        # The candidate's product with the hidden weights waits for the reset gate
+        (W, b), units = fused[-2:], self.num_units
+        gates = self._from_hidden(hidden, [W[:, : 2 * units], b[: 2 * units]])
+        update, reset = sigmoid(outer[0] + gates[:, :units]), sigmoid(outer[1] + gates[:, units:])
+        inner = self._from_hidden(reset * hidden, [W[:, 2 * units :], b[2 * units :]])
+        candidate = self.nonlinearity(outer[2] + inner)
+        return [(1.0 - update) * candidate + update * hidden]
 
 
 class LSTMController(GatedController):
@@ -402,10 +452,10 @@ class LSTMController(GatedController):
     W_reads_to_input, ... : the same, (R * M, H)
     W_hid_to_input, ... : the same, (H, H)
     b_in_to_input, ..., b_hid_to_cell : the same, (H,), or None
-    nonlinearity : callable
-        f.
+    nonlinearity : callable or None
+        f; ``None`` is linear. ntm-lasagne's f is always tanh, whatever its argument says.
     cell_init : initializer, array, ... (1, H)
-        The cell before the first step.
+        The cell before the first step; of the kinds of `hid_init`.
 
     References
     ----------
@@ -442,7 +492,7 @@ class LSTMController(GatedController):
         b_reads_to_cell=Constant(0.0),
         W_hid_to_cell=GlorotUniform(),
         b_hid_to_cell=Constant(0.0),
-        nonlinearity=rectify,
+        nonlinearity=tanh,
         hid_init=GlorotUniform(),
         cell_init=Constant(0.0),
         learn_init=False,
@@ -451,7 +501,7 @@ class LSTMController(GatedController):
         super().__init__(
             incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
         )
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = linear if nonlinearity is None else nonlinearity
         self.cell_init = self._add_initial_state(cell_init, "cell_init")
         self._add_gate(
             "input",
@@ -491,7 +541,7 @@ class LSTMController(GatedController):
         )
 
     def outputs_info(self, batch_size):
-        cell = pt.alloc(self.cell_init[0], batch_size, self.num_units)
+        cell = fit_rows(self.cell_init, batch_size, self.num_units)
         return [*super().outputs_info(batch_size), cell]
 
     def advance(self, projected, reads, states, fused, **kwargs):
@@ -543,12 +593,12 @@ class StackController(Controller):
         if not is_integer(num_reads) or num_reads < 0:
             raise ValueError(f"{label}: num_reads must be zero or more, not {num_reads!r}")
         input_shape = getattr(incoming, "output_shape", incoming)
-        if len(input_shape) != 3 or input_shape[-1] is None:
+        if len(input_shape) < 3 or count_features(input_shape) is None:
             raise ValueError(
                 f"{label}: the input must be of shape (batch, time, features), with the number of "
                 f"features known, not {input_shape}"
             )
-        width = input_shape[-1] + num_reads * memory_shape[1]
+        width = count_features(input_shape) + num_reads * memory_shape[1]
         if isinstance(build, Layer):
             self.top = build
             self.stack_input = next(

@@ -163,7 +163,7 @@ class DNCLayer(ReadVectorsLayer):
         dtype = pytensor.config.floatX
         writes, reads = self.num_writes, self.num_reads
         return DNCState(
-            memory=pt.alloc(self.memory.memory_init, batch_size, num_slots, width),
+            memory=self.memory.get_initial_value(batch_size),
             controller=tuple(self.controller.outputs_info(batch_size)),
             write_weights=pt.zeros((batch_size, writes, num_slots), dtype),
             read_weights=pt.zeros((batch_size, reads, num_slots), dtype),

@@ -16,7 +16,14 @@ from lasagne.nonlinearities import rectify, softmax
 from lasagne.utils import unique
 from ntm import addressing
 from ntm.init import OneHot
-from ntm.memory import check_memory_shape, check_options, describe, is_integer
+from ntm.memory import (
+    check_memory_shape,
+    check_options,
+    count_rows,
+    describe,
+    fit_rows,
+    is_integer,
+)
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid, one_plus_rectify
 
 
@@ -82,7 +89,8 @@ class Head(MemoryHead):
         callable; a bias may be ``None``.
     nonlinearity_key, ..., nonlinearity_gamma : callable
     weights_init : initializer, array, ... (1, N)
-        The weights before the first step: not negative, at most one in sum.
+        The weights before the first step: not negative, at most one in sum. A shared variable or an expression may have
+        a row for each sequence of the batch, (B, N).
     learn_init : bool
         Whether `weights_init` is trained.
     W_hid_to_sign : initializer, array, ... (H, M), optional
@@ -150,7 +158,7 @@ class Head(MemoryHead):
         self.shift_mode = shift_mode
         self.weights_init = self.add_param(
             weights_init,
-            (1, num_slots),
+            (count_rows(weights_init), num_slots),
             name="weights_init",
             trainable=learn_init,
             regularizable=False,
@@ -364,9 +372,10 @@ class HeadCollection:
 
     def get_initial_weights(self, batch_size):
         """The weights before the first step, (B, K, N)."""
-        weights = pt.concatenate([head.weights_init for head in self.heads], axis=0)
         num_slots = self.heads[0].memory_shape[0]
-        return pt.alloc(weights, batch_size, len(self.heads), num_slots)
+        return pt.stack(
+            [fit_rows(head.weights_init, batch_size, num_slots) for head in self.heads], axis=1
+        )
 
     def get_weights(self, h_t, w_tm1, M_t, fused=None):
         """Address the memory: content, interpolation, shift and sharpening, for all heads at once.

@@ -7,7 +7,7 @@ from lasagne.utils import floatX
 
 
 class OneHot(Initializer):
-    """Rows with a single one: row i has it in column i.
+    """Rows with a single one: row i has it in column i. Rows beyond the last column are zero.
 
     For weights of shape ``(1, N)`` it is full attention to the first slot.
     """
@@ -22,8 +22,8 @@ class OneHot(Initializer):
         Raises
         ------
         ValueError
-            If `shape` has not two axes, or more rows than columns.
+            If `shape` has not two axes.
         """
-        if len(shape) != 2 or shape[0] > shape[1]:
-            raise ValueError(f"OneHot needs a shape (rows, columns), rows <= columns, not {shape}")
+        if len(shape) != 2:
+            raise ValueError(f"OneHot needs a shape (rows, columns), not {shape}")
         return floatX(np.eye(*shape))

@@ -23,7 +23,8 @@ class NTMLayer(MemoryLayer):
     Parameters
     ----------
     incoming : Layer or tuple
-        Gives (B, T, F); B and T may be ``None``.
+        Gives (B, T, F); B and T may be ``None``. In an input (B, T, ...) of more axes, the last ones make up the
+        features.
     memory : Memory or tuple (N, M)
         A tuple stands for ``Memory((N, M))``.
     controller : Controller or callable
@@ -86,7 +87,7 @@ class NTMLayer(MemoryLayer):
     def _make_initial_state(self, batch_size):
         weights = self.all_heads.get_initial_weights(batch_size)
         return NTMState(
-            pt.alloc(self.memory.memory_init, batch_size, *self.memory.memory_shape),
+            self.memory.get_initial_value(batch_size),
             tuple(self.controller.outputs_info(batch_size)),
             weights[:, : self.num_writes],
             weights[:, self.num_writes :],

@@ -2,9 +2,13 @@
 
 import difflib
 import inspect
+import math
 import numbers
 
 import numpy as np
+import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
+from pytensor.raise_op import CheckAndRaise
 
 from lasagne.init import Constant
 from lasagne.layers import InputLayer
@@ -42,6 +46,11 @@ class Memory(InputLayer):
             regularizable=False,
         )
 
+    def get_initial_value(self, batch_size):
+        """The memory before the first step, (B, N, M)."""
+        memory = pt.specify_shape(self.memory_init, self.memory_shape)
+        return pt.alloc(memory, batch_size, *self.memory_shape)
+
 
 def check_memory_shape(memory_shape, name, kind):
     """Raise a `ValueError` that names the layer unless `memory_shape` is two positive integers."""
@@ -55,6 +64,34 @@ def check_memory_shape(memory_shape, name, kind):
             f"{describe(kind, name)}: memory_shape must be two positive integers "
             f"(slots, slot width), not {memory_shape!r}"
         )
+
+
+def count_rows(spec):
+    """The rows of an initial value (1, units): one, unless it is an expression that has a row for each sequence."""
+    is_expression = isinstance(spec, Variable) and len(spec.type.shape)
+    return (spec.type.shape[0] if is_expression else None) or 1
+
+
+def fit_rows(value, batch_size, num_units):
+    """An initial value (1, units) or (B, units) with a row for each sequence of the batch, (B, units).
+
+    The compiled function raises a `ValueError` if there is another number of rows.
+    """
+    value = pt.specify_shape(value, (None, num_units))
+    if value.type.shape[0] == 1:
+        return pt.alloc(value[0], batch_size, num_units)
+    is_one = pt.eq(value.shape[0], 1)
+    check = CheckAndRaise(
+        ValueError, "an initial value must have one row, or a row for each sequence of the batch"
+    )
+    value = check(value, pt.or_(is_one, pt.eq(value.shape[0], batch_size)))
+    return value[pt.switch(is_one, 0, pt.arange(batch_size))]
+
+
+def count_features(input_shape):
+    """How many numbers a time step of an input (batch, time, ...) or (batch, features) has; ``None`` if unknown."""
+    sizes = input_shape[min(2, len(input_shape) - 1) :]
+    return None if len(input_shape) < 2 or None in sizes else math.prod(sizes)
 
 
 def is_integer(value):

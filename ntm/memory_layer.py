@@ -14,12 +14,13 @@ from pytensor.raise_op import CheckAndRaise
 
 from lasagne.checks import check_unrolled
 from lasagne.layers import Layer, MergeLayer
+from lasagne.layers._tensors import join_last_axes, with_known_sizes
 from lasagne.layers.base import known_shape
 from lasagne.loop import loop
 from lasagne.utils import clip_gradient, hide_masked, is_float, unique, unroll_scan
 from ntm.controllers import Controller, StackController
 from ntm.heads import MemoryHead
-from ntm.memory import Memory, check_options, describe, is_integer, is_number
+from ntm.memory import Memory, check_options, count_features, describe, is_integer, is_number
 from ntm.sparse_loop import sparse_loop
 
 # How many read heads a layer makes by itself; a number from a file may be any
@@ -37,7 +38,8 @@ class MemoryLayer(MergeLayer):
     Parameters
     ----------
     incoming : Layer or tuple
-        Gives (B, T, F); B and T may be ``None``.
+        Gives (B, T, F); B and T may be ``None``. In an input (B, T, ...) of more axes, the last ones make up the
+        features.
     memory : Memory or tuple (N, M)
         A tuple stands for ``Memory((N, M))``.
     controller : Controller or callable
@@ -120,7 +122,7 @@ class MemoryLayer(MergeLayer):
 
     def _check_inputs(self):
         shape = self.input_shapes[0]
-        if len(shape) != 3 or shape[2] is None:
+        if len(shape) < 3 or count_features(shape) is None:
             self._fail(
                 "the input must be of shape (batch, time, features), with the number of features "
                 f"known, not {shape}"
@@ -194,7 +196,7 @@ class MemoryLayer(MergeLayer):
         ]
 
     def _check_parts(self):
-        features = self.input_shapes[0][2]
+        features = count_features(self.input_shapes[0])
         controller = self.controller
         label = describe(type(controller).__name__, controller.name)
         if isinstance(controller.input_layer, Controller):
@@ -374,8 +376,12 @@ class MemoryLayer(MergeLayer):
         """
         inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         x = pt.as_tensor(inputs[0]).astype(pytensor.config.floatX)
-        if x.ndim != 3:
-            self._fail(f"the input must have 3 axes (batch, time, features), not {x.ndim}")
+        if x.ndim != len(self.input_shape):
+            self._fail(
+                f"the input must have {len(self.input_shape)} axes (batch, time, features), not {x.ndim}"
+            )
+        if x.ndim > 3:
+            x = join_last_axes(with_known_sizes(x, self.input_shape), 3)
         if self.has_mask != (len(inputs) == 2):
             self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
         if self.unroll_scan:
@@ -471,7 +477,7 @@ class MemoryLayer(MergeLayer):
         """
         fused = self._fuse()
         x = x if mask is None else hide_masked(x, mask)
-        projected = self._project(x, fused)
+        projected = self._project(pt.as_tensor(x).flatten(2), fused)
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         return self._unpack(self._step(projected, self._pack(state), mask, fused, advance))
 

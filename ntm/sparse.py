@@ -136,7 +136,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         dtype = pytensor.config.floatX
         reads, places = self.num_reads, self.num_places
         return {
-            "memory": pt.alloc(self.memory.memory_init, batch_size, num_slots, width),
+            "memory": self.memory.get_initial_value(batch_size),
             "controller": tuple(self.controller.outputs_info(batch_size)),
             "write_weights": pt.zeros((batch_size, reads * places + 1), dtype),
             "write_positions": pt.zeros((batch_size, reads * places + 1), "int32"),

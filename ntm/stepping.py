@@ -1,11 +1,14 @@
 """Networks with memories whose state goes in and out: in parts of a sequence, or step by step."""
 
+from typing import Any
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
 from lasagne.layers import InputLayer, Layer, get_all_layers, get_output
 from lasagne.layers.recurrent import RecurrenceLayer
+from lasagne.utils import is_float
 from ntm.memory import describe
 from ntm.memory_layer import MemoryLayer
 
@@ -67,7 +70,7 @@ class StepFunction:
     Parameters
     ----------
     layer : Layer
-        The output, (B, T, O), of a network with one input layer, (B, T, F).
+        The output, (B, T, O), of a network with one input layer, (B, T, F) or of more axes.
     batch_size : int
         Sequences that run side by side.
     mode : pytensor mode, optional
@@ -113,9 +116,11 @@ class StepFunction:
                 reason = f" ({', '.join(options)})" if options else ""
                 raise ValueError(f"StepFunction: {label} cannot run step by step{reason}")
         self.states = {each: each.make_shared_state(batch_size) for each in memory_layers}
-        x = pt.matrix()
+        given: Any = inputs[0].input_var
+        self._dtype = pytensor.config.floatX if is_float(given) else given.dtype
+        x = pt.tensor(dtype=self._dtype, shape=(None,) * (given.ndim - 1))
         output, new_states = get_output_and_states(
-            layer, x[:, None, :], self.states, **{"deterministic": True, **kwargs}
+            layer, x[:, None], self.states, **{"deterministic": True, **kwargs}
         )
         updates: list = []
         for each, state in self.states.items():
@@ -125,8 +130,8 @@ class StepFunction:
         self._resets: dict = {}
 
     def __call__(self, x):
-        """The output (B, O) for the next time step's input x (B, F)."""
-        return np.asarray(self._step(np.asarray(x, dtype=pytensor.config.floatX)))
+        """The output (B, O) for the next time step's input x (B, F), of the input layer's axes but for time."""
+        return np.asarray(self._step(np.asarray(x, dtype=self._dtype)))
 
     def reset(self, memory_only=False):
         """Go back to the state before the first step.

@@ -23,6 +23,7 @@ from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 B, T, F, H = 3, 4, 2, 5
 MEMORY_SHAPE = (6, 3)
 CONTROLLERS = [DenseController, RecurrentController, GRUController, LSTMController]
+ORIGINAL_GRU = partial(GRUController, equation="ntm-lasagne")
 # Without kinks, for finite differences
 SMOOTH = {
     "nonlinearity_key": tanh,

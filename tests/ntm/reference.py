@@ -137,6 +137,8 @@ def step_controller(controller, x, reads, state):
     if isinstance(controller, GRUController):
         update = sigmoid(gate_sum(controller, "update", x, reads, h))
         reset = sigmoid(gate_sum(controller, "reset", x, reads, h))
+        if controller.equation == "ntm-lasagne":
+            return [(1 - update) * f(gate_sum(controller, "hid", x, reads, reset * h)) + update * h]
         return [(1 - update) * h + update * f(gate_sum(controller, "hid", x, reads, h, reset))]
     if isinstance(controller, LSTMController):
         gates = {g: sigmoid(gate_sum(controller, g, x, reads, h)) for g in ("input", "forget")}

@@ -14,10 +14,16 @@ from lasagne.layers import (
     get_all_params,
     set_all_param_values,
 )
-from ntm.checkpoints import load_parameters, save_parameters, set_later_layout_values
-from ntm.controllers import LSTMController
+from lasagne.nonlinearities import linear, rectify
+from ntm.checkpoints import (
+    load_parameters,
+    save_parameters,
+    set_first_layout_values,
+    set_later_layout_values,
+)
+from ntm.controllers import GRUController, LSTMController
 
-from .networks import H, make_ntm
+from .networks import ORIGINAL_GRU, H, make_ntm
 
 
 def make_network(seed=0, units=2, **options):
@@ -192,6 +198,43 @@ def test_later_layout(options):
     assert values_equal(network, other)
 
 
+@pytest.mark.parametrize("controller", [LSTMController, ORIGINAL_GRU])
+def test_first_layout(controller):
+    network, other = (make_network(seed=k, controller=controller) for k in range(2))
+    set_first_layout_values(other, get_all_param_values(network))
+    assert values_equal(network, other)
+
+
+@pytest.mark.parametrize(
+    ("load", "layout"),
+    [
+        (set_first_layout_values, get_all_param_values),
+        (set_later_layout_values, lambda network: later_layout(network)),
+    ],
+)
+@pytest.mark.parametrize(
+    ("controller", "options", "message"),
+    [
+        (GRUController, {}, "GRUController 'controller': .* equation='ntm-lasagne', not 'lasagne'"),
+        (
+            ORIGINAL_GRU,
+            {"nonlinearity": rectify},
+            "GRUController 'controller': .* nonlinearity=tanh, not .*rectify",
+        ),
+        (
+            LSTMController,
+            {"nonlinearity": rectify},
+            "LSTMController 'controller': .* nonlinearity=tanh, not .*rectify",
+        ),
+    ],
+)
+def test_layouts_of_ntm_lasagne_need_its_equations(load, layout, controller, options, message):
+    network = make_network(controller=controller, controller_options=options)
+    values = layout(network)
+    with pytest.raises(ValueError, match=message):
+        load(network, values)
+
+
 def test_later_layout_of_another_network():
     network = make_network()
     values = later_layout(network)
@@ -219,6 +262,13 @@ def test_whole_network(tmp_path):
     assert values_equal(network, again)
     assert [layer.name for layer in get_all_layers(again)] == [None, None, "dense"]
     assert [each.name for each in tmp_path.iterdir()] == ["some.network"]
+
+
+def test_equation_and_missing_nonlinearity_are_kept(tmp_path):
+    path = tmp_path / "some.network"
+    ntm.save(path, make_network(controller=ORIGINAL_GRU, controller_options={"nonlinearity": None}))
+    controller = get_all_layers(ntm.load(path))[1].controller
+    assert (controller.equation, controller.nonlinearity) == ("ntm-lasagne", linear)
 
 
 def test_failed_save_of_a_network_leaves_the_old_file(tmp_path, monkeypatch):

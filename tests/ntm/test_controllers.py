@@ -15,7 +15,9 @@ from lasagne.layers import (
     get_all_params,
     get_output,
 )
-from lasagne.nonlinearities import rectify, tanh
+from lasagne.loop import loop
+from lasagne.nonlinearities import linear, rectify, tanh
+from ntm.backends import get_mode
 from ntm.controllers import (
     Controller,
     DenseController,
@@ -77,7 +79,7 @@ def test_step_equals_the_reference(kind, num_reads, biases):
 @pytest.mark.parametrize("kind", CONTROLLERS)
 def test_parameters(kind):
     controller = make(kind)
-    assert controller.nonlinearity is rectify
+    assert controller.nonlinearity is (tanh if kind in (GRUController, LSTMController) else rectify)
     shapes = {p.name.removeprefix("c."): p.get_value().shape for p in controller.get_params()}
     expected = {"hid_init": (1, H)}
     if kind is LSTMController:
@@ -89,7 +91,8 @@ def test_parameters(kind):
             expected[f"b_{source}_to_{gate}"] = (H,)
     assert list(shapes.items()) == list(expected.items())
     assert controller.output_shape == (None, H)
-    assert all("W_" in p.name for p in controller.get_params(regularizable=True))
+    regularizable = controller.get_params(regularizable=True)
+    assert regularizable == [p for p in controller.get_params() if "init" not in p.name]
 
 
 @pytest.mark.parametrize("kind", CONTROLLERS)
@@ -153,6 +156,53 @@ def test_without_a_use_of_memory_equals_the_recurrent_layer(kind, layer_kind):
         layer.cell_init.set_value(controller.cell_init.get_value())
     ours, theirs = to_jax([x], [get_output(ntm_layer), get_output(layer)])(data(B, T, F))
     np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["jax", "numba"])
+def test_gru_of_ntm_lasagne(backend):
+    """Cho's equation, step by step in NumPy: the reset gate before the product, and h = (1 - z) candidate + z h."""
+    controller = make(GRUController, 1, equation="ntm-lasagne")
+    assert controller.nonlinearity is tanh
+    x, reads, h = pt.tensor3("x"), pt.tensor3("reads"), pt.matrix("h")
+
+    def step(x_t, reads_t, h_tm1):
+        fused = controller.fuse()
+        return controller.advance(controller.project(x_t, fused), reads_t, [h_tm1], fused)
+
+    trace = loop(step, [x, reads], [h])[0]
+    function = pytensor.function([x, reads, h], trace, mode=get_mode(backend))
+    values = [data(T, B, F), data(T, B, M, seed=2), data(B, H, seed=3)]
+    p = {param.name.removeprefix("c."): param.get_value() for param in controller.get_params()}
+
+    def add(gate, x_t, reads_t, hidden):
+        total = x_t @ p[f"W_in_to_{gate}"] + p[f"b_in_to_{gate}"]
+        total += reads_t @ p[f"W_reads_to_{gate}"] + p[f"b_reads_to_{gate}"]
+        return total + hidden @ p[f"W_hid_to_{gate}"] + p[f"b_hid_to_{gate}"]
+
+    expected, hidden = [], values[2]
+    for x_t, reads_t in zip(*values[:2], strict=True):
+        z, r = (1 / (1 + np.exp(-add(g, x_t, reads_t, hidden))) for g in ("update", "reset"))
+        hidden = (1 - z) * np.tanh(add("hid", x_t, reads_t, r * hidden)) + z * hidden
+        expected.append(hidden)
+    np.testing.assert_allclose(np.asarray(function(*values)), expected, rtol=1e-10)
+
+
+def test_unknown_equation():
+    with pytest.raises(
+        ValueError, match=r"GRUController 'c': equation must be one of .*, not 'cho'"
+    ):
+        make(GRUController, equation="cho")
+
+
+@pytest.mark.parametrize("kind", CONTROLLERS)
+def test_no_nonlinearity_is_linear(kind):
+    x, reads = data(B, F), data(B, 2 * M)
+    values = []
+    for nonlinearity in (None, linear):
+        controller = make(kind, nonlinearity=nonlinearity)
+        states = [data(B, H, seed=k) for k in range(len(controller.outputs_info(B)))]
+        values.append(one_step(controller, x, reads, states))
+    np.testing.assert_array_equal(*values)
 
 
 class Accumulator(Controller):
@@ -279,7 +329,8 @@ def test_stack_of_another_shape():
         ({"memory_shape": None}, "memory_shape must be two positive integers .*, not None"),
         ({"memory_shape": (3, 0)}, r"memory_shape must be two positive .*, not \(3, 0\)"),
         ({"incoming": (None, None, None)}, r"number of features known, not \(None, None, None\)"),
-        ({"incoming": (1, 2, 3, 4)}, r"\(batch, time, features\).*\(1, 2, 3, 4\)"),
+        ({"incoming": (1, 2, 3, None)}, r"\(batch, time, features\).*\(1, 2, 3, None\)"),
+        ({"incoming": (F,)}, r"\(batch, time, features\).*\(2,\)"),
     ],
 )
 def test_errors(kind, arguments, message):

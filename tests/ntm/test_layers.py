@@ -24,6 +24,8 @@ from lasagne.layers import (
     set_all_param_values,
 )
 from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
+from ntm import StepFunction
+from ntm.backends import get_mode
 from ntm.controllers import (
     DenseController,
     GRUController,
@@ -42,6 +44,7 @@ from . import reference
 from .networks import (
     CONTROLLERS,
     MEMORY_SHAPE,
+    ORIGINAL_GRU,
     SMOOTH,
     SMOOTH_WRITE,
     B,
@@ -116,7 +119,7 @@ def assert_equals_reference(layer, mask=None, steps=T):
         np.testing.assert_allclose(value, wanted, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("controller", [*CONTROLLERS, *map(stack, STACKS)])
+@pytest.mark.parametrize("controller", [*CONTROLLERS, ORIGINAL_GRU, *map(stack, STACKS)])
 def test_controllers_equal_the_reference(controller):
     assert_equals_reference(make_ntm(controller))
 
@@ -163,6 +166,7 @@ def test_order_of_the_heads_is_free():
         {"only_return_final": True, "backwards": True, "masked": True},
         {"masked": True},
         {"masked": True, "controller": stack(two_lstms)},
+        {"masked": True, "controller": ORIGINAL_GRU},
         {"precompute_input": False},
         {"precompute_input": False, "masked": True, "controller": GRUController},
         {"gradient_steps": 2},
@@ -236,7 +240,12 @@ def test_lengths_and_batches_of_one_function():
 
 @pytest.mark.parametrize(
     "controller",
-    [*(partial(c, nonlinearity=tanh) for c in CONTROLLERS), stack(two_dense), stack(two_lstms)],
+    [
+        *(partial(c, nonlinearity=tanh) for c in CONTROLLERS),
+        ORIGINAL_GRU,
+        stack(two_dense),
+        stack(two_lstms),
+    ],
 )
 def test_gradients_equal_finite_differences(controller):
     layer = make_ntm(
@@ -735,6 +744,27 @@ def test_controller_on_a_controller_is_refused():
     above = LSTMController(below, num_units=H, name="above")
     with pytest.raises(ValueError, match="'above' stands on another controller"):
         NTMLayer(l_in, MEMORY_SHAPE, above, [WriteHead(above, memory_shape=MEMORY_SHAPE)])
+
+
+@pytest.mark.parametrize("shape", [(None, None, 2, 3), (B, T, 2, 3)])
+@pytest.mark.parametrize("controller", [LSTMController, stack(two_lstms)])
+def test_input_of_four_axes(shape, controller):
+    """The last axes make up the features."""
+    layer = make_ntm(controller, incoming=InputLayer(shape))
+    flat = make_ntm(controller, incoming=InputLayer((None, None, 6)))
+    assert layer.output_shape == (*shape[:2], H)
+    x, y = pt.tensor4("x"), pt.tensor3("y")
+    values = data(B, T, 2, 3)
+    output, expected = to_jax([x, y], [layer.get_output_for(x), flat.get_output_for(y)])(
+        values, values.reshape(B, T, 6)
+    )
+    np.testing.assert_array_equal(output, expected)
+    step = StepFunction(layer, batch_size=B, mode=get_mode("jax"))
+    outputs = [step(values[:, t]) for t in range(T)]
+    np.testing.assert_allclose(np.stack(outputs, axis=1), expected, rtol=0, atol=1e-12)
+    state = layer.get_initial_state(B)
+    hidden = to_python([], layer.step(values[:, 0], state).hidden)()
+    np.testing.assert_allclose(hidden, expected[:, 0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("ndim", [2, 4])
