@@ -476,8 +476,9 @@ class MemoryLayer(MergeLayer):
         MemoryState after step t; :meth:`get_output_of` it is the layer's output
         """
         fused = self._fuse()
+        x = join_last_axes(pt.as_tensor(x), 2)
         x = x if mask is None else hide_masked(x, mask)
-        projected = self._project(pt.as_tensor(x).flatten(2), fused)
+        projected = self._project(x, fused)
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         return self._unpack(self._step(projected, self._pack(state), mask, fused, advance))
 

@@ -15,6 +15,7 @@ from pytensor.gradient import disconnected_grad
 
 from lasagne.init import Normal
 from lasagne.layers import Layer
+from lasagne.layers._tensors import join_last_axes
 from ntm.memory import check_memory_shape, check_options, describe, is_integer
 from ntm.sparse_addressing import get_likeness, get_squares, select_slots
 from ntm.sparse_loop import read_rows
@@ -257,7 +258,7 @@ class HyperplaneIndex(Layer):
         first = pt.arange(1, count + 1, dtype="int32")
         candidates = pt.concatenate(
             [
-                found.reshape((size, reads, -1)),
+                join_last_axes(found, 3),
                 pt.alloc(recent[:, None], size, reads, self.num_recent),
                 pt.alloc(first, size, reads, count),
             ],

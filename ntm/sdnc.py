@@ -8,6 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
+from lasagne.layers._tensors import join_last_axes
 from ntm import sparse_addressing, sparse_links
 from ntm.memory import is_integer
 from ntm.sparse import SparseMemoryLayer
@@ -204,8 +205,7 @@ class SDNCLayer(SparseMemoryLayer):
         precedence_positions, precedence, backward_positions, backward_links = links[:4]
         forward_positions, forward_links, stored, decay = links[4:]
         # Looked up for all slots, which a step does not do
-        leading = [decay.shape[k] for k in range(decay.ndim - 1)]
-        places = forward_positions.reshape((*leading, -1))
+        places = join_last_axes(forward_positions, decay.ndim)
         now = pt.take_along_axis(decay, places, axis=-1).reshape(forward_positions.shape)
         return {
             "precedence": precedence,

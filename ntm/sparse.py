@@ -9,6 +9,7 @@ from typing import Any
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.layers._tensors import join_last_axes
 from lasagne.utils import unique
 from ntm import sparse_addressing
 from ntm.memory import is_integer, is_number
@@ -236,7 +237,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         time = time + 1
 
         least_used = sparse_addressing.find_least_used(usage, minima)
-        write_positions = pt.concatenate([last_positions.flatten(2), least_used[:, None]], axis=1)
+        write_positions = pt.concatenate([join_last_axes(last_positions, 2), least_used[:, None]], axis=1)
         write_weights = sparse_addressing.get_write_weights(
             last_weights, interface.write_gate, interface.interpolation_gate
         )
@@ -250,8 +251,8 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             interface, memory, found, links, last_positions, last_weights
         )
         reads = self._side_by_side(sparse_addressing.read(rows, read_weights))
-        weights = pt.concatenate([write_weights, read_weights.flatten(2)], axis=1)
-        accessed = pt.concatenate([write_positions, read_positions.flatten(2)], axis=1)
+        weights = pt.concatenate([write_weights, join_last_axes(read_weights, 2)], axis=1)
+        accessed = pt.concatenate([write_positions, join_last_axes(read_positions, 2)], axis=1)
         usage = sparse_addressing.update_usage(
             usage,
             time,

@@ -11,6 +11,7 @@ from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
+from lasagne.layers._tensors import join_last_axes
 from ntm import addressing
 
 # As in `ntm.similarities`
@@ -223,7 +224,7 @@ def get_write_weights(read_weights, write_gate, interpolation_gate):
     tensor (B, J), the slot least used last
     """
     heads = read_weights.type.shape[1]
-    last_read = read_weights.flatten(2) * (interpolation_gate / heads)[:, None]
+    last_read = join_last_axes(read_weights, 2) * (interpolation_gate / heads)[:, None]
     least_used = (1.0 - interpolation_gate)[:, None]
     return pt.concatenate([last_read, least_used], axis=1) * write_gate[:, None]
 

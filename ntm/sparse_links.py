@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
+from lasagne.layers._tensors import join_last_axes
 from lasagne.utils import is_float
 from ntm.sparse_addressing import TopK
 
@@ -230,8 +231,8 @@ def follow_links(weights, rows, count):
     -------
     Sparse (B, R, K), at most one in sum, with a gradient
     """
-    positions = rows.positions.flatten(3)
-    products = (disconnected_grad(rows.values) * weights[:, :, :, None]).flatten(3)
+    positions = join_last_axes(rows.positions, 3)
+    products = join_last_axes(disconnected_grad(rows.values) * weights[:, :, :, None], 3)
     kept = keep_largest(Sparse(positions, products), count)
     here = pt.eq(kept.positions[:, :, :, None], positions[:, :, None, :])
     here = here & (kept.values > 0)[:, :, :, None]

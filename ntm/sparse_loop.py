@@ -22,6 +22,7 @@ from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
 from pytensor.tensor.shape import Shape, Shape_i
 
+from lasagne.layers._tensors import join_last_axes
 from lasagne.loop import Loop, build_step, loop
 from lasagne.utils import is_float
 
@@ -115,7 +116,7 @@ def read_rows(memory, positions):
     tensor (B, ..., M)
     """
     positions = pt.as_tensor(positions)
-    rows = ReadRows().make_node(memory, positions.flatten(2)).outputs[0]
+    rows = ReadRows().make_node(memory, join_last_axes(positions, 2)).outputs[0]
     leading = [positions.shape[k] for k in range(positions.ndim)]
     return rows.reshape((*leading, memory.shape[2]))
 
