@@ -72,6 +72,13 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every
     return outputs[: len(states)]
 
 
+def get_last(trace, initial):
+    """The state after the last step, from its trace (T, ...); the state before the first where there is no step."""
+    if trace.type.shape[0]:
+        return trace[-1]
+    return pt.concatenate([initial[None], trace[-1:]])[-1]
+
+
 class BuiltStep(NamedTuple):
     """A step as a graph, and what it is applied to.
 

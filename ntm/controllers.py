@@ -105,7 +105,11 @@ class Controller(Layer):
 
     def outputs_info(self, batch_size):
         """The state before the first step: a list of tensors (B, units), the output first."""
-        return [fit_rows(self.hid_init, batch_size, self.num_units)]
+        return [self._fit_initial_state("hid_init", batch_size)]
+
+    def _fit_initial_state(self, name, batch_size):
+        label = f"{describe(type(self).__name__, self.name)}: {name}"
+        return fit_rows(getattr(self, name), batch_size, self.num_units, label)
 
     def step(self, input, reads, hidden, *states, **kwargs):
         """One step.
@@ -541,8 +545,10 @@ class LSTMController(GatedController):
         )
 
     def outputs_info(self, batch_size):
-        cell = fit_rows(self.cell_init, batch_size, self.num_units)
-        return [*super().outputs_info(batch_size), cell]
+        return [
+            *super().outputs_info(batch_size),
+            self._fit_initial_state("cell_init", batch_size),
+        ]
 
     def advance(self, projected, reads, states, fused, **kwargs):
         hidden, cell = states

@@ -373,9 +373,16 @@ class HeadCollection:
     def get_initial_weights(self, batch_size):
         """The weights before the first step, (B, K, N)."""
         num_slots = self.heads[0].memory_shape[0]
-        return pt.stack(
-            [fit_rows(head.weights_init, batch_size, num_slots) for head in self.heads], axis=1
-        )
+        weights = [
+            fit_rows(
+                head.weights_init,
+                batch_size,
+                num_slots,
+                f"{describe(type(head).__name__, head.name)}: weights_init",
+            )
+            for head in self.heads
+        ]
+        return pt.stack(weights, axis=1)
 
     def get_weights(self, h_t, w_tm1, M_t, fused=None):
         """Address the memory: content, interpolation, shift and sharpening, for all heads at once.

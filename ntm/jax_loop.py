@@ -182,7 +182,7 @@ class ForwardLoop:
         for segment in segments:
             if segment.is_stacked:
                 carry, (keep, traces) = jax.lax.scan(one_segment, carry, segment.sequences)
-                traces = [trace.reshape(-1, *trace.shape[2:]) for trace in traces]
+                traces = [_join_segments(trace) for trace in traces]
             else:
                 carry, (keep, traces) = one_segment(carry, segment.sequences)
             kept.append(keep)
@@ -230,6 +230,11 @@ def cut(sequences, length):
     if end < steps:
         segments.append(Segment([s[end:] for s in sequences], False))
     return segments
+
+
+def _join_segments(trace):
+    """What stacked segments give, (segments, steps, ...), as of all steps."""
+    return trace.reshape(trace.shape[0] * trace.shape[1], *trace.shape[2:])
 
 
 class BackwardLoop:
@@ -333,7 +338,7 @@ class BackwardLoop:
                 sums, grads = jax.lax.scan(
                     one_segment, sums, (keep, segment.sequences), reverse=True
                 )
-                grads = {k: grad.reshape(-1, *grad.shape[2:]) for k, grad in grads.items()}
+                grads = {k: _join_segments(grad) for k, grad in grads.items()}
             else:
                 sums, grads = one_segment(sums, (keep, segment.sequences))
             parts.insert(0, grads)

@@ -8,8 +8,8 @@ import numbers
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
-from pytensor.raise_op import CheckAndRaise
 
+from lasagne.checks import SizeCheck
 from lasagne.init import Constant
 from lasagne.layers import InputLayer
 
@@ -72,19 +72,20 @@ def count_rows(spec):
     return (spec.type.shape[0] if is_expression else None) or 1
 
 
-def fit_rows(value, batch_size, num_units):
+def fit_rows(value, batch_size, num_units, label):
     """An initial value (1, units) or (B, units) with a row for each sequence of the batch, (B, units).
 
-    The compiled function raises a `ValueError` if there is another number of rows.
+    The compiled function raises a `ValueError`, which begins with the label, if there is another number of rows.
     """
     value = pt.specify_shape(value, (None, num_units))
     if value.type.shape[0] == 1:
         return pt.alloc(value[0], batch_size, num_units)
     is_one = pt.eq(value.shape[0], 1)
-    check = CheckAndRaise(
-        ValueError, "an initial value must have one row, or a row for each sequence of the batch"
+    fits = pt.or_(is_one, pt.eq(value.shape[0], batch_size))
+    message = (
+        f"{label} must have one row, or a row for each sequence of the batch; the number of rows is"
     )
-    value = check(value, pt.or_(is_one, pt.eq(value.shape[0], batch_size)))
+    value = SizeCheck(ValueError, message)(value, fits, value.shape[0])
     return value[pt.switch(is_one, 0, pt.arange(batch_size))]
 
 

@@ -16,7 +16,7 @@ from lasagne.checks import check_unrolled
 from lasagne.layers import Layer, MergeLayer
 from lasagne.layers._tensors import join_last_axes, with_known_sizes
 from lasagne.layers.base import known_shape
-from lasagne.loop import loop
+from lasagne.loop import get_last, loop
 from lasagne.utils import clip_gradient, hide_masked, is_float, unique, unroll_scan
 from ntm.controllers import Controller, StackController
 from ntm.heads import MemoryHead
@@ -390,15 +390,17 @@ class MemoryLayer(MergeLayer):
             )
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         mask = self._check_mask(pt.as_tensor(inputs[1]), x) if self.has_mask else None
-        parts = self._run(x, mask, state, advance, keep_all=get_details)
-        traces = self._unpack(parts)
+        before, parts = self._run(x, mask, state, advance, keep_all=get_details)
+        last = self._unpack(
+            [get_last(trace, part) for trace, part in zip(parts, before, strict=False)]
+        )
         if get_details:
             result = [self._batch_first(part) for part in self._list_details(parts)]
         elif self.only_return_final:
-            result = self.get_output_of(traces.map(lambda trace: trace[-1]))
+            result = self.get_output_of(last)
         else:
-            result = self._batch_first(self.get_output_of(traces))
-        return (result, traces.map(lambda trace: trace[-1])) if return_state else result
+            result = self._batch_first(self.get_output_of(self._unpack(parts)))
+        return (result, last) if return_state else result
 
     # ---- state
 
@@ -501,7 +503,7 @@ class MemoryLayer(MergeLayer):
         ]
 
     def _run(self, x, mask, state, advance, keep_all):
-        """All steps: what the loop holds after each, time first, in the order in which the steps run.
+        """What the loop holds before the first step, and after each, time first, in the order in which the steps run.
 
         Unless `keep_all`, parts that only the next step needs may be there after the last step alone.
         """
@@ -524,7 +526,8 @@ class MemoryLayer(MergeLayer):
                 x_t = self._project(x_t, fused)
             return self._step(x_t, parts, mask_t, fused, advance)
 
-        return self._loop(step, sequences, self._pack(initial), keep_all)
+        before = self._pack(initial)
+        return before, self._loop(step, sequences, before, keep_all)
 
     def _loop(self, step, sequences, parts, keep_all):
         """What the loop holds after each step, or, unless `keep_all`, what is needed of it."""

@@ -237,7 +237,9 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         time = time + 1
 
         least_used = sparse_addressing.find_least_used(usage, minima)
-        write_positions = pt.concatenate([join_last_axes(last_positions, 2), least_used[:, None]], axis=1)
+        write_positions = pt.concatenate(
+            [join_last_axes(last_positions, 2), least_used[:, None]], axis=1
+        )
         write_weights = sparse_addressing.get_write_weights(
             last_weights, interface.write_gate, interface.interpolation_gate
         )

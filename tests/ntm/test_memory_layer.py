@@ -71,7 +71,10 @@ def test_each_row_of_a_controllers_initial_values_is_used(make):
     rows = {"hid_init": share(B, H), "cell_init": share(B, H)}
     layer = make(LSTMController, controller_options=rows)
     assert_each_row_is_used(layer, list(rows.values()))
-    with pytest.raises(ValueError, match="one row, or a row for each sequence of the batch"):
+    message = (
+        r"LSTMController 'controller': hid_init must have one row, .*; the number of rows is: 3"
+    )
+    with pytest.raises(ValueError, match=message):
         to_python([], layer.get_initial_state(B + 1).flatten())()
 
 
@@ -115,7 +118,7 @@ def test_rows_of_initial_values(backend, shape):
     """Of one row all sequences start; of several each has its own; other numbers are an error."""
     rows = pt.matrix(shape=shape)
     x = pt.matrix()
-    fitted = fit_rows(rows, x.shape[0], 2)
+    fitted = fit_rows(rows, x.shape[0], 2, "layer: rows")
     mode = get_mode(backend)
     function = pytensor.function(
         [rows, x], [fitted, pytensor.grad(weighted_sum(fitted), rows)], mode=mode
@@ -129,7 +132,8 @@ def test_rows_of_initial_values(backend, shape):
         np.testing.assert_array_equal(fitted, np.repeat(values[:1], 3, axis=0))
         np.testing.assert_allclose(gradient, weights.sum(axis=0, keepdims=True))
     for batch in (1, 2, 4):
-        with pytest.raises(ValueError, match="one row, or a row for each sequence of the batch"):
+        message = r"layer: rows must have one row, or a row for each sequence of the batch"
+        with pytest.raises(ValueError, match=message):
             function(values, np.zeros((batch, 1)))
 
 
