@@ -30,8 +30,10 @@ from ntm.settings import Settings
 KEPT = 2
 
 
-# A run without a checkpoint has no arrays to compare with its settings: the numbers of its network at most
-MAX_NUMBERS = 100_000_000
+# A run without a checkpoint has no arrays to compare with its settings. At most, its network has so many numbers, and
+# so many heads, layers or shifts
+MAX_NUMBERS = 40_000_000
+MAX_PARTS = 1_000
 # What a size of a task can be at most, and the steps of a sequence are not fewer
 MAX_SIZE = 1_000_000
 
@@ -326,18 +328,25 @@ def check_network(settings, arrays=None):
     Raises
     ------
     ValueError
-        If a parameter would be of a shape for which there is no array, or a number among the options is larger than the
-        whole network; without arrays, if the network were of more than a hundred million numbers.
+        If a parameter would be of a shape for which there is no array, or an option is a larger number than there are
+        numbers in all arrays. Without arrays, if the network were of more than 40 million numbers or a thousand heads
+        or layers.
     """
     parameters = {
         name: array for name, array in (arrays or {}).items() if name.startswith("parameter/")
     }
     left = Counter(array.shape for array in parameters.values())
-    most = MAX_NUMBERS if arrays is None else sum(array.size for array in parameters.values())
+    if arrays is None:
+        most, most_parts = MAX_NUMBERS, MAX_PARTS
+    else:
+        most = sum(array.size for array in parameters.values())
+        most_parts = len(parameters)
     for name, value in settings.model_options.items():
-        if isinstance(value, int) and value > most:
+        is_part = name in ("num_heads", "num_reads", "num_layers", "num_shifts")
+        at_most = most_parts if is_part and (arrays is None or name != "num_shifts") else most
+        if isinstance(value, int) and value > at_most:
             raise ValueError(
-                f"the network has {most} numbers at most, and by the settings its {name} is {value}"
+                f"by the settings the network's {name} is {value}, and it can be {at_most} at most"
             )
     sizes = [
         *settings.task_options.items(),
@@ -358,7 +367,10 @@ def check_network(settings, arrays=None):
                     f"by the settings the network has a parameter of shape {shape}, and there is no array for it"
                 )
         elif numbers > most:
-            raise ValueError(f"by the settings the network is of more than {most} numbers")
+            raise ValueError(
+                f"by the settings the network is of more than {most} numbers, and there is no checkpoint that "
+                "has so many; begin the run anew, in another folder"
+            )
         return pytensor.shared(
             np.broadcast_to(np.zeros((), pytensor.config.floatX), shape), shape=shape, borrow=True
         )

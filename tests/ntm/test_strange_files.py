@@ -175,6 +175,44 @@ PARAMETERS = {
 }
 
 
+#: Settings of a run that are too much for its checkpoint, or without one
+SETTINGS = {
+    "2**27 slots in the settings": {"memory_slots": 2**27},
+    "ten million units": {"num_units": 10**7},
+    "10**8 shifts": {"num_shifts": 10**8},
+    "10**9 heads": {"num_heads": 10**9},
+    "slots of ten million numbers": {"memory_width": 10**7},
+    "sequences of 10**9 steps": {"max_length": 10**9},
+    "a vector of 10**9 bits": {"size": 10**9},
+}
+
+
+def write_runs(folder):
+    """Folders of runs with each of these settings, with and without a checkpoint; a dict from name to path."""
+    network = {"num_units": 5, "memory_slots": 6, "memory_width": 3}
+    settings = make_settings(
+        "copy", task_options={"size": 2, "max_length": 3}, model_options=network, max_steps=0
+    )
+    Run.create(folder / "run", settings).save()
+    paths = {}
+    for number, (name, changes) in enumerate(SETTINGS.items()):
+        path = shutil.copytree(folder / "run", folder / f"run{number}")
+        for option, value in changes.items():
+            kind = "task_options" if option in ("size", "max_length") else "model_options"
+            change_json(path / "settings.json", [kind, option], value)
+        # The checkpoint agrees: it is of these settings, and has the arrays of the network that was
+        (checkpoint,) = list_checkpoints(path)
+        content = json.loads((path / "settings.json").read_text())
+        change_checkpoint(checkpoint, ["settings"], content)
+        paths[name] = path
+        paths[f"{name}, no checkpoint"] = shutil.copytree(path, folder / f"alone{number}")
+        list_checkpoints(folder / f"alone{number}")[0].unlink()
+    return paths
+
+
+RUNS = [f"{name}{where}" for name in SETTINGS for where in ("", ", no checkpoint")]
+
+
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """What comes of opening each bomb: a dict from its name to a message."""
@@ -186,6 +224,8 @@ def opened(tmp_path_factory):
     for number, (name, write) in enumerate(PARAMETERS.items()):
         paths[name] = "parameters", str(folder / f"{number}.npz")
         write(paths[name][1])
+    for name, path in write_runs(folder).items():
+        paths[name] = "run", str(path)
     done = subprocess.run(
         [sys.executable, "-c", OPENER],
         input=json.dumps([MEGABYTES, SECONDS, *paths.values()]),
@@ -199,7 +239,7 @@ def opened(tmp_path_factory):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
-@pytest.mark.parametrize("name", [*NETWORKS, *PARAMETERS])
+@pytest.mark.parametrize("name", [*NETWORKS, *PARAMETERS, *RUNS])
 def test_bombs(opened, name):
     path, message = opened[name]
     assert message is not None, "it took too much memory or time"
