@@ -6,6 +6,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Apply
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import as_scalar
+from pytensor.tensor.exceptions import ShapeError
 
 
 def check_length(x: Any, length: int, message: str, axis: int = 0, longer: bool = False) -> Any:
@@ -48,6 +49,74 @@ def check_length(x: Any, length: int, message: str, axis: int = 0, longer: bool 
     raise ValueError(f"{message}: {known}")
 
 
+def check_mask(label: str, mask: Any, sequence: Any, rows: bool = False) -> Any:
+    """Check that a mask has the batch size and the number of time steps of the input.
+
+    Parameters
+    ----------
+    label : str
+        The layer, for the message of the error.
+    mask : tensor
+        Shape ``(batch, time)``.
+    sequence : tensor
+        The input, of shape ``(batch, time, ...)``.
+    rows : bool
+        Whether a mask that is known to have one row may stand for all sequences of the batch.
+
+    Returns
+    -------
+    tensor
+        The mask as it is, or checked by the compiled function.
+
+    Raises
+    ------
+    ValueError
+        If the mask does not have two axes, or sizes that are known when the graph is built differ.
+    """
+    if mask.type.ndim != 2:
+        raise ValueError(f"{label}: the mask must have 2 axes (batch, time), not {mask.type.ndim}")
+    for axis, what in enumerate(("batch size", "length")):
+        if axis == 0 and rows and mask.type.shape[0] == 1:
+            continue
+        mask = check_same_size(
+            mask, sequence, axis, f"{label}: the mask must be of the input's {what}"
+        )
+    return mask
+
+
+def check_same_size(x: Any, other: Any, axis: int, message: str) -> Any:
+    """Return a tensor, and raise an error if an axis of it is not as long as that of another.
+
+    Parameters
+    ----------
+    x, other : tensor
+        The tensor to check and the tensor to which it is compared.
+    axis : int
+        The axis of both.
+    message : str
+        The message of the error: what must be equal. The sizes are appended.
+
+    Returns
+    -------
+    tensor
+        `x` itself if the sizes are known and equal. Otherwise an expression of the same value; the
+        compiled function that computes the expression raises the error.
+
+    Raises
+    ------
+    ValueError
+        If the sizes are known when the graph is built, and differ.
+    """
+    known, expected = x.type.shape[axis], other.type.shape[axis]
+    if expected is not None:
+        return check_length(x, expected, f"{message}, {expected}, not", axis)
+    size = other.shape[axis]
+    if known is not None:
+        # A constant is left out of the sizes by rewrites
+        return SizeCheck(ValueError, f"{message}, not {known}")(x, pt.eq(size, known), size)
+    return SizeCheck(ValueError, message)(x, pt.eq(x.shape[axis], size), x.shape[axis], size)
+
+
 def check_unrolled(label: str, length: int, sequence: Any, mask: Any = None) -> list:
     """Check that an unrolled layer gets the number of time steps that the layer was made for.
 
@@ -86,10 +155,10 @@ def check_unrolled(label: str, length: int, sequence: Any, mask: Any = None) -> 
 
 
 class SizeCheck(CheckAndRaise):
-    """Return a value; raise an error that tells a size unless a condition holds.
+    """Return a value; raise an error that tells a size, or two, unless a condition holds.
 
-    The inputs are the value, the condition, and the size. A size of zero is taken as wrong by a
-    back end that knows :class:`CheckAndRaise` alone, as the size is one more condition there.
+    The inputs are the value, the condition, and the sizes. A size of zero is taken as wrong by a
+    back end that knows :class:`CheckAndRaise` alone, as a size is one more condition there.
     """
 
     def make_node(self, value: Any, condition: Any, *size: Any) -> Apply:
@@ -100,7 +169,11 @@ class SizeCheck(CheckAndRaise):
 
     def make_message(self, *size: Any) -> str:
         """Return the message of the error."""
-        return ": ".join(map(str, (self.msg, *size)))
+        return ": ".join((self.msg, *([" instead of ".join(map(str, size))] if size else [])))
+
+    def infer_shape(self, *args: Any) -> Any:
+        """Leave the shape to be that of the checked value, so that no use of a size comes first."""
+        raise ShapeError("the shape is known when the value is checked")
 
     def perform(self, node: Apply, inputs: Any, outputs: Any) -> None:
         value, condition, *size = inputs
@@ -112,10 +185,11 @@ class SizeCheck(CheckAndRaise):
         value, condition, *size = inames
         # Nothing in a message is code
         text = "".join(f"\\{byte:03o}" for byte in self.msg.encode())
+        places = ": " * bool(size) + " instead of ".join(["%lld"] * len(size))
         numbers = "".join(f", (long long)({each})" for each in size)
         return f"""
         if (!({condition})) {{
-            PyErr_Format({props["params"]}->exc_type, "%s{": %lld" * len(size)}", "{text}"{numbers});
+            PyErr_Format({props["params"]}->exc_type, "%s{places}", "{text}"{numbers});
             {props["fail"]}
         }}
         Py_XDECREF({onames[0]});
@@ -124,4 +198,4 @@ class SizeCheck(CheckAndRaise):
         """
 
     def c_code_cache_version(self) -> tuple:
-        return (1,)
+        return (2,)

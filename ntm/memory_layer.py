@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from pytensor.raise_op import CheckAndRaise
 
-from lasagne.checks import check_unrolled
+from lasagne.checks import check_mask, check_same_size, check_unrolled
 from lasagne.layers import Layer, MergeLayer
 from lasagne.layers._tensors import join_last_axes, with_known_sizes
 from lasagne.layers.base import known_shape
@@ -389,7 +388,7 @@ class MemoryLayer(MergeLayer):
                 self._label, self.input_shape[1], x, *map(pt.as_tensor, inputs[1:])
             )
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
-        mask = self._check_mask(pt.as_tensor(inputs[1]), x) if self.has_mask else None
+        mask = check_mask(self._label, pt.as_tensor(inputs[1]), x) if self.has_mask else None
         before, parts = self._run(x, mask, state, advance, keep_all=get_details)
         last = self._unpack(
             [get_last(trace, part) for trace, part in zip(parts, before, strict=False)]
@@ -507,7 +506,7 @@ class MemoryLayer(MergeLayer):
 
         Unless `keep_all`, parts that only the next step needs may be there after the last step alone.
         """
-        batch_size = x.shape[0] if self.input_shape[0] is None else self.input_shape[0]
+        batch_size = x.shape[0] if x.type.shape[0] is None else x.type.shape[0]
         fused = self._fuse()
         x = x if mask is None else hide_masked(x, mask)
         sequences = [x.dimshuffle(1, 0, 2)]
@@ -517,7 +516,7 @@ class MemoryLayer(MergeLayer):
             sequences.append(mask.dimshuffle(1, 0))
         initial = self.get_initial_state(batch_size)
         if state is not None:
-            initial = self._fit_state(state, initial, batch_size)
+            initial = self._fit_state(state, initial, x)
 
         def step(x_t, *args):
             mask_t, args = (args[0], args[1:]) if mask is not None else (None, args)
@@ -544,16 +543,7 @@ class MemoryLayer(MergeLayer):
             return [*traces, *(part[None] for part in last)]
         return loop(step, sequences, parts, self.gradient_steps, backwards, self.keep_every)
 
-    def _check_mask(self, mask, x):
-        """The mask; the compiled function raises a `ValueError` if it is not of the input's batch and time."""
-        if mask.ndim != 2:
-            self._fail(f"the mask must have 2 axes (batch, time), not {mask.ndim}")
-        check = CheckAndRaise(
-            ValueError, f"{self._label}: the mask must be of the input's batch size and length"
-        )
-        return check(mask, *(pt.eq(mask.shape[k], x.shape[k]) for k in range(2)))
-
-    def _fit_state(self, state, initial, batch_size):
+    def _fit_state(self, state, initial, x):
         """A given state, with the dtypes and the shapes of the initial one, which the loop relies on."""
         if not isinstance(state, type(initial)):
             self._fail(
@@ -576,11 +566,13 @@ class MemoryLayer(MergeLayer):
                 for a, b in zip(given, shape, strict=True)
             ):
                 self._fail(f"state.{name} must be of shape {shape}, not {given}")
-            check = CheckAndRaise(
-                ValueError, f"{self._label}: state.{name} must be of the input's batch size"
+            part = check_same_size(
+                part.astype(wanted.type.dtype),
+                x,
+                0,
+                f"{self._label}: state.{name} must be of the input's batch size",
             )
-            checked: Any = check(part.astype(wanted.type.dtype), pt.eq(part.shape[0], batch_size))
-            fitted.append(pt.specify_shape(checked, shape))
+            fitted.append(pt.specify_shape(part, shape))
         return initial.unflatten(fitted)
 
     def _clip(self, part):

@@ -19,10 +19,16 @@ def _funcify_size_check(op, node, **kwargs):
         return x
 
     @numba_njit
+    def check_sizes(x, condition, size, other):
+        if not condition:
+            raise error(message + ": " + str(size) + " instead of " + str(other))
+        return x
+
+    @numba_njit
     def check(x, condition):
         if not condition:
             raise error(message)
         return x
 
-    function = check_size if len(node.inputs) == 3 else check
+    function = {2: check, 3: check_size, 4: check_sizes}[len(node.inputs)]
     return function, sha256(str((function.__name__, error, message)).encode()).hexdigest()

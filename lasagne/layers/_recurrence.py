@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from .. import utils
-from ..checks import check_unrolled
+from ..checks import check_mask, check_unrolled
 from ..loop import loop
 from ._tensors import sizes, sizes_to_reshape
 from .base import Layer, MergeLayer, known_shape
@@ -169,7 +169,9 @@ class RecurrenceLayer(MergeLayer):
             inputs[of_time] = check_unrolled(repr(self), length, *inputs[of_time])
         project, step = self._cell(**kwargs)
         if self.mask_incoming_index >= 0:
-            inputs[0] = utils.hide_masked(inputs[0], inputs[self.mask_incoming_index])
+            mask = check_mask(repr(self), inputs[self.mask_incoming_index], inputs[0], rows=True)
+            inputs[self.mask_incoming_index] = mask
+            inputs[0] = utils.hide_masked(inputs[0], mask)
         sequence = _swap_batch_and_time(inputs[0])
         _, batch, *features = sizes(sequence)
         if self.precompute_input:

@@ -10,7 +10,8 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
-from lasagne.checks import check_length, check_unrolled
+from lasagne.checks import check_length, check_mask, check_unrolled
+from lasagne.utils import hide_masked
 from ntm.backends import get_mode
 
 MESSAGE = 'my "layer"\\\n100 %s ?\'); has another length'
@@ -41,7 +42,10 @@ def test_check_length(mode):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 def test_check_length_in_c():
     """In a process of its own: PyTensor was imported here without a compiler."""
-    script = "from tests.lasagne.test_checks import *; assert run_checks(get_mode('c')) == EXPECTED"
+    script = (
+        "from tests.lasagne.test_checks import *; assert run_checks(get_mode('c')) == EXPECTED; "
+    )
+    script += "assert run_mask_checks(get_mode('c')) == MASK_EXPECTED"
     subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, "PYTENSOR_FLAGS": "cxx=g++"}, check=True
     )
@@ -74,6 +78,56 @@ def test_at_least(mode):
     assert [len(function(np.ones(n))) for n in (3, 4)] == [3, 4]
     with pytest.raises(ValueError, match="short: 2"):
         function(np.ones(2))
+
+
+def run_mask_checks(mode):
+    """Call functions that check masks against sequences of two or three and four steps."""
+    x, masks = pt.tensor3(dtype="float64"), [pt.matrix(), pt.tensor(shape=(2, None))]
+    results = []
+    for sequence in (x, pt.specify_shape(x, (2, None, None))):
+        for mask in masks:
+            output = check_mask(MESSAGE, mask, sequence)
+            function = pytensor.function([x, mask], [sequence, output], mode=mode)
+            for shape in ((2, 4), (2, 3), (2, 5), (3, 4))[: 4 if mask is masks[0] else 3]:
+                try:
+                    function(np.ones((2, 4, 1)), np.ones(shape, mask.dtype))
+                except ValueError as error:
+                    results.append(error.args[0].split("\nApply node")[0])
+    return results
+
+
+MASK_MESSAGE = f"{MESSAGE}: the mask must be of the input's"
+LENGTHS = [f"{MASK_MESSAGE} length: {length} instead of 4" for length in (3, 5)]
+MASK_EXPECTED = [*LENGTHS, f"{MASK_MESSAGE} batch size: 3 instead of 2", *LENGTHS]
+MASK_EXPECTED += [*LENGTHS, f"{MASK_MESSAGE} batch size, 2, not: 3", *LENGTHS]
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_check_mask(mode):
+    assert run_mask_checks(mode) == MASK_EXPECTED
+
+
+def test_check_mask_of_known_sizes():
+    x, mask = pt.tensor(shape=(2, 4, 3)), pt.tensor(shape=(2, 4))
+    assert check_mask("layer", mask, x) is mask
+    for shape, message in (
+        ((2, 5), r"^layer: the mask must be of the input's length, 4, not: 5$"),
+        ((1, 4), r"^layer: the mask must be of the input's batch size, 2, not: 1$"),
+        ((2, 4, 1), r"^layer: the mask must have 2 axes \(batch, time\), not 3$"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_mask("layer", pt.tensor(shape=shape), x)
+    row = pt.tensor(shape=(1, 4))
+    assert check_mask("layer", row, x, rows=True) is row
+
+
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", MODES["jax"]])
+def test_check_comes_before_the_use(mode):
+    x, mask = pt.tensor3(dtype="float64"), pt.matrix()
+    hidden = hide_masked(x, check_mask("layer", mask, x))
+    function = pytensor.function([x, mask], hidden, mode=mode)
+    with pytest.raises(ValueError, match=r"layer: the mask .* length: 3 instead of 4"):
+        function(np.ones((2, 4, 1)), np.ones((2, 3)))
 
 
 def test_check_unrolled():

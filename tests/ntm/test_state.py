@@ -285,11 +285,17 @@ def test_masks_and_states_of_other_sizes(compile):
     function = compile([x, mask, *state.flatten()], output)
     start = [np.asarray(part) for part in to_python([], layer.get_initial_state(B).flatten())()]
     assert function(data(B, T, F), np.ones((B, T)), *start).shape[:2] == (B, T)
-    for shape in ((B, T - 1), (B, T + 1), (B - 1, T)):
-        with pytest.raises(ValueError, match="NTMLayer 'a': the mask must be of the input's batch"):
+    wrong = {
+        (B, T - 1): "length: 4 instead of 5",
+        (B, T + 1): "length: 6 instead of 5",
+        (B - 1, T): "batch size: 2 instead of 3",
+    }
+    for shape, message in wrong.items():
+        message = f"NTMLayer 'a': the mask must be of the input's {message}"
+        with pytest.raises(ValueError, match=message):
             function(data(B, T, F), np.ones(shape), *start)
     with pytest.raises(
-        ValueError, match=r"NTMLayer 'a': state\.memory must be of the input's batch"
+        ValueError, match=r"NTMLayer 'a': state\.memory must be .* batch size: 2 instead of 3"
     ):
         function(data(B, T, F), np.ones((B, T)), start[0][:-1], *start[1:])
     with pytest.raises(ValueError, match=r"the mask must have 2 axes .batch, time., not 3"):

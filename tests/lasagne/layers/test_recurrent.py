@@ -583,6 +583,33 @@ class TestMask:
         )
         self.assert_hides_the_input(layer, data(B, T, 2, 3))
 
+    @pytest.mark.parametrize("cls", LAYERS)
+    def test_mask_of_other_sizes(self, cls):
+        x, mask = pt.tensor3(), pt.matrix()
+        l_in, l_mask = InputLayer((None, None, F)), InputLayer((None, None))
+        layer = cls(l_in, H, mask_input=l_mask, name="rec")
+        output = get_output(layer, {l_in: x, l_mask: mask})
+        function = pytensor.function([x, mask], output, mode=get_mode("jax"))
+        wrong = {
+            (B, T - 1): "length: 3 instead of 4",
+            (B, T + 1): "length: 5 instead of 4",
+            (B + 1, T): "batch size: 4 instead of 3",
+        }
+        for shape, message in wrong.items():
+            message = f"<{cls.__name__} 'rec'>: the mask must be of the input's {message}"
+            with pytest.raises(ValueError, match=message):
+                function(data(B, T, F), floatX(np.ones(shape)))
+        with pytest.raises(ValueError, match=r"'rec'>: the mask must have 2 axes"):
+            get_output(layer, {l_in: x, l_mask: x})
+
+    def test_one_row_stands_for_all_sequences(self):
+        l_in, l_mask = InputLayer((B, T, F)), InputLayer((None, T))
+        layer = make(RecurrentLayer, l_in, mask_input=l_mask)
+        row = np.array([[1, 0, 1, 0]], dtype="int8")
+        x = data(B, T, F)
+        result = get_output(layer, {l_in: x, l_mask: row}).eval()
+        assert np.allclose(result, numpy_loop(layer, x, np.repeat(row, B, axis=0)))
+
     def test_hides_items_that_are_out_of_range(self):
         l_in, l_mask = InputLayer((None, None), pt.imatrix()), InputLayer((None, None))
         l_embedding = EmbeddingLayer(InputLayer((None,)), 4, H)
