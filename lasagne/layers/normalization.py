@@ -6,12 +6,13 @@ import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
 from .. import init
-from ._tensors import as_axes, as_shared_axes, shape_beyond, update_by_default
+from ._tensors import as_axes, as_shared_axes, shape_beyond, sizes, update_by_default
 from .base import Layer
 from .special import BiasLayer, NonlinearityLayer, ScaleLayer, take_nonlinearity
 
 __all__ = [
     "BatchNormLayer",
+    "LocalResponseNormalization2DLayer",
     "StandardizationLayer",
     "batch_norm",
     "instance_norm",
@@ -187,6 +188,71 @@ def batch_norm(layer: Any, **kwargs: Any) -> Layer:
     _remove_bias(layer)
     name = _name(layer, kwargs, "_bn")
     return _add_nonlinearity(BatchNormLayer(layer, name=name, **kwargs), nonlinearity, name)
+
+
+class LocalResponseNormalization2DLayer(Layer):
+    r"""A layer that divides each value by a norm of the values of near channels.
+
+    At each location it computes, for channel `i`,
+
+    .. math:: y_i = \frac{x_i}{\left(k + \alpha \sum_{j=i-\lfloor n/2 \rfloor}^{i+\lfloor n/2
+        \rfloor} x_j^2\right)^\beta}
+
+    where channels that do not exist count as zeros.
+
+    Parameters
+    ----------
+    incoming : Layer or tuple
+        The layer feeding into this one, or the shape of the input ``(B, channels, rows, columns)``.
+    alpha : float
+        The factor :math:`\alpha`.
+    k : float
+        The offset :math:`k`.
+    beta : float
+        The exponent :math:`\beta`.
+    n : int
+        The number of channels in the sum, which is odd.
+
+    Raises
+    ------
+    ValueError
+        If `n` is not a positive odd number, or the input has other than four dimensions.
+
+    References
+    ----------
+    Krizhevsky, Sutskever and Hinton (2012): ImageNet classification with deep convolutional neural
+    networks. NIPS.
+    """
+
+    def __init__(
+        self,
+        incoming: Any,
+        alpha: float = 1e-4,
+        k: float = 2,
+        beta: float = 0.75,
+        n: int = 5,
+        **kwargs: Any,
+    ):
+        super().__init__(incoming, **kwargs)
+        if n < 1 or n % 2 == 0:
+            raise ValueError(f"{self!r} needs a positive odd number n of channels, got {n}")
+        if len(self.input_shape) != 4:
+            raise ValueError(
+                f"{self!r} needs an input (B, channels, rows, columns), got {self.input_shape}"
+            )
+        self.alpha = alpha
+        self.k = k
+        self.beta = beta
+        self.n = n
+
+    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+        input = pt.as_tensor_variable(input)
+        batch, channels, *locations = sizes(input)
+        padded: Any = pt.zeros((batch, channels + self.n - 1, *locations), dtype=input.dtype)
+        padded = pt.set_subtensor(padded[:, self.n // 2 : -(self.n // 2) or None], input**2)
+        windows = [padded[:, j : j + 1 - self.n or None] for j in range(self.n)]
+        scale = self.k + self.alpha * sum(windows[1:], start=windows[0])
+        return input / scale**self.beta
 
 
 class StandardizationLayer(Layer):

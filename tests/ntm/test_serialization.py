@@ -35,6 +35,7 @@ from lasagne.layers import (
     InputLayer,
     InverseLayer,
     Layer,
+    LocalResponseNormalization2DLayer,
     LSTMLayer,
     NINLayer,
     NonlinearityLayer,
@@ -250,6 +251,9 @@ CASES = {
         lambda: InputLayer([2, None], pt.lmatrix("labels")),
     ],
     InverseLayer: [lambda: (lambda l: InverseLayer(DenseLayer(l, 2), l))(DenseLayer(rows(), 2))],
+    LocalResponseNormalization2DLayer: [
+        lambda: LocalResponseNormalization2DLayer(image(), alpha=0.1, k=1.5, beta=0.5, n=3)
+    ],
     LSTMLayer: [
         lambda: LSTMLayer(sequence(), H, name="lstm"),
         lambda: LSTMLayer(

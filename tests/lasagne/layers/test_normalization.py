@@ -11,6 +11,7 @@ from lasagne.layers import (
     DenseLayer,
     InputLayer,
     Layer,
+    LocalResponseNormalization2DLayer,
     NonlinearityLayer,
     ScaleLayer,
     StandardizationLayer,
@@ -246,6 +247,38 @@ class TestBatchNorm:
             get_output(stack, {None: x}).eval(),
             np.maximum(normalized(x @ dense.W.get_value(), 0), 0),
         )
+
+
+class TestLocalResponseNormalization2DLayer:
+    @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")], ids=["python", "jax"])
+    @pytest.mark.parametrize("n", [1, 3, 5, 11])
+    def test_output(self, n, mode, rng):
+        x = pt.dtensor4()
+        layer = LocalResponseNormalization2DLayer(
+            InputLayer((None, None, None, None), x), alpha=0.3, k=1.5, beta=0.6, n=n
+        )
+        f = pytensor.function([x], get_output(layer), mode=mode)
+        for batch in (1, 3):
+            values = rng.normal(size=(batch, 7, 2, 4))
+            expected = np.empty_like(values)
+            for i in range(7):
+                near = values[:, max(i - n // 2, 0) : i + n // 2 + 1]
+                expected[:, i] = values[:, i] / (1.5 + 0.3 * (near**2).sum(axis=1)) ** 0.6
+            np.testing.assert_allclose(f(values), expected)
+        assert layer.output_shape == (None, None, None, None)
+
+    def test_defaults(self):
+        layer = LocalResponseNormalization2DLayer((None, 3, 4, 5))
+        assert (layer.alpha, layer.k, layer.beta, layer.n) == (1e-4, 2, 0.75, 5)
+        assert layer.get_params() == []
+        with pytensor.config.change_flags(floatX="float32"):
+            assert layer.get_output_for(pt.ftensor4()).dtype == "float32"
+
+    def test_bad_arguments(self):
+        with pytest.raises(ValueError, match=r"'lrn'.* needs a positive odd number n .* got 4"):
+            LocalResponseNormalization2DLayer((None, 3, 4, 5), n=4, name="lrn")
+        with pytest.raises(ValueError, match=r"'lrn'.* needs an input .* got \(None, 3, 4\)"):
+            LocalResponseNormalization2DLayer((None, 3, 4), name="lrn")
 
 
 class TestStandardizationLayer:
