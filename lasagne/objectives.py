@@ -6,6 +6,16 @@ r"""Losses and accuracies: expressions of predictions and targets, one value per
 >>> from lasagne.objectives import aggregate, squared_error
 >>> predictions, targets, weights = pt.matrix(), pt.matrix(), pt.matrix()
 >>> loss = aggregate(squared_error(predictions, targets), weights, mode="normalized_sum")
+
+The losses of probabilities look for the sigmoid or the softmax behind `predictions` when the graph is
+built, through reshapes, slices, transpositions, concatenations and casts, and are computed from what the sigmoid or the
+softmax was applied to, the logits. Value and gradient are then exact and finite for all finite logits, in
+float32 too, on every back end; where a loss would be larger than the largest number, it is the largest
+number. A probability that comes from elsewhere (from a product, from :func:`pytensor.tensor.clip`, out
+of a loop) is used as it is: if it reaches 0 or 1, the loss may be infinite or NaN.
+
+As the loss is an expression of the logits, it cannot be differentiated with respect to `predictions`
+themselves; give ``1 * predictions`` to have them used as they are.
 """
 
 import warnings
@@ -13,9 +23,15 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.raise_op import CheckAndRaise
 
+from ._logits import double, find_half_minus_log, find_log_odds
 from .nonlinearities import rectify
 from .utils import as_theano_expression
+
+_check_classes = CheckAndRaise(
+    IndexError, "a target class is negative or not less than the number of classes"
+)
 
 
 def binary_crossentropy(predictions: Any, targets: Any) -> Any:
@@ -31,10 +47,14 @@ def binary_crossentropy(predictions: Any, targets: Any) -> Any:
     Returns
     -------
     tensor
-        The loss, elementwise.
+        The loss, elementwise; exact and finite for the output of a sigmoid or a softmax, even where it is
+        0 or 1 in the numbers at hand.
     """
     predictions, targets = align_targets(predictions, targets)
-    return -(targets * pt.log(predictions) + (1 - targets) * pt.log1p(-predictions))
+    odds = find_log_odds(predictions)
+    if odds is None:
+        return -(targets * pt.log(predictions) + (1 - targets) * pt.log1p(-predictions))
+    return targets * pt.softplus(-odds) + (1 - targets) * pt.softplus(odds)
 
 
 def categorical_crossentropy(predictions: Any, targets: Any) -> Any:
@@ -50,17 +70,32 @@ def categorical_crossentropy(predictions: Any, targets: Any) -> Any:
     Returns
     -------
     vector
-        The loss of each item.
+        The loss of each item; exact and finite for the output of a softmax or a sigmoid, even where it is
+        0 or 1 in the numbers at hand.
 
     Raises
     ------
     TypeError
         If the numbers of dimensions do not fit together, or the indices are no integers.
+
+    Notes
+    -----
+    An index that is negative or too large raises an :class:`IndexError` when the function is called. JAX
+    cannot raise one: there the loss of that item, and its gradient, are NaN.
     """
     predictions, targets = map(as_theano_expression, (predictions, targets))
-    if targets.ndim == predictions.ndim:
+    halves = find_half_minus_log(predictions)
+    if targets.ndim != predictions.ndim:
+        return (
+            -pt.log(_pick(predictions, targets))
+            if halves is None
+            else double(_pick(halves, targets))
+        )
+    if halves is None:
         return -pt.sum(targets * pt.log(predictions), axis=-1)
-    return -pt.log(_pick(predictions, targets))
+    # A class that is ruled out by a logit of minus infinity
+    hidden = pt.eq(targets, 0) & pt.isinf(halves)
+    return double(pt.sum(pt.switch(hidden, 0, targets * halves), axis=-1))
 
 
 def squared_error(a: Any, b: Any) -> Any:
@@ -168,7 +203,8 @@ def binary_hinge_loss(
     Parameters
     ----------
     predictions : tensor
-        Log-odds, or probabilities in (0, 1) with ``log_odds=False``.
+        Log-odds, or probabilities in (0, 1) with ``log_odds=False``; those of a sigmoid are taken back to
+        what it was applied to.
     targets : tensor
         In {0, 1}, or in {-1, 1} with ``binary=False``; of the same shape.
     delta : scalar
@@ -199,7 +235,8 @@ def binary_hinge_loss(
         log_odds = True
     predictions, targets = align_targets(predictions, targets)
     if not log_odds:
-        predictions = pt.log(predictions / (1 - predictions))
+        odds = find_log_odds(predictions)
+        predictions = pt.log(predictions / (1 - predictions)) if odds is None else odds
     if binary:
         targets = 2 * targets - 1
     return rectify(delta - predictions * targets)
@@ -228,6 +265,10 @@ def multiclass_hinge_loss(predictions: Any, targets: Any, delta: float = 1) -> A
     ------
     TypeError
         If the numbers of dimensions do not fit together, or the indices are no integers.
+
+    Notes
+    -----
+    An index of no class is an error, or NaN, as in :func:`categorical_crossentropy`.
     """
     predictions, targets = map(as_theano_expression, (predictions, targets))
     if targets.ndim == predictions.ndim:
@@ -328,13 +369,19 @@ def _check_rank(predictions: Any, targets: Any) -> None:
         )
 
 
-def _pick(predictions: Any, targets: Any) -> Any:
-    """Return for each item the prediction of its target class."""
-    _check_rank(predictions, targets)
+def _pick(values: Any, targets: Any) -> Any:
+    """Return for each item the value of its target class.
+
+    A class that does not exist raises an error; on JAX, which cannot raise one, value and gradient are NaN.
+    """
+    _check_rank(values, targets)
     if not targets.dtype.startswith(("int", "uint")):
         raise TypeError(f"targets must be integers to be indices of classes, got {targets.dtype}")
-    index = pt.cast(targets, "int64")[..., None]
-    return pt.take_along_axis(predictions, index, axis=-1)[..., 0]
+    index = pt.cast(targets, "int64")
+    exists = pt.ge(index, 0) & pt.lt(index, _number_of_classes(values))
+    index = pt.switch(exists, _check_classes(index, pt.all(exists)), 0)
+    picked = pt.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+    return picked * pt.switch(exists, np.asarray(1, values.dtype), np.asarray(np.nan, values.dtype))
 
 
 def _number_of_classes(predictions: Any) -> Any:
