@@ -78,6 +78,8 @@ class MemoryLayer(MergeLayer):
 
     write_head_type: type
     read_head_type: type
+    own_kwargs = ("state",)
+    result_kwargs = ("get_details", "return_state")
     detail_names: tuple[str, ...] = ("memory", "hidden", "state", "write_weights", "read_weights")
     # How many of the last of what the loop holds are a sparse memory and its stores; see `ntm.sparse_loop`
     num_large = 0

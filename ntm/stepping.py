@@ -6,7 +6,8 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
-from lasagne.layers import InputLayer, Layer, get_all_layers, get_output
+from lasagne.layers import InputLayer, get_all_layers
+from lasagne.layers.helper import build_output
 from lasagne.layers.recurrent import RecurrenceLayer
 from lasagne.utils import is_float
 from ntm.memory import describe
@@ -34,34 +35,36 @@ def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):
     Raises
     ------
     ValueError
-        If `states` names a layer that is not in the network.
+        If `states` names a layer that is not in the network, and as `lasagne.layers.get_output`.
+    TypeError
+        As `lasagne.layers.get_output`.
     """
     layers = get_all_layers(layer_or_layers)
     states = states or {}
     for layer in states:
         if layer not in layers or not isinstance(layer, MemoryLayer):
             raise ValueError(f"states: {layer!r} is not a memory layer of this network")
-    if isinstance(inputs, dict):
-        outputs = dict(inputs)
-    elif inputs is not None:
-        outputs = {layer: inputs for layer in layers if isinstance(layer, InputLayer)}
-    else:
-        outputs = {}
-    new_states = {}
-    # Each layer is computed once, from those below it, so that a dropout mask is drawn once
-    for layer in get_all_layers(layer_or_layers, treat_as_input=outputs.keys()):
-        if layer in outputs:
-            continue
-        if isinstance(layer, MemoryLayer):
-            below = get_output(layer.input_layers, outputs, **kwargs)
-            outputs[layer], new_states[layer] = layer.get_output_for(
-                below, state=states.get(layer), return_state=True, **kwargs
+    for name in ("state", "return_state"):
+        if name in kwargs:
+            raise TypeError(
+                f"get_output_and_states() takes the states before the first step as `states`, a dictionary from "
+                f"memory layers, and returns those after the last; it does not take {name!r}"
             )
-        else:
-            outputs[layer] = get_output(layer, outputs, **kwargs)
-    if isinstance(layer_or_layers, Layer):
-        return outputs[layer_or_layers], new_states
-    return [outputs[layer] for layer in layer_or_layers], new_states
+    new_states = {}
+
+    def compute(layer, layer_input, kwargs):
+        if not isinstance(layer, MemoryLayer):
+            return layer.get_output_for(layer_input, **kwargs)
+        output, new_states[layer] = layer.get_output_for(
+            layer_input, state=states.get(layer), return_state=True, **kwargs
+        )
+        return output
+
+    # Each layer is computed once, from those below it, so that a dropout mask is drawn once
+    outputs = build_output(
+        layer_or_layers, inputs, kwargs, compute, caller="get_output_and_states()"
+    )
+    return outputs, new_states
 
 
 class StepFunction:

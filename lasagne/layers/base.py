@@ -45,6 +45,12 @@ class Layer(metaclass=LayerType):
         The set of tags of each parameter.
     get_output_kwargs : list of str
         Keyword arguments that :meth:`get_output_for` takes but does not have in its signature.
+    own_kwargs : tuple of str
+        Of a class: keyword arguments that :func:`get_output` passes to a layer only if the output
+        of the layer is asked for, not if the layer is merely below.
+    result_kwargs : tuple of str
+        Of a class: further such arguments, with which :meth:`get_output_for` returns something
+        other than what the layers above take. These get the output without the arguments.
 
     Raises
     ------
@@ -54,6 +60,8 @@ class Layer(metaclass=LayerType):
         If a dimension of the input shape is neither ``None`` nor a positive integer.
     """
 
+    own_kwargs: tuple[str, ...] = ()
+    result_kwargs: tuple[str, ...] = ()
     _origin: Origin
 
     def __init__(self, incoming: Any, name: str | None = None):

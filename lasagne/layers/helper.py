@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+from pytensor.graph.basic import Variable
 
 from .. import utils
 from .base import MergeLayer, known_shape
@@ -49,6 +50,7 @@ def get_all_layers(layer: Any, treat_as_input: Iterable[Any] | None = None) -> l
     True
     """
     stop = set(treat_as_input or ())
+    _check_keys(dict.fromkeys(stop), "get_all_layers()")
     found: dict[Any, None] = {}  # used as an ordered set
     pending = [(each, False) for each in reversed(_as_list(layer))]
     while pending:
@@ -75,7 +77,9 @@ def get_output(layer_or_layers: Any, inputs: Any = None, **kwargs: Any) -> Any:
         layers, to the expressions or arrays that take the place of their output; its key ``None``
         stands for the input of layers that were made from a shape.
     **kwargs
-        Passed to the ``get_output_for`` of every layer, such as ``deterministic=True``.
+        Passed to the ``get_output_for`` of every layer, such as ``deterministic=True``. What a
+        layer lists in ``own_kwargs`` or ``result_kwargs`` is passed only to the layers whose output
+        is asked for.
 
     Returns
     -------
@@ -84,32 +88,93 @@ def get_output(layer_or_layers: Any, inputs: Any = None, **kwargs: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If a key of the dictionary is neither a layer nor ``None``, or what is asked for is no
+        layer. A layer that is not needed may be in the dictionary.
     ValueError
         If there are several input layers for a single expression, or if there is no expression for
-        the input of a layer that was made from a shape.
+        the input of a layer that was made from a shape, or if a keyword argument is one that only
+        a layer whose output is asked for gets, and none of these takes it.
 
     Warns
     -----
     UserWarning
         If no layer takes a keyword argument.
     """
+    return build_output(layer_or_layers, inputs, kwargs)
+
+
+def build_output(
+    layer_or_layers: Any,
+    inputs: Any,
+    kwargs: dict[str, Any],
+    compute: Callable[[Any, Any, dict], Any] | None = None,
+    caller: str = "get_output()",
+) -> Any:
+    """Build the output of a network, as :func:`get_output`, by a function of one's own.
+
+    Parameters
+    ----------
+    layer_or_layers, inputs, kwargs
+        As in :func:`get_output`.
+    compute : callable, optional
+        From a layer, its input or list of inputs, and a dictionary of keyword arguments to the
+        output of the layer. By default it calls ``get_output_for``.
+    caller : str
+        What messages call the function.
+
+    Returns
+    -------
+    PyTensor expression or list of these
+        As of :func:`get_output`.
+    """
+    if compute is None:
+        compute = _call_get_output_for
+    asked = _as_list(layer_or_layers)
     if isinstance(inputs, dict):
+        _check_keys(inputs, caller)
         inputs = {each: utils.as_theano_expression(value) for each, value in inputs.items()}
     elif inputs is not None:
         inputs = utils.as_theano_expression(inputs)
+    replaced = inputs if isinstance(inputs, dict) else {}
+    feeding = {
+        below
+        for layer in get_all_layers(asked, replaced)
+        if layer not in replaced
+        for below in _input_layers(layer)
+    }
     accepted = {"deterministic"}
+    withheld: dict[str, Any] = {}
+    results: dict[Any, Any] = {}
 
     def output_of(layer: Any, layer_input: Any) -> Any:
-        accepted.update(layer.get_output_kwargs)
+        names = set(layer.get_output_kwargs)
         with suppress(TypeError, ValueError):  # not every callable has a signature
-            accepted.update(utils.inspect_kwargs(layer.get_output_for))
-        return layer.get_output_for(layer_input, **kwargs)
+            names.update(utils.inspect_kwargs(layer.get_output_for))
+        # The class is asked, as a stand-in for a layer may have any attribute
+        own = getattr(type(layer), "own_kwargs", ())
+        result = getattr(type(layer), "result_kwargs", ())
+        if layer not in asked:
+            withheld.update((name, layer) for name in (*own, *result) if name in kwargs)
+            accepted.update(names.difference(own, result))
+            return compute(layer, layer_input, _without(kwargs, (*own, *result)))
+        accepted.update(names)
+        output = results[layer] = compute(layer, layer_input, kwargs)
+        if layer in feeding and any(kwargs.get(name) for name in result):
+            output = compute(layer, layer_input, _without(kwargs, result))
+        return output
 
-    result = _propagate(
-        layer_or_layers, inputs, lambda layer: layer.input_var, output_of, "get_output()"
-    )
-    _warn_of_unused(kwargs.keys() - accepted, accepted)
-    return result
+    values = _propagate(asked, inputs, lambda layer: layer.input_var, output_of, caller)
+    for name, layer in withheld.items():
+        if name not in accepted and kwargs[name] is not None and kwargs[name] is not False:
+            raise ValueError(
+                f"{caller}: {name} is for a layer whose output is asked for, and none of {asked} "
+                f"takes it, but {layer!r} below does. Please call get_output() with {name} for that "
+                "layer; what it returns can take the layer's place in the dictionary of inputs."
+            )
+    _warn_of_unused(kwargs.keys() - accepted - withheld.keys(), accepted, caller)
+    values.update(results)
+    return _pick(values, asked, layer_or_layers)
 
 
 def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
@@ -133,24 +198,29 @@ def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
 
     Raises
     ------
+    TypeError
+        If a key of the dictionary is neither a layer nor ``None``, or what is asked for is no
+        layer. A layer that is not needed may be in the dictionary.
     ValueError
         If there are several input layers for a single shape, or if there is no shape for the input
         of a layer that was made from a shape.
     """
+    asked = _as_list(layer_or_layers)
     if input_shapes is None or input_shapes == {}:
-        shapes = [layer.output_shape for layer in _as_list(layer_or_layers)]
-        return shapes if isinstance(layer_or_layers, Iterable) else shapes[0]
+        return _pick({layer: layer.output_shape for layer in asked}, asked, layer_or_layers)
     if isinstance(input_shapes, dict):
+        _check_keys(input_shapes, "get_output_shape()")
         input_shapes = {each: known_shape(shape) for each, shape in input_shapes.items()}
     else:
         input_shapes = known_shape(input_shapes)
-    return _propagate(
-        layer_or_layers,
+    values = _propagate(
+        asked,
         input_shapes,
         lambda layer: layer.output_shape,
         lambda layer, shape: layer.get_output_shape_for(shape),
         "get_output_shape()",
     )
+    return _pick(values, asked, layer_or_layers)
 
 
 def get_all_params(layer: Any, unwrap_shared: bool = True, **tags: bool) -> list:
@@ -258,7 +328,47 @@ def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> Non
 
 
 def _as_list(layer_or_layers: Any) -> list:
-    return list(layer_or_layers) if isinstance(layer_or_layers, Iterable) else [layer_or_layers]
+    """Return a list of layers, or raise a `TypeError` if something is no layer."""
+    several = isinstance(layer_or_layers, Iterable) and not isinstance(layer_or_layers, Variable)
+    layers = list(layer_or_layers) if several else [layer_or_layers]
+    for each in layers:
+        if not _is_layer(each):
+            raise TypeError(f"expected a layer or a list of layers, got {_show(each)}")
+    return layers
+
+
+def _is_layer(value: Any) -> bool:
+    """Tell whether a value is a layer, or something else that has the methods of a layer."""
+    return hasattr(value, "get_output_for") and not isinstance(value, type)
+
+
+def _show(value: Any) -> str:
+    """Return how a message shows what was given in place of a layer."""
+    return f"{value!r:.100} of type {type(value).__name__}"
+
+
+def _check_keys(given: dict, caller: str) -> None:
+    """Raise a `TypeError` unless all keys of a dictionary are layers or ``None``."""
+    for key in given:
+        if key is not None and not _is_layer(key):
+            raise TypeError(
+                f"{caller} needs a dictionary whose keys are layers, got the key {_show(key)}. If "
+                "this is to replace the variable of an input layer, the key is that layer."
+            )
+
+
+def _call_get_output_for(layer: Any, layer_input: Any, kwargs: dict) -> Any:
+    return layer.get_output_for(layer_input, **kwargs)
+
+
+def _without(kwargs: dict, names: Iterable[str]) -> dict:
+    return {name: value for name, value in kwargs.items() if name not in names}
+
+
+def _pick(values: dict, asked: list, layer_or_layers: Any) -> Any:
+    """Return the values of the layers asked for: a list, or of a single layer its value."""
+    picked = [values[each] for each in asked]
+    return picked if isinstance(layer_or_layers, Iterable) else picked[0]
 
 
 def _input_layers(layer: Any) -> list:
@@ -269,19 +379,19 @@ def _input_layers(layer: Any) -> list:
 
 
 def _propagate(
-    layer_or_layers: Any,
+    asked: list,
     given: Any,
     of_input: Callable[[Any], Any],
     of_layer: Callable[[Any, Any], Any],
     caller: str,
-) -> Any:
+) -> dict:
     """Compute a value of each layer from those of the layers feeding into it.
 
     `given` replaces the values of the layers in it (a dictionary) or of the one input layer;
     `of_input` gives the value of an input layer, `of_layer` that of any other.
     """
     values = dict(given) if isinstance(given, dict) else {}
-    layers = get_all_layers(layer_or_layers, values)
+    layers = get_all_layers(asked, values)
     sources = [each for each in layers if isinstance(each, InputLayer) and each not in values]
     if given is None or isinstance(given, dict):
         values.update((each, of_input(each)) for each in sources)
@@ -307,18 +417,15 @@ def _propagate(
             )
         inputs = [values[each] for each in incoming]
         values[layer] = of_layer(layer, inputs if merges else inputs[0])
-
-    if isinstance(layer_or_layers, Iterable):
-        return [values[each] for each in layer_or_layers]
-    return values[layer_or_layers]
+    return values
 
 
-def _warn_of_unused(unused: Iterable[str], accepted: Iterable[str]) -> None:
+def _warn_of_unused(unused: Iterable[str], accepted: Iterable[str], caller: str) -> None:
     hints = []
     for name in sorted(unused):
         similar = get_close_matches(name, accepted)
         hints.append(f"{name} (perhaps you meant {similar[0]})" if similar else name)
     if hints:
         warnings.warn(
-            "get_output() was called with unused kwargs:\n\t" + "\n\t".join(hints), stacklevel=3
+            f"{caller} was called with unused kwargs:\n\t" + "\n\t".join(hints), stacklevel=4
         )

@@ -233,6 +233,53 @@ def test_state_of_a_stranger():
         get_output_and_states(layer, pt.tensor3("x"), {stranger: stranger.make_state_variables()})
 
 
+def test_inputs_and_keywords_that_are_refused():
+    l_in, l_mask = InputLayer((None, None, F)), InputLayer((None, None))
+    layer = make_ntm(incoming=l_in, mask_input=l_mask)
+    with pytest.raises(ValueError, match=r"get_output_and_states\(\) .* with 2 input layers"):
+        get_output_and_states(layer, pt.tensor3("x"))
+    with pytest.raises(TypeError, match=r"get_output_and_states\(\) .* the key 'x' of type str"):
+        get_output_and_states(layer, {"x": pt.tensor3("x")})
+    for name in ("state", "return_state"):
+        with pytest.raises(TypeError, match=f"as `states`.* does not take '{name}'"):
+            get_output_and_states(layer, **{name: layer.make_state_variables()})
+    with pytest.warns(UserWarning, match=r"get_output_and_states\(\) was called with unused"):
+        get_output_and_states(make_ntm(), foo=1)
+
+
+def test_details_are_those_of_the_layer_asked():
+    x, one, two, top = make_two_layers()
+    details, states = get_output_and_states(two, get_details=True)
+    assert set(states) == {one, two}
+    of_two = get_output(two, get_details=True)
+    hidden, last = get_output(two, return_state=True)
+    outputs = [*details, *states[two].flatten(), *of_two, *last.flatten(), hidden]
+    alone = two.get_output_for(get_output(two.input_layer), get_details=True)
+    both = get_output([one, top], get_details=True)
+    values = to_jax([x], [*outputs, *alone, *both[0], both[1], get_output(top)])(data(B, T, F))
+    *values, top_of_both, expected_top = values
+    count, parts = len(alone), len(last.flatten())
+    details, values = values[:count], values[count:]
+    state, values = values[:parts], values[parts:]
+    of_two, values = values[:count], values[count:]
+    last, values = values[:parts], values[parts:]
+    hidden, expected, of_one = values[0], values[1 : 1 + count], values[1 + count :]
+    assert_all_close(details, expected)
+    assert_all_close(of_two, expected)
+    assert_all_close(last, state)
+    np.testing.assert_array_equal(hidden, expected[1])
+    np.testing.assert_allclose(of_one[1], reference.run(one, data(B, T, F))[0].hidden, atol=1e-12)
+    np.testing.assert_array_equal(top_of_both, expected_top)
+
+
+@pytest.mark.parametrize("name", ["get_details", "state", "return_state"])
+def test_keywords_for_a_layer_below_are_refused(name):
+    _, _, two, top = make_two_layers(name="ntm")
+    value = two.make_state_variables() if name == "state" else True
+    with pytest.raises(ValueError, match=f"{name} is for a layer .*DenseLayer.*NTMLayer 'ntm'"):
+        get_output(top, **{name: value})
+
+
 def test_networks_without_memory():
     top = DenseLayer(InputLayer((None, F)), 2)
     _, states = get_output_and_states(top, pt.matrix("x"))

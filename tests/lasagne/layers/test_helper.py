@@ -226,6 +226,88 @@ class TestGetOutput:
             get_output(InputLayer((1, 2)), deterministic=True)
 
 
+@pytest.mark.parametrize("key", ["x", 0, pt.matrix("x"), DenseLayer], ids=str)
+def test_keys_that_are_no_layers(key, network):
+    for function, value in ((get_output, pt.matrix()), (get_output_shape, (3, 20))):
+        with pytest.raises(TypeError) as caught:
+            function(network[2], {network[0]: value, key: value})
+        for part in (f"{function.__name__}()", "keys are layers", f"{key!r}", type(key).__name__):
+            assert part in str(caught.value)
+    with pytest.raises(TypeError, match=r"get_all_layers\(\)"):
+        get_all_layers(network[2], treat_as_input=[key])
+
+
+def test_layers_that_are_not_needed_may_be_keys(network):
+    x, (l1, l2, _) = pt.matrix(), network
+    stranger = InputLayer((None, 20))
+    assert get_output(l1, {l1: x, l2: pt.matrix(), stranger: pt.matrix(), None: pt.matrix()}) is x
+    assert get_output_shape(l2, {l1: (7, 20), stranger: (1, 2)}) == (7, 30)
+
+
+@pytest.mark.parametrize("given", ["l_out", None, 3, pt.matrix("x"), [None], DenseLayer], ids=str)
+def test_what_is_asked_for_is_no_layer(given, network):
+    for function in (
+        get_all_layers,
+        get_output,
+        get_output_shape,
+        get_all_params,
+        get_all_param_values,
+        count_params,
+        lambda layer: set_all_param_values(layer, []),
+    ):
+        for each in (given, [network[2], given]):
+            with pytest.raises(TypeError, match="expected a layer or a list of layers, got"):
+                function(each)
+
+
+class Traced(Layer):
+    """It adds `offset`, which is its own, and may return a list in place of the output."""
+
+    own_kwargs = ("offset",)
+    result_kwargs = ("trace",)
+
+    def get_output_for(self, input, offset=0, trace=False, scale=1, **kwargs):
+        output = scale * input + offset
+        return [input, output] if trace else output
+
+
+class TestOwnKeywords:
+    @pytest.fixture
+    def stack(self):
+        l_in = InputLayer((None,), pt.constant(np.array([1.0, 2.0])))
+        lower = Traced(l_in, name="lower")
+        upper = Traced(lower, name="upper")
+        return lower, upper, ElemwiseSumLayer([upper, lower])
+
+    def test_they_are_for_the_layer_asked(self, stack):
+        _lower, upper, _ = stack
+        np.testing.assert_array_equal(get_output(upper, offset=5).eval(), [6, 7])
+        np.testing.assert_array_equal(get_output(upper, offset=5, scale=2).eval(), [9, 13])
+        below, output = get_output(upper, trace=True)
+        np.testing.assert_array_equal(below.eval(), [1, 2])
+        np.testing.assert_array_equal(output.eval(), [1, 2])
+
+    def test_they_are_for_each_layer_asked(self, stack):
+        (x, low), (below, up) = get_output(stack[:2], offset=5, trace=True)
+        for value, expected in ((x, [1, 2]), (low, [6, 7]), (below, [6, 7]), (up, [11, 12])):
+            np.testing.assert_array_equal(value.eval(), expected)
+
+    def test_layers_above_get_the_output(self, stack):
+        lower, _, top = stack
+        (_, low), total = get_output([lower, top], offset=5, trace=True)
+        np.testing.assert_array_equal(low.eval(), [6, 7])
+        np.testing.assert_array_equal(total.eval(), [12, 14])
+
+    def test_they_are_not_for_layers_below(self, stack):
+        for name, value in (("offset", 5), ("trace", True)):
+            message = rf"get_output\(\): {name} is for a layer .*ElemwiseSumLayer.*<Traced 'upper'>"
+            with pytest.raises(ValueError, match=message):
+                get_output(stack[2], **{name: value})
+        np.testing.assert_array_equal(get_output(stack[2], trace=False).eval(), [2, 4])
+        with pytest.warns(UserWarning, match=r"tracce \(perhaps you meant trace\)"):
+            get_output(stack[1], tracce=True)
+
+
 class TestGetOutputShape:
     def test_input_layer(self):
         layer = InputLayer((3, 2))
