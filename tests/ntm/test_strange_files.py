@@ -1,26 +1,33 @@
 """Files and run folders of strangers: they run no code, cost no more than they hold, and fail in one sentence."""
 
 import contextlib
+import copy
 import io
 import json
+import random
 import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytensor
 import pytest
 
 from lasagne.init import Orthogonal
-from lasagne.layers import DenseLayer, DimshuffleLayer, InputLayer
+from lasagne.layers import DenseLayer, DimshuffleLayer, InputLayer, LSTMLayer, batch_norm
 from ntm import cli
-from ntm.checkpoints import encode_network
+from ntm.checkpoints import decode_network, encode_network, load, save
 from ntm.dnc import DNCLayer
 from ntm.files import read_arrays, write_arrays
+from ntm.heads import ReadHead, WriteHead
+from ntm.layers import NTMLayer
 from ntm.memory import Memory
 from ntm.runs import Run, list_checkpoints
 from ntm.settings import make_settings
+
+from .networks import make_dnc, make_ntm, make_sam, make_sdnc
 
 MEGABYTES = 500
 SECONDS = 5
@@ -247,6 +254,120 @@ def test_bombs(opened, name):
     assert "MemoryError" not in message
     assert len(message) < 700
     assert "\n" not in message
+
+
+# ---- Mutations
+
+
+def list_places(value, path=()):
+    """The paths to all that is in a value of JSON."""
+    yield path
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from list_places(each, (*path, key))
+    elif isinstance(value, list):
+        for key, each in enumerate(value):
+            yield from list_places(each, (*path, key))
+
+
+def get_at(content, keys):
+    for key in keys:
+        content = content[key]
+    return content
+
+
+def mutate(content, rng):
+    """A value of JSON with something in it taken out, or replaced by something else or what is elsewhere in it."""
+    content = copy.deepcopy(content)
+    places = [place for place in list_places(content) if place]
+    place = rng.choice(places)
+    kind = rng.random()
+    if kind < 0.1:
+        return set_at(content, place, GONE)
+    if kind < 0.4:
+        return set_at(content, place, copy.deepcopy(get_at(content, rng.choice(places))))
+    return set_at(content, place, copy.deepcopy(rng.choice(VALUES)))
+
+
+VALUES = [
+    *(
+        None,
+        True,
+        0,
+        1,
+        -1,
+        3,
+        10**6,
+        10**9,
+        10**300,
+        0.5,
+        1e300,
+        "",
+        "x",
+        "\n",
+        "\ud800",
+        "é" * 2000,
+    ),
+    *([], [1], [[]], {}, {"x": 1}, {"tuple": [1, 2]}, {"layer": 0}, {"variable": 0}, {"input": 0}),
+    *({"name": "rectify"}, {"name": "DenseLayer"}, {"name": "pytensor.tensor.tanh"}),
+    *({"float": "nan"}, {"range": [0, 9999, 1]}, {"slice": [None, None, None]}, {"dict": []}),
+    *(ORTHOGONAL, {"make": "Constant", "arguments": {"val": 1.0}}, {"array": "000"}),
+    {"partial": {"name": "DenseLayer"}, "arguments": {"num_units": 3}},
+    {"numpy": "float16", "value": 1e9},
+]
+KINDS = {
+    "dense": lambda: batch_norm(dense()),
+    "lstm": lambda: LSTMLayer(InputLayer((None, None, 2)), 3, name="lstm"),
+    "stack": lambda: NTMLayer(
+        InputLayer((None, None, 2)), (6, 3), lambda l: DenseLayer(l, 4), [WriteHead, ReadHead]
+    ),
+    "ntm": make_ntm,
+    "dnc": make_dnc,
+    "sam": make_sam,
+    "sdnc": partial(make_sdnc, num_links=2),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mutated_descriptions(kind):
+    """They are refused in a sentence, or make a network that can be saved."""
+    description, arrays = encode_network(KINDS[kind]())
+    description = json.loads(json.dumps(description))
+    messages = []
+    for number in range(50):
+        mutated = mutate(description, random.Random(f"{kind} {number}"))
+        try:
+            network = decode_network(mutated, arrays)
+        except ValueError as error:
+            messages.append(str(error))
+        else:
+            decode_network(*encode_network(network))
+    assert 10 < len(messages) < 50
+    assert all(len(message) < 500 and message.isprintable() for message in messages)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mutated_bytes(kind, tmp_path):
+    path = tmp_path / "x"
+    save(path, KINDS[kind]())
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little") + 8
+    for number in range(50):
+        rng = random.Random(f"{kind} {number}")
+        changed = bytearray(content)
+        place = rng.randrange(end)
+        if number % 2:
+            changed[place] ^= 1 << rng.randrange(8)
+        else:
+            changed[place : place + rng.randrange(3)] = rng.randbytes(rng.randrange(1, 4))
+        if changed == content:
+            continue
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r".") as caught:
+            load(path)
+        assert str(caught.value).startswith(f"{path} ")
+        assert len(str(caught.value)) < 500 + len(str(path))
+        assert str(caught.value).isprintable()
 
 
 # ---- Run folders
