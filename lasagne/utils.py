@@ -360,7 +360,7 @@ def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Va
     spec : PyTensor expression, numpy array, number or callable
         * a shared variable or an expression is used as it is;
         * an array, or a number for a scalar parameter, gives the initial value of a new shared
-          variable;
+          variable; numbers of a higher precision than floatX become floatX;
         * a callable (such as an :class:`lasagne.init.Initializer`) is called with the shape and
           returns one of these.
     shape : iterable of int
@@ -377,7 +377,8 @@ def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Va
     ------
     ValueError
         If a dimension of `shape` is not positive, or if the shape of the array, the number of
-        dimensions of the expression, or a known dimension of it is different.
+        dimensions of the expression, or a known dimension of it is different, or if a finite number
+        of the array is too large for floatX.
     TypeError
         If `spec`, or what the callable returned, is nothing of the above.
     """
@@ -399,6 +400,15 @@ def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Va
                 f"cannot initialize parameter {name}: {given.format('numpy array')} has shape "
                 f"{spec.shape}, should be {shape}"
             )
+        highest = np.dtype(pytensor.config.floatX)
+        if spec.dtype.kind == "f" and spec.dtype.itemsize > highest.itemsize:
+            # An array of float64 would make the whole network float64
+            try:
+                spec = _cast(spec, highest)
+            except ValueError as error:
+                raise ValueError(
+                    f"cannot initialize parameter {name}: {given.format('numpy array')} {error}"
+                ) from error
         return pytensor.shared(spec, name=name, shape=shape)
 
     if not (isinstance(spec, Variable) and isinstance(spec.type, pt.TensorType)):
@@ -467,6 +477,14 @@ def check_param_value(param: Any, value: Any) -> np.ndarray:
             f"mismatch: parameter {param.name} is of dtype {dtype}, but the value to set is of dtype "
             f"{array.dtype}"
         )
+    try:
+        return _cast(array, dtype)
+    except ValueError as error:
+        raise ValueError(f"parameter {param.name}: the value {error}") from error
+
+
+def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Cast numbers, or raise a `ValueError` if finite ones are too large for the dtype."""
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -476,10 +494,7 @@ def check_param_value(param: Any, value: Any) -> np.ndarray:
     else:
         fits = bool(np.all(np.isfinite(cast) | ~np.isfinite(array)))
     if not fits:
-        raise ValueError(
-            f"parameter {param.name}: the value of dtype {array.dtype} holds numbers that are too large "
-            f"for {dtype}"
-        )
+        raise ValueError(f"of dtype {array.dtype} holds numbers that are too large for {dtype}")
     return cast
 
 

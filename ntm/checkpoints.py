@@ -287,7 +287,5 @@ def set_later_layout_values(layer_or_layers, values):
         shape = param.get_value(borrow=True).shape
         if param in dense and value.shape == (1, *shape):
             value = value[0]
-        if value.shape != shape:
-            raise ValueError(f"{param.name}: expected shape {shape}, got {value.shape}")
         by_param[param] = value
     set_all_param_values(layer_or_layers, [by_param[param] for param in params])

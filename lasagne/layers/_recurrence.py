@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
@@ -212,6 +213,8 @@ class RecurrenceLayer(MergeLayer):
                 f"{self!r}: {state} must have shape {('batch', *self._state_shape)}, "
                 f"got {value.type.ndim} dimensions"
             )
+        # A value of another precision, or of integers, must not make the state such
+        value = pt.cast(value, pytensor.config.floatX)
         rows = value.type.shape[0]
         if rows == 1:
             return pt.broadcast_to(value, (batch, *sizes(value)[1:]))

@@ -303,27 +303,30 @@ def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> Non
     layer : Layer or list of Layer
         The layer or layers whose parameters, together with those of all layers below, are set.
     values : list of numpy array
-        The values, in the order of :func:`get_all_params`.
+        The values, in the order of :func:`get_all_params`. Each is cast to the dtype of its
+        parameter, such as float64 to float32.
     **tags : bool
         Filter as in :func:`get_all_params`.
 
     Raises
     ------
     ValueError
-        If the number of values, or a shape, is different from what the network has. No parameter
-        is changed then.
+        If the number of values is not that of the parameters, or a value does not fit its parameter
+        (see :func:`lasagne.utils.check_param_value`). The message names the parameter and its
+        layer. No parameter is changed then.
     """
     params = get_all_params(layer, **tags)
+    values = list(values)
     if len(params) != len(values):
         raise ValueError(f"mismatch: got {len(values)} values to set {len(params)} parameters")
-    for param, value in zip(params, values, strict=True):
-        expected = np.shape(param.get_value(borrow=True))
-        if np.shape(value) != expected:
-            raise ValueError(
-                f"mismatch: parameter {param.name} has shape {expected}, but the value to set has "
-                f"shape {np.shape(value)}"
-            )
-    for param, value in zip(params, values, strict=True):
+    checked = []
+    for number, (param, value) in enumerate(zip(params, values, strict=True)):
+        try:
+            checked.append(utils.check_param_value(param, value))
+        except ValueError as error:
+            owner = next(each for each in get_all_layers(layer) if param in each.get_params())
+            raise ValueError(f"{owner!r}: {error} (value number {number})") from error
+    for param, value in zip(params, checked, strict=True):
         param.set_value(value)
 
 

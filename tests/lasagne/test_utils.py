@@ -402,3 +402,17 @@ def test_unroll_scan_without_sequences():
 def test_unroll_scan_needs_a_step():
     with pytest.raises(ValueError, match="n_steps=0"):
         unroll_scan(lambda x: x, [], [pt.scalar()], [], 0)
+
+
+def test_create_param_of_another_precision():
+    with pytensor.config.change_flags(floatX="float32"):
+        for spec in (np.full((2,), 0.1), lambda shape: np.full(shape, 0.1)):
+            param = create_param(spec, (2,), "W")
+            assert param.dtype == "float32"
+            assert (param.get_value() == np.float32(0.1)).all()
+        assert create_param(0.5, (), "W").dtype == "float32"
+        assert create_param(np.zeros(2, "int8"), (2,), "W").dtype == "int8"
+        shared = pytensor.shared(np.zeros(2))
+        assert create_param(shared, (2,), "W") is shared
+        with pytest.raises(ValueError, match=r"parameter W: the provided .* too large for float32"):
+            create_param(np.array([1e300, 0]), (2,), "W")

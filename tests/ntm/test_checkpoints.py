@@ -241,7 +241,7 @@ def test_later_layout_of_another_network():
     with pytest.raises(ValueError, match=r"got \d+ values, but the network has \d+ parameters"):
         set_later_layout_values(network, values[:-1])
     values[-1] = np.zeros(3)
-    with pytest.raises(ValueError, match=r"dense.b: expected shape \(2,\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"dense.b has shape \(2,\), .* shape \(3,\)"):
         set_later_layout_values(network, values)
 
 

@@ -442,3 +442,34 @@ class TestParams:
             set_all_param_values(l3, [*zeros[:2], np.zeros((25, 40)), zeros[3]])
         for value, expected in zip(get_all_param_values(l3), before, strict=True):
             np.testing.assert_array_equal(value, expected)
+
+    def test_values_of_another_precision(self, float32):
+        l1 = DenseLayer(InputLayer((None, 2)), 3, name="one")
+        l2 = DenseLayer(l1, 1, name="two")
+        values = [np.full(np.shape(value), 0.1) for value in get_all_param_values(l2)]
+        values[1], values[3] = [1, 2, 3], np.array([np.inf])
+        set_all_param_values(l2, values)
+        for value, expected in zip(get_all_param_values(l2), values, strict=True):
+            assert value.dtype == "float32"
+            np.testing.assert_array_equal(value, np.asarray(expected, "float32"))
+
+    @pytest.mark.parametrize(
+        ("bad", "message"),
+        [
+            (np.full(3, 1e300), "the value of dtype float64 holds numbers that are too large"),
+            (np.zeros(4), r"parameter two\.b has shape \(3,\), .* \(4,\)"),
+            (np.zeros(3, complex), r"parameter two\.b is of dtype float32, .* complex128"),
+            (np.zeros(3, bool), "bool"),
+            (["a", "b", "c"], "dtype <U1"),
+            ([1, [2], 3], "is no array"),
+        ],
+    )
+    def test_values_that_do_not_fit_change_nothing(self, bad, message, float32):
+        l2 = DenseLayer(DenseLayer(InputLayer((None, 2)), 4), 3, name="two")
+        before = get_all_param_values(l2)
+        values = [value + 1 for value in before]
+        values[3] = bad
+        with pytest.raises(ValueError, match=f"^<DenseLayer 'two'>: .*{message}.*value number 3"):
+            set_all_param_values(l2, values)
+        for value, expected in zip(get_all_param_values(l2), before, strict=True):
+            np.testing.assert_array_equal(value, expected)

@@ -318,6 +318,21 @@ class TestInitialState:
         with pytest.raises(IndexError):
             function(data(2, H))
 
+    @pytest.mark.parametrize("cls", LAYERS)
+    @pytest.mark.parametrize("given", ["array", "integers", "shared", "layer"])
+    def test_of_another_precision(self, cls, given, float32):
+        rows = np.full((1, H), 2)
+        hid_init = {
+            "array": rows / 4,
+            "integers": rows,
+            "shared": pytensor.shared(rows / 4),
+            "layer": InputLayer((1, H), pt.constant(rows / 4)),
+        }[given]
+        l_in = InputLayer((B, T, F))
+        output = get_output(cls(l_in, H, hid_init=hid_init), {l_in: data(B, T, F)})
+        assert output.dtype == "float32"
+        assert (output.eval() % 1 != 0).any()
+
     @pytest.mark.parametrize("name", ["cell_init", "hid_init"])
     def test_vector_is_an_error_for_both_states(self, name):
         with pytest.raises(ValueError, match=name):
