@@ -228,13 +228,18 @@ def test_state_continues_exactly(name):
             curriculum.update(0.1 * (k % 7), gain=float(k % 5))
         return drawn
 
-    one = make(name, seed=3)
+    options = {"every": 90} if name == "linear" else {}
+    one = make(name, seed=3, **options)
     go_on(one, 250)
     state = json.loads(json.dumps([one.get_state(), one.rng.bit_generator.state]))
-    other = make(name, seed=4)
+    other = make(name, seed=4, **options)
     other.set_state(state[0])
     other.rng.bit_generator.state = state[1]
-    assert go_on(one, 300) == go_on(other, 300)
+    assert go_on(one, 30) == go_on(other, 30)
+    assert one.get_state() == other.get_state()
+    assert go_on(one, 970) == go_on(other, 970)
+    assert one.get_state() == other.get_state()
+    assert (one.stage, one.at_end) == (other.stage, other.at_end)
 
 
 def test_unknown_names():
