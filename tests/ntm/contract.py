@@ -1,16 +1,18 @@
 """What every memory layer is to do, whatever its equations: asked of each kind in the tests of that kind."""
 
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 
 from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
 from lasagne.objectives import binary_crossentropy
 from lasagne.updates import adam
+from lasagne.utils import clip_gradient, is_float
 from ntm import StepFunction, get_output_and_states
 from ntm.backends import get_mode
 from ntm.controllers import LSTMController
 
-from .networks import B, F, data, to_jax, to_python
+from .networks import B, F, data, to_jax, to_python, weighted_sum
 from .reference import step_controller
 
 
@@ -97,6 +99,32 @@ def assert_memory_is_left_out(layer):
         expected = step_controller(layer.controller, data(B, 2, F)[b, 1], reads, states)
         for part, wanted in zip(two.controller, expected, strict=True):
             assert_close(part[b], wanted)
+
+
+def assert_gradients_are_clipped_between_steps(make, bound):
+    """The gradient of two steps is that of steps by hand, before each of which every part of the state is clipped."""
+    layer = make(grad_clipping=bound)
+    x, state = pt.tensor3("x"), layer.make_state_variables()
+    by_hand, outputs = state, []
+    for t in range(2):
+        by_hand = by_hand.map(lambda part: clip_gradient(part, bound) if is_float(part) else part)
+        by_hand = layer.step(x[:, t], by_hand)
+        outputs.append(layer.get_output_of(by_hand))
+    parts = [part for part in state.flatten() if is_float(part)]
+    wrt = [*parts, *get_all_params(layer, trainable=True)]
+    grads = [
+        pytensor.grad(weighted_sum(output), wrt, disconnected_inputs="ignore")
+        for output in (layer.get_output_for(x, state=state), pt.stack(outputs, axis=1))
+    ]
+    inputs = [x, *state.flatten()]
+    function = to_jax(inputs, grads[0] + grads[1], on_unused_input="ignore")
+    start = to_python([x], layer.get_output_for(x, return_state=True)[1].flatten())(data(B, 3, F))
+    values = function(data(B, 2, F, seed=2), *start)
+    for value, wanted in zip(values[: len(wrt)], values[len(wrt) :], strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-12)
+    of_states = values[: len(parts)]
+    assert all(np.abs(grad).max() <= bound for grad in of_states)
+    assert sum(np.any(np.abs(grad) == bound) for grad in of_states) > 1
 
 
 def assert_learns_from_the_default_initial_values(kind, num_slots):

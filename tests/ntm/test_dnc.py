@@ -27,6 +27,7 @@ from ntm.state import DNCState, NTMState
 from . import dnc_reference
 from .contract import (
     assert_close,
+    assert_gradients_are_clipped_between_steps,
     assert_learns_from_the_default_initial_values,
     assert_memory_is_left_out,
     assert_two_halves_equal_the_whole,
@@ -189,6 +190,11 @@ def test_gradients_equal_finite_differences(num_writes, options):
     values = [data(B, 7, F), MASK[:, :7]][: 1 + layer.has_mask]
     cost = weighted_sum(layer.get_output_for(inputs))
     assert_gradients_equal_differences(inputs, values, cost, get_all_params(layer))
+
+
+def test_grad_clipping_clips_between_steps():
+    make = partial(make_dnc, num_reads=2, memory_shape=MEMORY_SHAPE)
+    assert_gradients_are_clipped_between_steps(make, 0.01)
 
 
 def test_keeping_fewer_states_changes_nothing():

@@ -27,6 +27,7 @@ from ntm.sparse_loop import ReadRows, WriteRows, read_rows, sparse_loop, write_r
 from . import sam_reference
 from .contract import (
     assert_close,
+    assert_gradients_are_clipped_between_steps,
     assert_learns_from_the_default_initial_values,
     assert_memory_is_left_out,
     assert_two_halves_equal_the_whole,
@@ -269,6 +270,11 @@ def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_al
     kept = get_gradients(make(gradient_steps=T), weighted_sum, to_jax, x)
     assert_gradients_close(grads, kept)
     assert_gradients_close(grads, get_gradients(make(), weighted_sum, to_python, x))
+
+
+def test_grad_clipping_clips_between_steps():
+    make = partial(make_sam, num_reads=2, memory_shape=MEMORY_SHAPE)
+    assert_gradients_are_clipped_between_steps(make, 0.01)
 
 
 def get_dense_output(layer, x):
