@@ -10,7 +10,6 @@ report of more seeds than have been trained here stays in it.
 """
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ntm.files import replacing
+from ntm.files import inside, read_json, replacing
 from ntm.models import MODELS, get_model_options
 from ntm.runs import read_settings
 from ntm.settings import make_settings
@@ -252,9 +251,9 @@ def read_results(entry, folder):
     """The results of an entry's runs that have ended: a dict from seed to result."""
     results = {}
     for seed in range(entry.seeds):
-        path = folder / f"{entry.name}-{seed}" / "result.json"
+        path = inside(folder / f"{entry.name}-{seed}", "result.json")
         if path.exists():
-            results[seed] = json.loads(path.read_text(encoding="utf-8"))
+            results[seed] = read_json(path)
     return results
 
 

@@ -115,7 +115,7 @@ class Run:
     def _open_at(cls, folder, settings, path):
         """The run as it was at a checkpoint, or without one; nothing is made that the checkpoint has no arrays for."""
         arrays, about = (None, None) if path is None else _read_checkpoint(path, settings)
-        with _naming(Path(folder) / "settings.json" if path is None else path):
+        with _naming(f"{Path(folder) / 'settings.json'}: no run can be made from it"):
             check_network(settings, arrays)
             run = cls(folder, settings)
         if path is not None:
@@ -133,7 +133,7 @@ class Run:
         self._set_state(path, *_read_checkpoint(path, self.settings))
 
     def _set_state(self, path, arrays, about):
-        with _naming(path):
+        with _naming(f"{path} is damaged"):
             self.trainer.set_state(arrays, about["trainer"])
         self.seconds = about["seconds"]
 
@@ -303,17 +303,15 @@ def _are_settings(found, settings):
 
 
 @contextmanager
-def _naming(path):
-    """Have whatever goes wrong with what a file says, which may be anything, named by the file's path."""
+def _naming(where):
+    """Have whatever goes wrong with what a file says, which may be anything, end in a `ValueError` that begins so."""
     try:
         yield
     except (OSError, ImportError):
         raise
     except Exception as error:
         known = isinstance(error, ValueError | TypeError)
-        raise ValueError(
-            f"{path} is damaged: {shorten(error if known else repr(error))}"
-        ) from error
+        raise ValueError(f"{where}: {shorten(error if known else repr(error))}") from error
 
 
 def check_network(settings, arrays=None):
