@@ -23,6 +23,7 @@ import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
 from . import utils
+from ._norms import get_scale, get_total_norm
 from .packing import Pack, pack
 
 
@@ -537,9 +538,11 @@ def norm_constraint(
             f"Unsupported tensor dimensionality {tensor_var.ndim}. Must specify `norm_axes`"
         )
     axes = utils.default_norm_axes(tensor_var.ndim) if norm_axes is None else tuple(norm_axes)
-    norms = pt.sqrt(pt.sum(pt.sqr(tensor_var), axis=axes, keepdims=True))
-    scale = pt.clip(norms, 0, max_norm) / (norms + epsilon)
-    return pt.cast(tensor_var * scale, tensor_var.dtype)
+    scale = get_scale(tensor_var, axes)
+    scaled = tensor_var * scale
+    norms = pt.sqrt(pt.sum(pt.sqr(scaled), axis=axes, keepdims=True))
+    factor = pt.clip(norms / scale, 0, max_norm) / (norms + epsilon * scale)
+    return pt.cast(scaled * factor, tensor_var.dtype)
 
 
 def total_norm_constraint(
@@ -577,9 +580,10 @@ def total_norm_constraint(
        networks, section 3.4, https://arxiv.org/abs/1409.3215
     """
     tensor_vars = [utils.as_theano_expression(tensor) for tensor in tensor_vars]
-    norm = pt.sqrt(sum(pt.sum(pt.sqr(tensor)) for tensor in tensor_vars))
-    scale = pt.clip(norm, 0, max_norm) / (norm + epsilon)
-    scaled = [pt.cast(tensor * scale, tensor.dtype) for tensor in tensor_vars]
+    scaled_norm, scale = get_total_norm(tensor_vars)
+    norm = scaled_norm / scale
+    factor = pt.clip(norm, 0, max_norm) / (scaled_norm + epsilon * scale)
+    scaled = [pt.cast(tensor * scale * factor, tensor.dtype) for tensor in tensor_vars]
     return (scaled, norm) if return_norm else scaled
 
 

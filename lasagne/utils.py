@@ -14,6 +14,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import GradClip
 from pytensor.graph.basic import Variable
 
+from ._norms import get_scale
 from .checks import check_length
 
 # What counts as an integer: for `isinstance`
@@ -242,7 +243,16 @@ def compute_norms(array: Any, norm_axes: Sequence[int] | None = None) -> Any:
         )
     xp, ndim = (np, array.ndim) if isinstance(array, np.ndarray) else (pt, array.type.ndim)
     axes = default_norm_axes(ndim) if norm_axes is None else tuple(norm_axes)
-    return xp.sqrt(xp.sum(xp.square(array), axis=axes)) if axes else xp.abs(array)
+    if not axes:
+        return xp.abs(array)
+    scale = get_scale(array, axes)
+    total = xp.sum(xp.square(array * scale), axis=axes, keepdims=True)
+    if xp is pt:  # the gradient of a root is infinite at zero
+        positive = pt.gt(total, 0)
+        norms = pt.switch(positive, pt.sqrt(pt.switch(positive, total, 1)), 0)
+    else:
+        norms = np.sqrt(total)
+    return xp.squeeze(norms / scale, axis=axes)
 
 
 def default_norm_axes(ndim: int) -> tuple[int, ...]:

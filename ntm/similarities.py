@@ -2,13 +2,16 @@
 
 import pytensor.tensor as pt
 
+from lasagne._norms import get_scale
+
 
 def cosine_similarity(x, y, eps=1e-6):
     r"""Cosine similarity of keys with every row of a memory.
 
     .. math:: K(x, y_i) = \frac{x \cdot y_i}{\sqrt{|x|^2 |y_i|^2 + \epsilon}}
 
-    `eps` keeps the similarity, and its gradient, finite for a zero key and a zero row.
+    `eps` keeps the similarity, and its gradient, finite for a zero key and a zero row. A row whose square overflows,
+    from a length of 1.8e19 on in float32, is like no key: 0.
 
     Parameters
     ----------
@@ -46,9 +49,13 @@ def cosine_similarity_to_columns(x, y, eps=1e-6):
     tensor (B, K, N)
     """
     # The key is scaled to length one: the product of two squared norms would overflow float32 where each norm
-    # is 1e10. A key shorter than 1e-9 is scaled less, since its scale's gradient would overflow
-    x_squared = pt.maximum((x * x).sum(axis=-1, keepdims=True), 1e-18)
+    # is 1e10. A key shorter than 1e-9 is scaled less, since its scale's gradient would overflow. A key whose
+    # square would overflow is shortened first; the memory is not, as looking for its largest number takes a third of
+    # a training step
+    scale = pt.minimum(get_scale(x, (-1,)), 1)
+    x = x * scale
+    x_squared = pt.maximum((x * x).sum(axis=-1, keepdims=True), 1e-18 * scale**2)
     y_squared = (y * y).sum(axis=1, keepdims=True)
     # Where one vector is zero and the other longer than 1e9, the gradient divides by this to the power 1.5
-    added = pt.maximum(eps / x_squared, 1e-24)
+    added = pt.maximum(eps * scale**2 / x_squared, 1e-24)
     return pt.matmul(x, y) / pt.sqrt(x_squared) / pt.sqrt(y_squared + added)

@@ -15,6 +15,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.random.type import RandomType
 from tqdm import tqdm
 
+from lasagne._norms import get_total_norm
 from lasagne.layers import InputLayer, get_all_layers, get_all_params, get_output
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from lasagne.utils import check_param_value
@@ -214,7 +215,8 @@ class Trainer:
         loss = mean_loss()
         trainable = get_all_params(self.l_out, trainable=True)
         grads = list(get_or_compute_grads(loss + penalty, trainable))
-        norm = pt.sqrt(sum(pt.sqr(grad).sum() for grad in grads))
+        scaled_norm, scale = get_total_norm(grads)
+        norm = scaled_norm / scale
         finite = pt.isfinite(loss) & pt.isfinite(norm)
         clipped = grads
         if clip_value is not None:

@@ -251,3 +251,32 @@ def test_total_norm_constraint_of_zeros():
     scaled = rules.total_norm_constraint([pt.zeros((2, 3), dtype="float32")], 5)
     assert scaled[0].dtype == "float32"
     assert (scaled[0].eval() == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e-30, 1e-15, 1, 1e15, 1e20, 3e38])
+def test_norms_of_very_large_and_very_small_numbers(size):
+    """In float32 the square of 1e20 is infinite and that of 1e-30 is zero."""
+    value = np.array([[3, 4, 1], [4, 3, 0], [0, 0, 0]], "float32") * np.float32(size / 5)
+    exact = value.astype("float64")
+    total, columns = np.linalg.norm(exact), np.linalg.norm(exact, axis=0)
+    x, y = pt.matrix(dtype="float32"), pt.vector(dtype="float32")
+    scaled, norm = rules.total_norm_constraint([x, y], size / 2, return_norm=True)
+    outputs = [*scaled, norm, rules.norm_constraint(x, size / 2), compute_norms(x)]
+    function = pytensor.function([x, y], outputs)
+    first, second, norm, constrained, norms = function(value[:2], value[2])
+    most = np.finfo("float32").max
+    tolerance = {"rtol": 1e-6 if size > 1e-40 else 1, "atol": 0}
+    assert np.isinf(norm) if total > most else np.allclose(norm, total, **tolerance)
+    assert np.allclose(compute_norms(value), columns, **tolerance)
+    assert np.allclose(norms, columns, **tolerance)
+    if size >= 1:  # those below epsilon are scaled down by it
+        assert np.allclose(first, exact[:2] * (size / 2 / total), rtol=1e-6)
+        expected = exact[:2] * np.minimum(1, size / 2 / np.maximum(columns, 1e-30))
+        assert np.allclose(constrained, expected, rtol=1e-6)
+    assert not second.any()
+
+
+def test_gradient_of_the_norm_of_zeros():
+    x = pt.matrix(dtype="float32")
+    grad = pytensor.grad(compute_norms(x).sum(), x)
+    assert np.array_equal(grad.eval({x: np.zeros((2, 3), "float32")}), np.zeros((2, 3)))

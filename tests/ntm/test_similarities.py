@@ -62,3 +62,15 @@ def test_gradient_where_lengths_cross_one(compile_function):
         values = function(length * directions[:1], rows[None])
         for value, expected in zip(values[:2], values[2:], strict=True):
             np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1e18, 1e20, 3e38])
+def test_a_key_whose_square_overflows(length, float32):
+    key, memory = pt.tensor3("key"), pt.tensor3("memory")
+    similarity = cosine_similarity(key, memory)
+    outputs = [similarity, *pytensor.grad(similarity.sum(), [key, memory])]
+    rows = np.array([[[3, 4], [-3, -4], [0, 0], [4, -3]]], "float32")
+    keys = np.array([[[0.6 * length, 0.8 * length]]], "float32")
+    value, *grads = to_jax([key, memory], outputs)(keys, rows)
+    np.testing.assert_allclose(value, [[[1, -1, 0, 0]]], atol=1e-6)
+    assert all(np.isfinite(grad).all() for grad in grads)
