@@ -2,6 +2,8 @@
 
 import pytensor.tensor as pt
 
+from lasagne.nonlinearities import rectify
+
 
 class ClippedLinear:
     """The identity, clipped to an interval.
@@ -37,7 +39,7 @@ def hard_sigmoid(x):
 
 def one_plus_rectify(x):
     """``1 + max(x, 0)``: ntm-lasagne's gamma, of any shape."""
-    return 1.0 + pt.maximum(x, 0.0)
+    return 1.0 + rectify(x)
 
 
 def one_plus_softplus(x):

@@ -3,6 +3,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
+from lasagne.loop import loop
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid, one_plus_rectify, one_plus_softplus
 
 from .networks import to_jax, to_python
@@ -40,3 +41,13 @@ def test_clipped_linear_says_what_it_is():
 def test_clipped_linear_of_an_empty_interval():
     with pytest.raises(ValueError, match="low = 2 is above high = 1"):
         ClippedLinear(2, 1)
+
+
+@pytest.mark.parametrize("compile_function", [to_python, to_jax])
+def test_gradient_of_one_plus_rectify_at_zero(compile_function):
+    """The gradient is the same where a loop leaves it to the back end."""
+    x = pt.vector("x")
+    (trace,) = loop(lambda x, s: [one_plus_rectify(x) * s], [x], [pt.ones(())])
+    gradients = [pytensor.grad(y.sum(), x) for y in (one_plus_rectify(x), trace)]
+    for gradient in compile_function([x], gradients)(np.zeros(1)):
+        np.testing.assert_array_equal(gradient, [1])
