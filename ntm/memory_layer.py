@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from pytensor.graph.traversal import ancestors
 
 from lasagne.checks import check_mask, check_same_size, check_unrolled
 from lasagne.layers import Layer, MergeLayer
@@ -174,8 +175,8 @@ class MemoryLayer(MergeLayer):
         for kind in kinds:
             if not (isinstance(kind, type) and issubclass(kind, types)):
                 self._fail(
-                    f"with a function as controller, heads must be the classes {' and '.join(names)} or "
-                    f"functools.partial of them, not {kind!r}",
+                    f"with a function as controller, heads must be classes, {names[1]} for one that writes and "
+                    f"{names[0]} for one that reads, or functools.partial of them, not {kind!r}",
                     TypeError,
                 )
         num_reads = sum(issubclass(kind, self.read_head_type) for kind in kinds)
@@ -189,12 +190,16 @@ class MemoryLayer(MergeLayer):
         return stack, self._make_heads(stack, heads, len(heads) - num_reads)
 
     def _make_heads(self, controller, makers, num_writes):
-        """Heads from classes or partials of them."""
-        # A shape that a partial has of its own is kept, to be checked with the others
-        arguments = {"memory_shape": self.memory.memory_shape}
-        return [
-            maker(controller, **{**arguments, **getattr(maker, "keywords", {})}) for maker in makers
-        ]
+        """Heads from classes or partials of them, named ``write`` and ``read``, with numbers if there are several."""
+        kinds = [getattr(maker, "func", maker) for maker in makers]
+        labels = ["write" if issubclass(kind, self.write_head_type) else "read" for kind in kinds]
+        heads = []
+        for k, (maker, label) in enumerate(zip(makers, labels, strict=True)):
+            number = labels[:k].count(label) if labels.count(label) > 1 else ""
+            # A shape that a partial has of its own is kept, to be checked with the others
+            arguments = {"memory_shape": self.memory.memory_shape, "name": f"{label}{number}"}
+            heads.append(maker(controller, **{**arguments, **getattr(maker, "keywords", {})}))
+        return heads
 
     def _check_parts(self):
         features = count_features(self.input_shapes[0])
@@ -367,7 +372,7 @@ class MemoryLayer(MergeLayer):
             Whether to return also the state after the last step.
         pass_through_memory : bool
             Whether the memory is used. If not, it is neither read nor written: the read vectors are zero, and the
-            controller's state alone changes.
+            controller's state alone changes. The gradients of the heads' parameters are then zero.
         **kwargs
             Handed to the layers of a stack controller, for example ``deterministic=True``.
 
@@ -401,7 +406,26 @@ class MemoryLayer(MergeLayer):
             result = self.get_output_of(last)
         else:
             result = self._batch_first(self.get_output_of(self._unpack(parts)))
-        return (result, last) if return_state else result
+        if get_details:
+            result = [self._connect(trace) for trace in result]
+        else:
+            result = self._connect(result)
+        return (result, last.map(self._connect)) if return_state else result
+
+    def _connect(self, value):
+        """A value as it is, that has a gradient of zero by the parameters that it does not depend on.
+
+        Without it, PyTensor's `grad` would refuse these: those of the heads where the memory is passed by, initial
+        values where a state is given.
+        """
+        if not is_float(value):
+            return value
+        known = set(ancestors([value]))
+        unused = [param for param in self.get_params() if param not in known and is_float(param)]
+        if not unused:
+            return value
+        total = sum(param.sum() for param in unused).astype(value.dtype)
+        return pt.switch(np.array(True), value, value + total)
 
     # ---- state
 

@@ -84,7 +84,8 @@ class StepFunction:
     Attributes
     ----------
     states : dict from MemoryLayer to MemoryState
-        Shared variables that hold the states after the last step.
+        Shared variables that hold the states after the last step. Unless they are set before, the first step, and the
+        first after a reset, starts from the initial values that the parameters have then.
 
     Raises
     ------
@@ -131,10 +132,38 @@ class StepFunction:
         self._mode = mode
         self._step = pytensor.function([x], output[:, 0], updates=updates, mode=mode)
         self._resets: dict = {}
+        self._untouched: dict = {}
+        self._note_states()
 
     def __call__(self, x):
         """The output (B, O) for the next time step's input x (B, F), of the input layer's axes but for time."""
+        self._start()
         return np.asarray(self._step(np.asarray(x, dtype=self._dtype)))
+
+    def _note_states(self):
+        """Note what the shared variables hold, to see before the next step whether it was set."""
+        self._untouched = {
+            layer: [part.container.storage[0] for part in state.flatten()]
+            for layer, state in self.states.items()
+        }
+
+    def _start(self):
+        """Before the first step, take the initial values as they are now: parameters may have been set since."""
+        untouched, self._untouched = self._untouched, {}
+        for layer, values in untouched.items():
+            parts = self.states[layer].flatten()
+            if all(p.container.storage[0] is v for p, v in zip(parts, values, strict=True)):
+                self._reset(layer, False)
+
+    def _reset(self, layer, memory_only):
+        if (layer, memory_only) not in self._resets:
+            state = self.states[layer]
+            updates = state.updates_to(layer.reset(state, memory_only))
+            changes = [pair for pair in updates if pair[0] is not pair[1]]
+            self._resets[layer, memory_only] = pytensor.function(
+                [], updates=changes, mode=self._mode
+            )
+        self._resets[layer, memory_only]()
 
     def reset(self, memory_only=False):
         """Go back to the state before the first step.
@@ -144,11 +173,9 @@ class StepFunction:
         memory_only : bool
             Whether to keep the controllers' states; see `ntm.memory_layer.MemoryLayer.reset`.
         """
-        memory_only = bool(memory_only)
-        if memory_only not in self._resets:
-            updates: list = []
-            for layer, state in self.states.items():
-                new = layer.reset(state, memory_only)
-                updates += [pair for pair in state.updates_to(new) if pair[0] is not pair[1]]
-            self._resets[memory_only] = pytensor.function([], updates=updates, mode=self._mode)
-        self._resets[memory_only]()
+        if memory_only:
+            self._start()
+        for layer in self.states:
+            self._reset(layer, bool(memory_only))
+        if not memory_only:
+            self._note_states()

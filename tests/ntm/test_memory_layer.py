@@ -1,5 +1,6 @@
 """What all memory layers share: initial values with a row for each sequence, inputs without a step or a sequence."""
 
+import shutil
 from functools import partial
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytensor.tensor as pt
 import pytest
 
 from lasagne.layers import InputLayer
-from ntm import NTMLayer, SharedMemoryLayer
+from lasagne.loop import get_last, loop
+from ntm import HyperplaneIndex, NTMLayer, SAMLayer, SharedMemoryLayer
 from ntm.backends import get_mode
-from ntm.controllers import LSTMController
+from ntm.controllers import GRUController, LSTMController
 from ntm.heads import ReadHead, WriteHead
 from ntm.memory import Memory, fit_rows
+from ntm.sparse_heads import SAMReadHead
 
 from .networks import (
     MEMORY_SHAPE,
@@ -161,3 +164,168 @@ def test_memory_of_other_sizes_is_refused():
     )
     with pytest.raises(AssertionError, match="expected"):
         to_python([], layer.get_initial_state(B).flatten())()
+
+
+# ---- Inputs without a step, or without a sequence
+
+
+def sharing(level, incoming=None, **options):
+    """Two levels that share a memory."""
+    l_in = InputLayer((None, None, F)) if incoming is None else incoming
+    return SharedMemoryLayer(l_in, MEMORY_SHAPE, [level, level], **options)
+
+
+def lstm(layer):
+    return LSTMController(layer, num_units=H)
+
+
+INDEX = {"num_tables": 2, "num_bits": 2, "bucket_size": 2, "num_flips": 1, "num_recent": 2}
+LAYERS = {
+    "ntm": make_ntm,
+    "ntm of few residuals": partial(make_ntm, keep_every=2),
+    "ntm of short gradients": partial(make_ntm, gradient_steps=2),
+    "dnc": make_dnc,
+    "sam": make_sam,
+    "sam with an index": lambda **options: make_sam(
+        nearest=HyperplaneIndex(MEMORY_SHAPE, **INDEX), **options
+    ),
+    "sdnc": KINDS[-1],
+    "sharing ntm": partial(
+        sharing, partial(NTMLayer, controller=lstm, heads=[WriteHead, ReadHead])
+    ),
+    "sharing sam": partial(sharing, partial(SAMLayer, controller=lstm, num_reads=1)),
+}
+
+
+def compile_masked(layer, compile):
+    """From input and mask to outputs, state, traces and gradients of what the state holds, a list each."""
+    x, mask = pt.tensor3("x"), pt.matrix("mask")
+    output, state = layer.get_output_for([x, mask], return_state=True)
+    details = layer.get_output_for([x, mask], get_details=True)
+    cost = weighted_sum(state.memory) + weighted_sum(state.hidden)
+    params = layer.get_params()
+    gradients = pytensor.grad(cost, params, disconnected_inputs="ignore")
+    groups = [[output], state.flatten(), details, gradients]
+    function = compile([x, mask], [each for group in groups for each in group])
+
+    def run(*shape, mask=1.0):
+        values = iter(function(data(*shape, F), np.full(shape, mask)))
+        return [[next(values) for _ in group] for group in groups]
+
+    return run
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_no_step_and_no_sequence(kind):
+    """No step is as a masked sequence. Without a sequence all is empty, and the gradients of parameters are zero."""
+    layer = LAYERS[kind](mask_input=InputLayer((None, None)))
+    run = compile_masked(layer, to_jax)
+    (output,), state, details, gradients = run(B, 0)
+    assert output.shape == (B, 0, layer.output_shape[2])
+    assert all(each.shape[:2] == (B, 0) for each in details)
+    _, expected, _, expected_gradients = run(B, 2, mask=0.0)
+    for value, wanted in zip(state, expected, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+    for value, wanted in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=0, atol=1e-12)
+
+    (output,), state, details, gradients = run(0, 2)
+    assert output.shape == (0, 2, layer.output_shape[2])
+    assert all(len(each) == 0 for each in state)
+    assert all(each.shape[:2] == (0, 2) for each in details)
+    for value, param in zip(gradients, layer.get_params(), strict=True):
+        np.testing.assert_array_equal(value, np.zeros(param.get_value().shape))
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_last_output_of_no_step(make):
+    layer = make(only_return_final=True)
+    x = pt.tensor3("x")
+    output = layer.get_output_for(x)
+    expected = layer.get_output_of(layer.get_initial_state(B))
+    values, expected = to_jax([x], [output, expected])(np.zeros((B, 0, F)))
+    np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("backend", ["jax", "numba", "c"])
+@pytest.mark.parametrize("gradient_steps", [-1, 2])
+def test_loop_of_no_step(backend, gradient_steps):
+    """The state that a loop leaves is the first, and so is the gradient, on every back end."""
+    if backend == "c" and not shutil.which("g++"):
+        pytest.skip("there is no C++ compiler")
+    x, start = pt.tensor3("x"), pt.matrix("start")
+    with pytensor.config.change_flags(cxx=shutil.which("g++") or ""):
+        trace = loop(lambda x_t, h: [pt.tanh(x_t + h)], [x], [start], gradient_steps)[0]
+        last = get_last(trace, start)
+        outputs = [trace, last, *pytensor.grad(weighted_sum(last), [x, start])]
+        function = pytensor.function([x, start], outputs, mode=get_mode(backend))
+    values = data(B, F)
+    trace, last, of_x, of_start = map(np.asarray, function(np.zeros((0, B, F)), values))
+    assert trace.shape == of_x.shape == (0, B, F)
+    np.testing.assert_array_equal(last, values)
+    np.testing.assert_allclose(of_start, np.cos(np.arange(B * F)).reshape(B, F))
+    steps = data(2, B, F)
+    _, last, _, of_start = map(np.asarray, function(steps, values))
+    first = np.tanh(steps[0] + values)
+    np.testing.assert_allclose(last, np.tanh(steps[1] + first))
+    slopes = (1 - last**2) * (1 - first**2)
+    np.testing.assert_allclose(of_start, slopes * np.cos(np.arange(B * F)).reshape(B, F))
+
+
+# ---- Gradients of what is not used
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_parameters_of_heads_have_no_gradient_where_the_memory_is_not_used(make):
+    layer = make(GRUController)
+    x = pt.tensor3("x")
+    output, state = layer.get_output_for(x, return_state=True, pass_through_memory=False)
+    params = layer.get_params(trainable=True)
+    gradients = pytensor.grad(weighted_sum(output) + weighted_sum(state.hidden), params)
+    gradients = dict(zip(params, to_jax([x], gradients)(data(B, 2, F)), strict=True))
+    of_controller = layer.controller.get_params(trainable=True)
+    for param, gradient in gradients.items():
+        assert gradient.shape == param.get_value().shape
+        uses_memory = ".W_reads" in param.name or param not in of_controller
+        assert np.any(gradient) != uses_memory, param.name
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_initial_values_have_no_gradient_where_a_state_is_given(make):
+    layer = make(controller_options={"learn_init": True})
+    x, state = pt.tensor3("x"), layer.make_state_variables()
+    output = layer.get_output_for(x, state=state)
+    memory_init = layer.memory.memory_init
+    gradient = pytensor.grad(weighted_sum(output), [memory_init, layer.controller.hid_init])
+    inputs = [x, *state.flatten()]
+    function = to_python(inputs, gradient, on_unused_input="ignore")
+    start = to_python([], layer.get_initial_state(B).flatten())()
+    for value in function(data(B, 1, F), *start):
+        assert not np.any(value)
+
+
+# ---- Heads given as classes
+
+
+def test_heads_given_as_classes_have_names():
+    """Their parameters and the messages about them tell which head it is."""
+    l_in = InputLayer((None, None, F))
+
+    def list_names(*heads):
+        return [head.name for head in NTMLayer(l_in, MEMORY_SHAPE, lstm, list(heads)).heads]
+
+    assert list_names(WriteHead, ReadHead) == ["write", "read"]
+    three = [ReadHead, WriteHead, ReadHead, partial(ReadHead, name="mine")]
+    assert list_names(*three) == ["read0", "write", "read1", "mine"]
+    layer = NTMLayer(l_in, MEMORY_SHAPE, lstm, [WriteHead, ReadHead])
+    names = [param.name for param in layer.get_params()]
+    assert {"write.key.W", "read.key.W"} < set(names)
+    assert len(set(names)) == len(names)
+    with pytest.raises(ValueError, match="ReadHead 'read': num_shifts must be"):
+        NTMLayer(l_in, MEMORY_SHAPE, lstm, [WriteHead, partial(ReadHead, num_shifts=0)])
+
+
+def test_classes_that_are_no_heads():
+    message = "WriteHead for one that writes and ReadHead for one that reads, .*, not .*Head'"
+    with pytest.raises(TypeError, match=message):
+        NTMLayer((None, None, F), MEMORY_SHAPE, lstm, [WriteHead, SAMReadHead])

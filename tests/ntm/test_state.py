@@ -11,8 +11,10 @@ from lasagne.layers import (
     DropoutLayer,
     InputLayer,
     LSTMLayer,
+    get_all_param_values,
     get_all_params,
     get_output,
+    set_all_param_values,
 )
 from lasagne.nonlinearities import tanh
 from ntm.backends import get_mode
@@ -298,6 +300,35 @@ def test_step_function_equals_the_whole_and_starts_anew():
         outputs = [step(values[:, t]) for t in range(T)]
         np.testing.assert_allclose(np.stack(outputs, axis=1), expected, atol=1e-12)
         step.reset()
+
+
+def test_step_function_starts_from_the_present_initial_values():
+    layer, other = make_ntm(LSTMController, seed=0), make_ntm(LSTMController, seed=1)
+    values = data(2, B, F)
+    step, expected = (StepFunction(each, batch_size=B) for each in (layer, other))
+    first, _ = (expected(x) for x in values)
+    set_all_param_values(layer, get_all_param_values(other))
+    np.testing.assert_allclose(step(values[0]), first, rtol=0, atol=1e-12)
+    step(values[1])
+    step.reset()
+    layer.controller.cell_init.set_value(np.ones((1, H)))
+    state = to_python([], layer.step(values[0], layer.get_initial_state(B)).hidden)()
+    np.testing.assert_allclose(step(values[0]), state, rtol=0, atol=1e-12)
+
+
+def test_step_function_starts_from_a_state_that_was_set():
+    layer = make_ntm(LSTMController)
+    values = data(3, B, F)
+    step, again = (StepFunction(layer, batch_size=B) for _ in range(2))
+    step(values[0])
+    for part, value in zip(
+        again.states[layer].flatten(), step.states[layer].flatten(), strict=True
+    ):
+        part.set_value(value.get_value())
+    np.testing.assert_array_equal(again(values[1]), step(values[1]))
+    step.reset(memory_only=True)
+    again.reset(memory_only=True)
+    np.testing.assert_array_equal(again(values[2]), step(values[2]))
 
 
 def test_step_function_is_deterministic_unless_told():
