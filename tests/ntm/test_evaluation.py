@@ -76,6 +76,14 @@ def test_wrong_bits():
     np.testing.assert_array_equal(wrong_bits_per_sequence(1 - TARGETS, TARGETS, MASK), [4, 2])
 
 
+def test_a_probability_of_a_half_is_no_one():
+    halves, weights = np.full((1, 1, 2), 0.5), np.ones((1, 1))
+    assert wrong_bits_per_sequence(halves, np.array([[[0.0, 1.0]]]), weights) == [1]
+    assert all_bits_correct(halves, np.zeros((1, 1, 2)), weights) == [1]
+    above = np.nextafter(halves, 1.0)
+    assert all_bits_correct(above, np.ones((1, 1, 2)), weights) == [1]
+
+
 def test_all_bits_correct():
     p = np.array([[[0.9, 0.6], [0.4, 0.51]], [[0.0, 0.0], [0.4, 0.2]]])
     np.testing.assert_array_equal(all_bits_correct(p, TARGETS, MASK), [0, 1])
@@ -173,6 +181,14 @@ def test_wrong_numbers():
     np.testing.assert_array_equal(wrong_numbers_per_sequence(p, NUMBERS, MASK), [1, 0])
     np.testing.assert_array_equal(all_numbers_correct(p, NUMBERS, MASK), [0, 1])
     np.testing.assert_array_equal(all_numbers_correct(p, NUMBERS, np.ones((2, 2))), [0, 0])
+
+
+def test_numbers_are_both_rounded():
+    targets, weights = np.array([[[2.4, 2.4, 0.5, 2.0]]]), np.ones((1, 1))
+    p = np.array(
+        [[[1.6, 2.6, -0.4, 2.5]]]
+    )  # Near and right, near and wrong, far and right, a half to the even
+    assert wrong_numbers_per_sequence(p, targets, weights) == [1]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -106,6 +106,14 @@ def test_loss_of_another_kind():
 # ---- a step
 
 
+def randomize_biases(trainer):
+    """Without biases a network without memory answers nothing but zeros, as its inputs are zeros then."""
+    for param in trainer.params:
+        value = param.get_value()
+        if value.ndim == 1:
+            param.set_value(RNG.uniform(-0.5, 1.0, value.shape).astype("float32"))
+
+
 def gradients_by_hand(trainer, batch):
     """The gradients of the mean loss of a batch, by a function of its own."""
     x, targets, mask = trainer._inputs
@@ -122,9 +130,11 @@ def gradients_by_hand(trainer, batch):
 )
 def test_a_step_by_hand(clipping):
     trainer = make_trainer(update=sgd, learning_rate=0.5, **clipping)
+    randomize_biases(trainer)
     before = get_all_param_values(trainer.l_out)
     loss, *grads = gradients_by_hand(trainer, make_task().sample().pad_to_bucket(8, 1))
     norm = np.sqrt(sum((grad**2).sum() for grad in grads))
+    assert sum(np.any(grad) for grad in grads) == 3  # The inputs are zeros where an answer counts
     if "clip_value" in clipping:
         grads = [np.clip(grad, -clipping["clip_value"], clipping["clip_value"]) for grad in grads]
     if "clip_norm" in clipping:
@@ -151,14 +161,6 @@ class LettersTask(Task):
     def make(self, rng, length):
         letters = np.eye(4)[rng.integers(0, 4, length)]
         return letters, np.roll(letters, 1, axis=0), rng.integers(0, 2, length)
-
-
-def randomize_biases(trainer):
-    """Without biases a network without memory answers nothing but zeros, as its inputs are zeros then."""
-    for param in trainer.params:
-        value = param.get_value()
-        if value.ndim == 1:
-            param.set_value(RNG.uniform(-0.5, 1.0, value.shape).astype("float32"))
 
 
 def measure_by_hand(trainer, batch):
@@ -561,6 +563,20 @@ def test_measures_and_gains_are_those_of_the_whole_network():
     loss = trainer._loss(*batch)
     assert float(loss) == float(trainer._loss(*batch))
     assert float(loss) / np.log(2) == pytest.approx(measure_by_hand(trainer, batch), rel=1e-5)
+
+
+def test_training_goes_on_where_low_losses_were_luck(monkeypatch):
+    trainer = make_trainer()
+    looks = []
+    monkeypatch.setattr(trainer, "_looks_solved", lambda: trainer.step_count > 2)
+    monkeypatch.setattr(
+        trainer, "is_solved", lambda: looks.append(trainer.step_count) or trainer.step_count > 5
+    )
+    assert trainer.train(20, solve_every=2, progress=False) == "solved"
+    assert looks == [4, 6]
+    assert trainer.solved_at == trainer.step_count == 6
+    assert trainer.train(20, progress=False) == "solved"
+    assert trainer.step_count == 6
 
 
 @pytest.mark.parametrize(("measured", "solved"), [(0.0099, True), (0.01, False)])
