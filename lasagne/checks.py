@@ -117,6 +117,25 @@ def check_same_size(x: Any, other: Any, axis: int, message: str) -> Any:
     return SizeCheck(ValueError, message)(x, pt.eq(x.shape[axis], size), x.shape[axis], size)
 
 
+def in_range(index: Any) -> Any:
+    """Promise that every index of a tensor is in the range of each axis that the tensor indexes.
+
+    Functions that JAX runs then do without the check of the range (see :mod:`ntm.jax_indexing`). The
+    result of a broken promise is not defined.
+
+    Parameters
+    ----------
+    index : integer tensor
+
+    Returns
+    -------
+    tensor
+        `index` itself.
+    """
+    index.tag.in_range = True
+    return index
+
+
 def check_unrolled(label: str, length: int, sequence: Any, mask: Any = None) -> list:
     """Check that an unrolled layer gets the number of time steps that the layer was made for.
 
@@ -159,6 +178,8 @@ class SizeCheck(CheckAndRaise):
 
     The inputs are the value, the condition, and the sizes. A size of zero is taken as wrong by a
     back end that knows :class:`CheckAndRaise` alone, as a size is one more condition there.
+    No text of a message becomes code, as it may with PyTensor's own class, which does not escape
+    backslashes for C.
     """
 
     def make_node(self, value: Any, condition: Any, *size: Any) -> Apply:

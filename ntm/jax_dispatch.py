@@ -10,6 +10,7 @@ memories. What they add:
   XLA's own product of the whole takes several times as long on a CPU.
 - **Sums over the rows of large matrices, batched**, as a product with a row of ones: XLA's own loop walks down the
   columns, and misses the cache at every number.
+- **Indexing** that sees indices out of range, and slices that move: :mod:`ntm.jax_indexing`.
 - **Functions with a gradient of their own** keep it when JAX differentiates.
 - **Gradients that are changed on purpose** (clipped, scaled, cut) stay so when JAX differentiates.
 """
@@ -24,7 +25,6 @@ from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
 from pytensor.link.jax.dispatch.blockwise import jax_funcify_Blockwise
 from pytensor.link.jax.dispatch.elemwise import jax_funcify_CAReduce
-from pytensor.link.jax.dispatch.subtensor import jax_funcify_IncSubtensor
 from pytensor.link.jax.dispatch.tensor_basic import jax_funcify_Alloc
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
@@ -34,16 +34,11 @@ from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.math import Dot, Sum
 from pytensor.tensor.shape import Reshape, Shape
-from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
 
 from lasagne.checks import SizeCheck
 from lasagne.gradient import OwnGradient
-
-
-def is_concrete(*values):
-    """Whether no value is abstract, that is, traced by JAX."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+from ntm.jax_indexing import is_concrete
 
 
 def _could_be_shape(variable):
@@ -186,25 +181,6 @@ def _funcify_size_check(op, **kwargs):
         return x
 
     return check
-
-
-@jax_funcify.register(IncSubtensor)
-def _funcify_inc_subtensor(op, node=None, **kwargs):
-    """XLA's simplifier aborts the process on a scatter into the whole of an array, as second derivatives have it."""
-    convert = jax_funcify_IncSubtensor(op, node=node, **kwargs)
-
-    def inc_subtensor(x, y, *positions):
-        indices = indices_from_subtensor(positions, op.idx_list)
-        whole = is_concrete(*positions) and all(
-            isinstance(index, slice) and index.indices(length) == (0, length, 1)
-            for index, length in zip(indices, x.shape, strict=False)
-        )
-        if not whole:
-            return convert(x, y, *positions)
-        y = jnp.broadcast_to(y, x.shape).astype(x.dtype)
-        return y if op.set_instead_of_inc else x + y
-
-    return inc_subtensor
 
 
 @jax_funcify.register(Blockwise)

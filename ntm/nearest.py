@@ -13,6 +13,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
+from lasagne.checks import in_range
 from lasagne.init import Normal
 from lasagne.layers import Layer
 from lasagne.layers._tensors import join_last_axes
@@ -69,7 +70,7 @@ class ExactSearch:
         """
         (squares,) = stores
         rows = disconnected_grad(read_rows(memory, positions))
-        old = squares[pt.arange(positions.shape[0])[:, None], positions]
+        old = squares[pt.arange(positions.shape[0])[:, None], in_range(positions)]
         return [pt.set_subtensor(old, get_squares(rows))]
 
     def select(self, key, memory, stores, count):
@@ -202,7 +203,7 @@ class HyperplaneIndex(Layer):
         enters = pt.and_(pt.gt(disconnected_grad(weights), 0.0), runs[:, None])
         buckets = self._enter(buckets, self._get_buckets(self._project(rows)), positions, enters)
         batch = pt.arange(positions.shape[0])
-        place = (time - 1) % self.num_recent
+        place = in_range((time - 1) % self.num_recent)
         newest = pt.switch(runs, positions[:, -1] + 1, recent[batch, place])
         return [buckets, pt.set_subtensor(recent[batch, place], newest)]
 
@@ -229,7 +230,7 @@ class HyperplaneIndex(Layer):
         batch = pt.arange(positions.shape[0])[:, None, None]
         earlier = pt.lt(order, order[:, None])
         slots = (positions + 1)[:, :, None]
-        rows = buckets[batch, numbers]
+        rows = buckets[batch, in_range(numbers)]
         next_place = rows[..., -1]
         # Sums, as `any` was seen to be wrong in a loop that PyTensor ran in Python
         is_there = pt.eq(rows[..., :-1], slots[..., None]).sum(axis=-1, dtype="int32") > 0
@@ -246,7 +247,7 @@ class HyperplaneIndex(Layer):
         place = pt.switch(enters, (next_place + rank) % size, size)
         entry = pt.switch(enters, slots, after)
         entries = pt.stack([entry, after])
-        places = pt.stack([place, pt.full_like(place, size)])
+        places = in_range(pt.stack([place, pt.full_like(place, size)]))
         return pt.set_subtensor(buckets[batch, numbers, places], entries)
 
     def select(self, key, memory, stores, count):

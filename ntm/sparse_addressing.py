@@ -11,6 +11,7 @@ from pytensor.gradient import disconnected_grad
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
+from lasagne.checks import in_range
 from lasagne.layers._tensors import join_last_axes
 from ntm import addressing
 
@@ -166,8 +167,8 @@ def update_minima(minima, usage, positions):
     batch = pt.arange(positions.shape[0])[:, None]
     updated, below = [], usage
     for level in minima:
-        positions = positions // _BLOCK
-        inside = _get_block(positions, below.type.shape[1])
+        positions = in_range(positions // _BLOCK)
+        inside = in_range(_get_block(positions, below.type.shape[1]))
         least = below[batch[:, :, None], inside].min(axis=2)
         below = pt.set_subtensor(level[batch, positions], least)
         updated.append(below)
@@ -251,7 +252,7 @@ def update_usage(usage, time, positions, weights, threshold):
     weights = disconnected_grad(weights)
     total = pt.switch(same, weights[:, None, :], 0.0).sum(axis=2)
     batch = pt.arange(positions.shape[0])[:, None]
-    old = usage[batch, positions]
+    old = usage[batch, in_range(positions)]
     return pt.set_subtensor(old, pt.switch(total > threshold, time[:, None], old))
 
 

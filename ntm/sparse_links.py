@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
+from lasagne.checks import in_range
 from lasagne.layers._tensors import join_last_axes
 from lasagne.utils import is_float
 from ntm.sparse_addressing import TopK
@@ -69,7 +70,7 @@ def keep_largest(vector, count):
     # A sum, as `any` was seen to be wrong in a loop that PyTensor ran in Python
     came_before = (same & (places < places[:, None])).sum(axis=-1, dtype="int32") > 0
     totals = pt.switch(came_before, pt.zeros_like(values), sum_alike(vector))
-    order = TopK(count)(totals)
+    order = in_range(TopK(count)(totals))
     return Sparse(*(pt.take_along_axis(each, order, axis=-1) for each in (positions, totals)))
 
 
@@ -79,13 +80,14 @@ def keep_largest(vector, count):
 def get_rows(store, positions):
     """What a store (B, N, ...) holds at positions (B, ...), as constants of the gradient."""
     batch = pt.arange(positions.shape[0]).reshape((-1,) + (1,) * (positions.ndim - 1))
-    rows = store[batch, positions]
+    rows = store[batch, in_range(positions)]
     return disconnected_grad(rows) if is_float(rows) else rows
 
 
 def set_rows(store, positions, rows):
     """A store (B, N, ...) with other rows (B, P, ...); where a position comes twice, they must be the same."""
-    return pt.set_subtensor(store[pt.arange(positions.shape[0])[:, None], positions], rows)
+    batch = pt.arange(positions.shape[0])[:, None]
+    return pt.set_subtensor(store[batch, in_range(positions)], rows)
 
 
 # ---- Keeping the order of writing

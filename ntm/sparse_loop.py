@@ -22,6 +22,7 @@ from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
 from pytensor.tensor.shape import Shape, Shape_i
 
+from lasagne.checks import in_range
 from lasagne.layers._tensors import join_last_axes
 from lasagne.loop import Loop, build_step, loop
 from lasagne.utils import is_float
@@ -58,7 +59,7 @@ class ReadRows(Op):
 
     def pullback(self, inputs, outputs, output_grads):
         memory, positions = inputs
-        places = pt.zeros_like(memory)[_batch_index(positions), positions]
+        places = pt.zeros_like(memory)[_batch_index(positions), in_range(positions)]
         return [pt.inc_subtensor(places, output_grads[0]), DisconnectedType()()]
 
 
@@ -96,8 +97,8 @@ class WriteRows(Op):
     def pullback(self, inputs, outputs, output_grads):
         _, positions, _, erases = inputs
         grad = output_grads[0]
-        added_grad = grad[_batch_index(positions), positions]
-        erased = grad[pt.arange(positions.shape[0]), positions[:, -1]]
+        added_grad = grad[_batch_index(positions), in_range(positions)]
+        erased = grad[pt.arange(positions.shape[0]), in_range(positions[:, -1])]
         kept = pt.switch(erases[:, None], pt.zeros_like(erased), erased)
         disconnected = DisconnectedType()
         return [pt.set_subtensor(erased, kept), disconnected(), added_grad, disconnected()]
