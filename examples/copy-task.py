@@ -7,12 +7,12 @@ python examples/copy-task.py --load lstm.safetensors --controller lstm --max-ste
 
 import argparse
 
-import numpy as np
 import pytensor
 
 import ntm
 from lasagne.layers import get_all_param_values, set_all_param_values
 from ntm.cli import add_settings, read_settings_from
+from ntm.recovery import latest_loss
 from ntm.visualization import plot_sequence, save_figure
 
 # ---- Options: the same as of `ntm train copy`
@@ -42,7 +42,7 @@ if options.load:
 # ---- Training, until 2,000 new sequences take less than 0.01 bits each on average
 
 ended = trainer.train(settings.max_steps, solve_every=settings.solve_every)
-bits = np.nanmean(trainer.losses[-200:]) if trainer.losses else np.nan
+bits = latest_loss(trainer, 200)
 print(f"{ended.capitalize()} after {trainer.num_sequences} sequences: {bits:.4f} bits a sequence.")
 if options.save:
     ntm.save(options.save, l_out)

@@ -3,9 +3,14 @@
 import numpy as np
 
 
-def latest_losses(trainer, count):
-    """The losses of a trainer's latest steps, so many at most, from where it last began."""
-    return np.array(trainer.losses[max(trainer.began, len(trainer.losses) - count) :])
+def latest_loss(trainer, count):
+    """The mean loss of a trainer's latest steps, so many at most, from where it last began.
+
+    Steps that were skipped are left out; infinite if all of them were.
+    """
+    losses = np.array(trainer.losses[max(trainer.began, len(trainer.losses) - count) :])
+    finite = losses[np.isfinite(losses)]
+    return float(finite.mean()) if len(finite) else np.inf
 
 
 class Rewinder:
@@ -50,8 +55,7 @@ class Rewinder:
         steps = trainer.step_count - trainer.began
         if steps == 0 or steps % self.window:
             return None
-        recent = latest_losses(trainer, self.window)
-        loss = float(np.nanmean(recent)) if np.isfinite(recent).any() else np.inf
+        loss = latest_loss(trainer, self.window)
         stage = trainer.curriculum.stage
         if stage != self.stage:
             self.stage, self.first, self.best = stage, loss, np.inf
@@ -132,5 +136,4 @@ class Restarter:
         """Whether the trainer is to begin anew before its next step."""
         if self.is_spent or trainer.step_count - trainer.began != self.after:
             return False
-        recent = latest_losses(trainer, self.window)
-        return not (np.isfinite(recent).any() and np.nanmean(recent) < self.above)
+        return latest_loss(trainer, self.window) >= self.above

@@ -22,7 +22,7 @@ from lasagne.utils import check_param_value
 from ntm.backends import get_mode
 from ntm.curricula import make_curriculum
 from ntm.memory_layer import MemoryLayer
-from ntm.recovery import Rewinder, latest_losses
+from ntm.recovery import Rewinder, latest_loss
 from ntm.schedules import constant
 from ntm.serialization import check_finite
 from ntm.state_checks import check_state
@@ -34,6 +34,9 @@ MAX_SKIPPED_IN_A_ROW = 100
 
 def sequence_loss(kind, outputs, targets, mask):
     """The loss of each sequence, summed over the steps and features that count.
+
+    At a step whose weight is zero nothing counts, whatever outputs and targets hold there: the loss and its gradient
+    stay finite even if they are not.
 
     Parameters
     ----------
@@ -49,6 +52,12 @@ def sequence_loss(kind, outputs, targets, mask):
     tensor (B,)
         Cross-entropy in nats, or the squared error.
     """
+    counts = pt.neq(mask, 0)
+    # Before anything is computed: zero times NaN is NaN, in the gradient too
+    outputs, targets = (
+        pt.switch(counts.dimshuffle(0, 1, "x"), values, pt.zeros_like(values))
+        for values in (outputs, targets)
+    )
     if kind == "bits":
         # From logits, a prediction that is surely wrong still has a gradient; a clipped probability has none
         errors = (pt.softplus(outputs) - targets * outputs).sum(axis=2)
@@ -130,7 +139,8 @@ class Trainer:
     losses : list of float
         Of each step: bits a sequence, or the squared error of numbers; NaN where a step was skipped.
     skipped : list of dict
-        Steps whose loss or gradient was not finite: step, loss, and the parameters concerned.
+        Steps whose loss or gradient was not finite: step, loss, None if it was not finite, and the parameters
+        concerned.
     evaluations : list of dict
         What :meth:`evaluate` measured, and at which step.
     solved_at : int or None
@@ -217,7 +227,8 @@ class Trainer:
         grads = list(get_or_compute_grads(loss + penalty, trainable))
         scaled_norm, scale = get_total_norm(grads)
         norm = scaled_norm / scale
-        finite = pt.isfinite(loss) & pt.isfinite(norm)
+        finite_grads = pt.stack([pt.isfinite(grad).all() for grad in grads])
+        finite = pt.isfinite(loss) & finite_grads.all()
         clipped = grads
         if clip_value is not None:
             clipped = [pt.clip(grad, -clip_value, clip_value) for grad in clipped]
@@ -237,9 +248,12 @@ class Trainer:
         }
         updates = {variable: pt.switch(finite, new, variable) for variable, new in updates.items()}
 
-        self._trainable, self._grads = trainable, grads
+        self._trainable = trainable
         self._train = pytensor.function(
-            [*self._inputs, rate], [loss, norm, finite], updates=updates, mode=self.mode
+            [*self._inputs, rate],
+            [loss, norm, finite, finite_grads],
+            updates=updates,
+            mode=self.mode,
         )
         outputs = get_output(self.l_out, deterministic=True)
         self._predict = pytensor.function([x], predictions(kind, outputs), mode=self.mode)
@@ -269,7 +283,7 @@ class Trainer:
     @property
     def unit(self):
         """What a loss of one is in: nats of a bit, or one."""
-        return 1.0 if self.task.output == "numbers" else np.log(2)
+        return 1.0 if self.task.output == "numbers" else float(np.log(2))
 
     def sample(self):
         """The next batch, of the sizes that the curriculum wants."""
@@ -300,7 +314,7 @@ class Trainer:
             rate *= self.rewinder.rate
         rate = np.asarray(rate, "float32")
         before = float(self._loss(*batch)) if self.curriculum.needs_gain else None
-        loss, norm, finite = (np.asarray(value) for value in self._train(*batch, rate))
+        loss, norm, finite, finite_grads = map(np.asarray, self._train(*batch, rate))
         self.step_count += 1
         loss = float(loss) / self.unit
         self.losses.append(loss if finite else np.nan)
@@ -311,7 +325,7 @@ class Trainer:
                 gain = (before - float(self._loss(*batch))) / self.unit / batch.inputs.shape[1]
             self.curriculum.update(loss, gain)
         else:
-            self._skip(batch, loss)
+            self._skip(loss, finite_grads)
         self._rewind()
         return {"loss": loss, "norm": float(norm), "rate": float(rate)}
 
@@ -338,26 +352,27 @@ class Trainer:
         self._kept = {}
         self._skipped_in_a_row = 0
 
-    def _skip(self, batch, loss):
+    def _skip(self, loss, finite_grads):
         """Note a step that was not taken, and in which parameters its gradient was not finite."""
-        flags = [pt.isfinite(grad).all() for grad in self._grads]
-        inspect = pytensor.function(self._inputs, flags, mode=self.mode, on_unused_input="ignore")
         names = [
             param.name or f"parameter {k}"
-            for k, (param, flag) in enumerate(zip(self._trainable, inspect(*batch), strict=True))
-            if not flag
+            for k, (param, finite) in enumerate(zip(self._trainable, finite_grads, strict=True))
+            if not finite
         ]
-        self.skipped.append({"step": self.step_count, "loss": repr(loss), "parameters": names})
+        self.skipped.append(
+            {"step": self.step_count, "loss": _finite_or_none(loss), "parameters": names}
+        )
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
             return
         if self.restarter is not None and not self.restarter.is_spent:
             self._begin_anew()
         else:
+            where = "all of them" if len(names) == len(finite_grads) else ", ".join(names) or "none"
             raise TrainingError(
                 f"the last {MAX_SKIPPED_IN_A_ROW} steps had a loss or a gradient that was not finite; at step "
-                f"{self.step_count} the loss was {loss} and gradients were not finite in: "
-                f"{', '.join(names) or 'none'}. A lower learning rate or clip_norm may help."
+                f"{self.step_count} the loss was {loss} and gradients were not finite in: {where}. "
+                "A lower learning rate or clip_norm may help."
             )
 
     # ---- measures
@@ -502,7 +517,8 @@ class Trainer:
                 bar.update()
                 if self._is_due(log_every):
                     row = self._make_row(latest, log_every)
-                    bar.set_description(f"loss {row['loss']:.3g}", refresh=False)
+                    shown = "not finite" if row["loss"] is None else f"{row['loss']:.3g}"
+                    bar.set_description(f"loss {shown}", refresh=False)
                     _hand_to(loggers, row)
                 if self._is_due(evaluate_every):
                     _hand_to(loggers, self._evaluate_all(evaluate_at))
@@ -529,7 +545,7 @@ class Trainer:
         name, threshold = self.solved
         if name != "bits" or not self.curriculum.at_end:
             return self.curriculum.at_end
-        return np.nanmean(latest_losses(self, 200)) < 2 * threshold
+        return latest_loss(self, 200) < 2 * threshold
 
     def _make_row(self, latest, count):
         since = np.array(self.losses[-count:])
@@ -538,7 +554,7 @@ class Trainer:
             "step": self.step_count,
             "sequences": self.num_sequences,
             "loss": float(np.nanmean(since)) if skipped < len(since) else None,
-            "norm": latest["norm"],
+            "norm": _finite_or_none(latest["norm"]),
             "rate": latest["rate"],
             "level": self.curriculum.level,
             "skipped": skipped,
@@ -552,10 +568,9 @@ class Trainer:
         for sizes in evaluate_at:
             where = ", ".join(f"{name} {size}" for name, size in sizes.items())
             measured = self.evaluate(sizes, num_steps=longest)
-            # Predictions that are no numbers measure infinite, for which JSON has no word
+            # Predictions that are no numbers measure infinite
             row |= {
-                f"{name} at {where}": value if np.isfinite(value) else None
-                for name, value in measured.items()
+                f"{name} at {where}": _finite_or_none(value) for name, value in measured.items()
             }
         self.evaluations.append(row)
         return row
@@ -761,6 +776,11 @@ def _decode_rng(state):
     if "dict" in state:
         return {name: _decode_rng(value) for name, value in state["dict"].items()}
     return np.array(state["values"], state["dtype"])
+
+
+def _finite_or_none(value):
+    """A number as JSON takes it, which has no word for what is not finite."""
+    return value if np.isfinite(value) else None
 
 
 def _hand_to(loggers, row):

@@ -13,6 +13,7 @@ from lasagne.layers import get_all_layers, get_all_params
 from ntm.cli import DONE, FAILED, NOT_SOLVED, main, make_parser, read_settings_from
 from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
 from ntm.memory_layer import MemoryLayer
+from ntm.metrics import read_json_lines
 from ntm.runs import Run
 from ntm.settings import make_settings
 from ntm.tasks import TASKS
@@ -118,6 +119,21 @@ def test_training_that_begins_anew(capsys):
     words = ["--max-steps", "4", "--restart-after", "2", "--restart-above", "0.001", *SMALL]
     assert main(["train", "copy", *words]) == NOT_SOLVED
     assert re.search(r"Not solved after 24 steps, .* s; restarts: 10\.", capsys.readouterr().out)
+
+
+def test_training_whose_numbers_are_never_finite(capsys):
+    words = ["--model", "dense", "--num-layers", "1", "--num-units", "8", "--max-length", "5"]
+    words += ["--learning-rate", "1e30", "--log-every", "10", "--quiet", "--csv", "losses.csv"]
+    assert main(["train", "copy", *words]) == FAILED
+    error = capsys.readouterr().err
+    assert error.startswith("ntm: the last 100 steps had a loss or a gradient that was not finite")
+    assert "Traceback" not in error
+    rows = read_json_lines("runs/copy-dense-1/metrics.jsonl")
+    assert [row["loss"] for row in rows[1:]] == [None] * 9
+    table = Path("losses.csv").read_text().splitlines()
+    assert table[-1].startswith("100,100,,,")
+    assert main(["plot", "runs/copy-dense-1", "--kind", "learning"]) == DONE
+    assert is_picture("ntm.png")
 
 
 def test_train_resume_evaluate_plot(trained, capsys):

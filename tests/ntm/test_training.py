@@ -12,6 +12,7 @@ from scipy.special import log_softmax
 import lasagne
 from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_values
 from lasagne.updates import adam, sgd
+from ntm.backends import get_mode
 from ntm.models import build_dense, build_dnc, build_ntm, build_sam, build_sdnc
 from ntm.recovery import Restarter, Rewinder
 from ntm.schedules import cosine
@@ -96,6 +97,30 @@ def test_loss_of_numbers():
     numbers = RNG.normal(size=OUTPUTS.shape)
     expected = (MASK * ((OUTPUTS - numbers) ** 2).sum(axis=2)).sum(axis=1)
     np.testing.assert_allclose(evaluate_loss("numbers", OUTPUTS, numbers, MASK), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", ["bits", "classes", "digits", "numbers"])
+@pytest.mark.parametrize("mode", ["FAST_COMPILE", "jax"])
+def test_what_the_mask_hides_is_in_no_loss_and_no_gradient(kind, value, mode):
+    x, targets, mask = pt.tensor3(), pt.tensor3(), pt.matrix()
+    losses = sequence_loss(kind, x, targets, mask)
+    function = pytensor.function(
+        [x, targets, mask],
+        [losses, pytensor.grad(losses.sum(), x)],
+        mode=get_mode() if mode == "jax" else mode,
+    )
+    rng = np.random.default_rng(2)
+    outputs = rng.normal(size=(2, 3, 10)).astype("float32")
+    bits = rng.integers(0, 2, outputs.shape).astype("float32")
+    weights = np.array([[1, 0, 0.5], [0, 2, 0]], "float32")
+    expected = function(outputs, bits, weights)
+    hidden = weights == 0
+    assert not np.asarray(expected[1])[hidden].any()
+    for array in (outputs, bits):
+        array[hidden] = value
+    for one, other in zip(function(outputs, bits, weights), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_loss_of_another_kind():
@@ -331,6 +356,57 @@ def test_the_count_of_skipped_steps_in_a_row_goes_on_after_a_resume(monkeypatch)
     with pytest.raises(TrainingError, match="the last 3 steps"):
         other.step()
     assert other.step_count == 4
+
+
+class Unknown(CopyTask):
+    """A copy task whose targets are NaN where they do not count."""
+
+    def sample(self, *args, **kwargs):
+        batch = super().sample(*args, **kwargs)
+        batch.targets[batch.mask == 0] = np.nan
+        return batch
+
+
+def test_targets_that_do_not_count_skip_no_step():
+    one, other = (
+        make_trainer(kind(size=2, max_length=3, batch_size=2, seed=0), num_buckets=3)
+        for kind in (CopyTask, Unknown)
+    )
+    for _ in range(5):
+        assert one.step() == other.step()
+    assert other.skipped == []
+    assert one.evaluate() == other.evaluate()
+    assert_equal(values_of(one), values_of(other))
+
+
+def test_a_skipped_step_compiles_nothing(monkeypatch):
+    task = Poisoned(size=2, max_length=3, seed=0)
+    task.poison = range(2, 10)
+    trainer = make_trainer(task)
+    trainer.step()
+    monkeypatch.setattr(pytensor, "function", None)
+    for _ in range(4):
+        trainer.step()
+    assert len(trainer.skipped) == 4
+
+
+def test_an_interval_whose_steps_were_all_skipped():
+    task = Poisoned(size=2, max_length=3, seed=0)
+    task.poison = range(5, 15)
+    trainer = make_trainer(task)
+    rows = []
+    trainer.train(15, log_every=5, loggers=[rows.append])
+    assert [row["skipped"] for row in rows] == [1, 5, 4]
+    assert [row["loss"] is None for row in rows] == [False, True, False]
+    assert [row["norm"] is None for row in rows] == [True, True, False]
+    json.dumps([rows, trainer.get_state()[1]], allow_nan=False)
+
+
+def test_a_task_is_not_solved_by_steps_that_were_skipped():
+    task = Poisoned(size=2, max_length=3, seed=0)
+    task.poison = range(1, 300)
+    trainer = make_trainer(task)
+    assert trainer.train(4, solve_every=2, progress=False) == "done"
 
 
 def test_too_many_steps_that_are_not_finite():
