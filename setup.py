@@ -27,6 +27,7 @@ setup(
         "tqdm",
         "platformdirs",
         "safetensors",
+        "filelock>=3.15",
     ],
     extras_require={
         "benchmarks": ["torch"],

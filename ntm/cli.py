@@ -5,23 +5,29 @@ import inspect
 import sys
 from pathlib import Path
 
-import numpy as np
-import pytensor
-
-import ntm
-from ntm.backends import BACKENDS
-from ntm.curricula import CURRICULA
-from ntm.files import inside, read_json, shorten, to_json
-from ntm.metrics import CSV, TensorBoard, read_json_lines
-from ntm.models import ADD_NONLINEARITIES, CONTROLLERS, MODELS, get_model_options
-from ntm.runs import Run, read_settings
-from ntm.schedules import SCHEDULES
-from ntm.settings import OPTIMIZERS, get_task_options, make_settings
-from ntm.tasks import TASKS
-from ntm.training import TrainingError
-from ntm.visualization import plot_generalisation, plot_learning, plot_sequence, save_figure
+from ntm.interruption import stop_on_signals
 
 DONE, FAILED, NOT_SOLVED, INTERRUPTED = 0, 1, 3, 130
+
+with stop_on_signals() as _importing:  # These take seconds
+    import numpy as np
+    import pytensor
+
+    import ntm
+    from ntm.backends import BACKENDS
+    from ntm.curricula import CURRICULA
+    from ntm.files import inside, read_json, shorten, to_json
+    from ntm.locking import FolderLock
+    from ntm.metrics import CSV, TensorBoard, read_json_lines
+    from ntm.models import ADD_NONLINEARITIES, CONTROLLERS, MODELS, get_model_options
+    from ntm.runs import Run, read_settings
+    from ntm.schedules import SCHEDULES
+    from ntm.settings import OPTIMIZERS, get_task_options, make_settings
+    from ntm.tasks import TASKS
+    from ntm.training import TrainingError
+    from ntm.visualization import plot_generalisation, plot_learning, plot_sequence, save_figure
+if _importing.is_set():
+    sys.exit(INTERRUPTED)
 
 EXAMPLES = """\
 examples:
@@ -39,6 +45,8 @@ examples:
 exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 the steps are done, but the task is not solved;
 130 interrupted, and saved
 """
+
+NOTICE = "Interrupted: it ends after this step, and saves. Ctrl-C once more ends it at once."
 
 #: Options of models, by name: their help, and what argparse needs besides type and default
 MODEL_HELP = {
@@ -319,6 +327,7 @@ def train(options):
 
 def resume(options):
     """Go on with a run."""
+    FolderLock(options.folder).check()  # Before the network is built, which takes its time
     return _go_on(Run.open(options.folder, options.checkpoint), options, options.max_steps)
 
 
@@ -334,7 +343,10 @@ def _is_run_of(folder, settings):
 
 def _open_or_create(folder, settings):
     """The run in a folder if it has these settings, so that the same command goes on where it was stopped."""
-    return Run.open(folder) if _is_run_of(folder, settings) else Run.create(folder, settings)
+    if not _is_run_of(folder, settings):
+        return Run.create(folder, settings)
+    FolderLock(folder).check()
+    return Run.open(folder)
 
 
 def _go_on(run, options, max_steps=None):
@@ -345,7 +357,11 @@ def _go_on(run, options, max_steps=None):
     if options.tensorboard:
         loggers.append(_log_to_tensorboard(run, options.tensorboard, step))
     print(f"{run.folder}: {run.settings.model} learns {run.settings.task}, from step {step}")
-    result = run.train(loggers, progress=not options.quiet, max_steps=max_steps)
+    try:
+        result = run.train(loggers, progress=not options.quiet, max_steps=max_steps)
+    except KeyboardInterrupt:  # While the trained network was measured
+        print(f"Interrupted after the last step.\nTo go on: ntm resume {run.folder}")
+        return INTERRUPTED
     print(describe_result(result))
     if result["ended"] == "interrupted":
         print(f"To go on: ntm resume {run.folder}")
@@ -548,13 +564,18 @@ def run_example(task, description, arguments=None):
     arguments : list of str, optional
         Instead of those of the process.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.set_defaults(run=_run_example, task=task)
-    _add_train(parser, task)
-    _add_output(parser, f"{task}.png")
-    return _main(parser, arguments)
+
+
+    def make():
+        parser = argparse.ArgumentParser(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        parser.set_defaults(run=_run_example, task=task)
+        _add_train(parser, task)
+        _add_output(parser, f"{task}.png")
+        return parser
+
+    return _main(make, arguments)
 
 
 def _run_example(options):
@@ -569,16 +590,20 @@ def _run_example(options):
 
 def main(arguments=None):
     """Run the command line; returns the exit code."""
-    return _main(make_parser(), arguments)
+    return _main(make_parser, arguments)
 
 
-def _main(parser, arguments):
-    options = parser.parse_args(arguments)
-    pytensor.config.floatX = "float32"
+def _main(make, arguments):
+    """Parse arguments with the parser that a function makes, and do what they say; returns the exit code."""
     try:
-        return options.run(options)
+        with stop_on_signals(NOTICE) as stop:
+            options = make().parse_args(arguments)
+            stop.check()
+            pytensor.config.floatX = "float32"
+            return options.run(options)
     except (ValueError, OSError, ImportError, TrainingError) as error:
         print(f"ntm: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
+        print("ntm: interrupted; there was nothing new to save", file=sys.stderr)
         return INTERRUPTED

@@ -6,7 +6,10 @@
 ``metrics.jsonl``                     losses and evaluations along the way
 ``network.safetensors``               the network when training ended, for :func:`ntm.load`
 ``result.json``                       how it ended
+``.lock``                             held while the run is trained, see :mod:`ntm.locking`
 ====================================  ================================================================
+
+One process at a time trains a run; others may read it meanwhile.
 """
 
 import time
@@ -22,6 +25,8 @@ from lasagne.layers import get_all_params
 from lasagne.utils import initializing_by
 from ntm.checkpoints import save
 from ntm.files import inside, read_arrays, read_json, shorten, write_arrays, write_json
+from ntm.interruption import stop_on_signals
+from ntm.locking import FolderLock
 from ntm.machine import describe_machine
 from ntm.metrics import JSONLines
 from ntm.models import get_model_options
@@ -59,6 +64,9 @@ class Run:
         self.trainer = settings.make_trainer()
         self.seconds = 0.0
         self._started: float | None = None
+        self._lock = FolderLock(folder)
+        #: The checkpoints that there were when the run was opened, and those that it has written
+        self._known: set[Path] = set()
 
     @classmethod
     def create(cls, folder, settings):
@@ -68,15 +76,16 @@ class Run:
         ------
         FileExistsError
             If there is a run in the folder.
+        BlockingIOError
+            If another process trains in the folder.
         """
         folder = Path(folder)
-        if inside(folder, "settings.json").exists():
-            raise FileExistsError(
-                f"{folder} holds a run already: resume it (ntm resume {folder}), or choose another folder"
-            )
+        _check_no_run(folder)
         run = cls(folder, settings)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(inside(folder, "settings.json"), asdict(settings))
+        with run._lock:
+            _check_no_run(folder)  # Another process may have been faster
+            write_json(inside(folder, "settings.json"), asdict(settings))
         return run
 
     @classmethod
@@ -97,27 +106,30 @@ class Run:
             If a file is damaged; the message says which one, and which checkpoint came before.
         """
         settings = read_settings(folder)
-        checkpoints = list_checkpoints(folder)
         if checkpoint is not None:
-            return cls._open_at(folder, settings, inside(folder, checkpoint))
-        if not checkpoints:
-            return cls._open_at(folder, settings, None)
-        try:
-            return cls._open_at(folder, settings, checkpoints[-1])
-        except ValueError as error:
-            if len(checkpoints) == 1:
-                raise
-            raise ValueError(
-                f"{error}. The checkpoint before it is still there: --checkpoint {checkpoints[-2].name}"
-            ) from error
+            known = list_checkpoints(folder)
+            return cls._open_at(folder, settings, inside(folder, checkpoint), known)
+        while checkpoints := list_checkpoints(folder):
+            try:
+                return cls._open_at(folder, settings, checkpoints[-1], checkpoints)
+            except FileNotFoundError:  # It is trained meanwhile, and there is a later one
+                continue
+            except ValueError as error:
+                if len(checkpoints) == 1:
+                    raise
+                raise ValueError(
+                    f"{error}. The checkpoint before it is still there: --checkpoint {checkpoints[-2].name}"
+                ) from error
+        return cls._open_at(folder, settings, None, [])
 
     @classmethod
-    def _open_at(cls, folder, settings, path):
+    def _open_at(cls, folder, settings, path, checkpoints):
         """The run as it was at a checkpoint, or without one; nothing is made that the checkpoint has no arrays for."""
         arrays, about = (None, None) if path is None else _read_checkpoint(path, settings)
         with _naming(f"{Path(folder) / 'settings.json'}: no run can be made from it"):
             check_network(settings, arrays)
             run = cls(folder, settings)
+        run._known = set(checkpoints)
         if path is not None:
             run._set_state(path, arrays, about)
         return run
@@ -167,22 +179,48 @@ class Run:
         self.settings, self.trainer = settings, trainer
 
     def save(self):
-        """Write a checkpoint, then remove all but the latest two."""
+        """Write a checkpoint, then remove all but it and the one before.
+
+        Later ones go too: they are of a course that was left when training went on from an earlier checkpoint.
+
+        Raises
+        ------
+        BlockingIOError
+            If another process trains the run now.
+        FileExistsError
+            If another has trained it since it was opened.
+        """
         arrays, about = self.trainer.get_state()
         path = inside(self.folder, f"checkpoint-{self.trainer.step_count:09d}.safetensors")
         self._count_seconds()
-        write_arrays(
-            path,
-            arrays,
-            {
-                "format": "run",
-                "settings": asdict(self.settings),
-                "seconds": self.seconds,
-                "trainer": about,
-            },
-        )
-        for old in list_checkpoints(self.folder)[:-KEPT]:
-            old.unlink()
+        with self._take():
+            write_arrays(
+                path,
+                arrays,
+                {
+                    "format": "run",
+                    "settings": asdict(self.settings),
+                    "seconds": self.seconds,
+                    "trainer": about,
+                },
+            )
+            self._known.add(path)
+            checkpoints = list_checkpoints(self.folder)
+            end = checkpoints.index(path) + 1
+            for old in checkpoints[: max(end - KEPT, 0)] + checkpoints[end:]:
+                old.unlink()
+
+    @contextmanager
+    def _take(self):
+        """Hold the folder's lock, if it is as this run knows it."""
+        with self._lock:
+            unknown = [path for path in list_checkpoints(self.folder) if path not in self._known]
+            if unknown:
+                raise FileExistsError(
+                    f"{self.folder} has been trained by another process since it was opened: "
+                    f"{unknown[-1].name} is new. Open it again (ntm resume {self.folder})"
+                )
+            yield
 
     def train(self, loggers=(), progress=True, max_steps=None):
         """Train, with checkpoints, until the end; write network and result.
@@ -199,7 +237,18 @@ class Run:
         -------
         dict
             The result, see :meth:`get_result`.
+
+        Raises
+        ------
+        BlockingIOError, FileExistsError
+            As of :meth:`save`.
+        KeyboardInterrupt
+            If the process was told to stop after training had ended, while the network was measured.
         """
+        with self._take(), stop_on_signals() as stop:
+            return self._train(loggers, progress, max_steps, stop)
+
+    def _train(self, loggers, progress, max_steps, stop):
         settings = self.settings
         log = JSONLines(inside(self.folder, "metrics.jsonl"), self.trainer.step_count)
         self._started = time.monotonic()
@@ -218,7 +267,8 @@ class Run:
             self._count_seconds()
         finally:
             self._started = None
-        save(inside(self.folder, "network.safetensors"), self.trainer.l_out)
+        with stop.saving():
+            save(inside(self.folder, "network.safetensors"), self.trainer.l_out)
         result = self.get_result(ended)
         if ended != "interrupted":
             result["measures"] = self.measure()
@@ -245,9 +295,13 @@ class Run:
         """Measures at the training sizes, and at each of the sizes in the settings: a list of dicts."""
         trainer, sizes = self.trainer, self.settings.evaluate_at
         steps = trainer.count_steps(sizes)
-        rows = [{"sizes": {}, **trainer.evaluate(num_sequences=2000)}]
-        for each in sizes:
-            rows.append({"sizes": each, **trainer.evaluate(each, num_sequences, num_steps=steps)})
+        with stop_on_signals() as stop:
+            rows = [{"sizes": {}, **trainer.evaluate(num_sequences=2000)}]
+            stop.check()
+            for each in sizes:
+                measured = trainer.evaluate(each, num_sequences, num_steps=steps)
+                rows.append({"sizes": each, **measured})
+                stop.check()
         return rows
 
     def _count_seconds(self):
@@ -255,6 +309,14 @@ class Run:
             now = time.monotonic()
             self.seconds += now - self._started
             self._started = now
+
+
+def _check_no_run(folder):
+    if inside(folder, "settings.json").exists():
+        FolderLock(folder).check()
+        raise FileExistsError(
+            f"{folder} holds a run already: resume it (ntm resume {folder}), or choose another folder"
+        )
 
 
 def read_settings(folder):

@@ -12,6 +12,7 @@ from lasagne.layers import get_all_params
 from ntm.backends import get_mode
 from ntm.choices import check_choice
 from ntm.curricula import CURRICULA
+from ntm.interruption import stop_on_signals
 from ntm.memory import is_integer
 from ntm.models import MODELS, get_model_options
 from ntm.recovery import Restarter
@@ -169,7 +170,19 @@ class Settings:
             lasagne.random.set_rng(rng)
 
     def make_trainer(self):
-        """The trainer, with task and network."""
+        """The trainer, with task and network.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the process was told to stop meanwhile, by Ctrl-C, SIGTERM or SIGHUP.
+        """
+        with stop_on_signals() as stop:
+            trainer = self._make_trainer()
+            stop.check()
+        return trainer
+
+    def _make_trainer(self):
         task = self.make_task()
         return Trainer(
             self.make_network(task),

@@ -4,9 +4,6 @@ Notation: B sequences in a batch, T steps, F input and O output features.
 """
 
 import copy
-import signal
-import threading
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +18,7 @@ from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from lasagne.utils import check_param_value
 from ntm.backends import get_mode
 from ntm.curricula import make_curriculum
+from ntm.interruption import stop_on_signals
 from ntm.memory_layer import MemoryLayer
 from ntm.recovery import Rewinder, latest_loss
 from ntm.schedules import constant
@@ -474,7 +472,9 @@ class Trainer:
         save=None,
         progress=True,
     ):
-        """Train until the task is solved, or `max_steps` are done, or the process is told to stop (Ctrl-C, SIGTERM).
+        """Train until the task is solved, or `max_steps` are done, or the process is told to stop.
+
+        Ctrl-C, SIGTERM and SIGHUP stop it after the step that it is in, and it saves.
 
         Parameters
         ----------
@@ -510,8 +510,10 @@ class Trainer:
             leave=False,
         )
         ended = "done" if self.solved_at is None else "solved"
-        with _stop_on_signals() as stopped, bar:
-            while ended == "done" and self.step_count < self.began + max_steps:
+        with stop_on_signals() as stop, bar:
+            while (
+                ended == "done" and self.step_count < self.began + max_steps and not stop.is_set()
+            ):
                 latest = self.step()
                 bar.total = self.began + max_steps
                 bar.update()
@@ -526,12 +528,12 @@ class Trainer:
                     self.solved_at = self.step_count
                     ended = "solved"
                 if save is not None and self._is_due(save_every):
+                    with stop.saving():
+                        save()
+            if save is not None and not self._is_due(save_every):
+                with stop.saving():
                     save()
-                if stopped.is_set():
-                    ended = "interrupted"
-        if save is not None and not self._is_due(save_every):
-            save()
-        return ended
+            return "interrupted" if stop.is_set() else ended
 
     def _is_due(self, every):
         return every > 0 and self.step_count % every == 0
@@ -786,26 +788,3 @@ def _finite_or_none(value):
 def _hand_to(loggers, row):
     for logger in loggers:
         logger(row)
-
-
-@contextmanager
-def _stop_on_signals():
-    """An event that Ctrl-C and SIGTERM set, so that a step is never left half done; a second signal acts as ever."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(number, frame):
-        stopped.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

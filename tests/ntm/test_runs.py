@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -87,6 +88,7 @@ def test_what_a_run_leaves(finished):
         "metrics.jsonl",
         "network.safetensors",
         "result.json",
+        ".lock",
     }
     assert read_settings(finished) == make_small()
     assert [row["step"] for row in read_json_lines(finished / "metrics.jsonl")] == [
@@ -255,6 +257,106 @@ def test_a_resumed_run_that_begins_anew(tmp_path):
     Run.create(resumed, settings).train(progress=False, max_steps=12)
     Run.open(resumed).train(progress=False)
     assert_same_run(resumed, calm)
+
+
+# ---- Two at once
+
+
+def open_in_another_process(folder):
+    """A process that opens a run and trains it, and prints "training" at each step that is logged."""
+    code = (
+        "import sys, pytensor; pytensor.config.floatX = 'float32'\n"
+        "from ntm.runs import Run\n"
+        "run = Run.open(sys.argv[1])\n"
+        "run.train([lambda row: print('training', flush=True)], progress=False)\n"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_in_one_folder(stopped):
+    mine = Run.open(stopped)
+    settings = json.loads((stopped / "settings.json").read_text())
+    settings["max_steps"] = 10**6
+    (stopped / "settings.json").write_text(json.dumps(settings))
+    for path in list_checkpoints(stopped):  # These are of fewer steps
+        arrays, about = read_arrays(path)
+        about["settings"]["max_steps"] = 10**6
+        files.write_arrays(path, arrays, about)
+    with open_in_another_process(stopped) as other:
+        try:
+            assert other.stdout.readline() == "training\n"
+            for act in (
+                lambda: mine.train(progress=False),
+                mine.save,
+                lambda: Run.open(stopped).train(progress=False),
+                lambda: Run.create(stopped, make_small()),
+            ):
+                with pytest.raises(BlockingIOError, match=f"by process {other.pid} on"):
+                    act()
+            # Reading goes on working
+            run = Run.open(stopped)
+            assert run.trainer.step_count >= 20
+            assert run.trainer.evaluate(num_sequences=2)
+            rows = read_json_lines(stopped / "metrics.jsonl")
+            assert [row["step"] for row in rows] == list(range(5, 5 * len(rows) + 1, 5))
+        finally:
+            other.send_signal(signal.SIGKILL)
+    # Nothing is left of the lock; but what was opened before the other trained is of yesterday
+    with pytest.raises(FileExistsError, match="has been trained by another process since"):
+        mine.train(progress=False)
+    run = Run.open(stopped)
+    run.train(progress=False, max_steps=run.trainer.step_count + 5)
+    rows = read_json_lines(stopped / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(5, 5 * len(rows) + 1, 5))
+
+
+def test_a_thread_that_trains_the_same_run(stopped):
+    run = Run.open(stopped)
+    raised = []
+
+    def train():
+        try:
+            run.train(progress=False)
+        except BlockingIOError as error:
+            raised.append(str(error))
+
+    def log(row):
+        if not raised:
+            thread = threading.Thread(target=train)
+            thread.start()
+            thread.join()
+
+    assert run.train([log], progress=False)["ended"] == "done"
+    assert len(raised) == 1
+    assert f"by process {os.getpid()} on" in raised[0]
+
+
+def test_going_on_from_an_earlier_checkpoint(stopped):
+    first, last = list_checkpoints(stopped)
+    run = Run.open(stopped, first.name)
+    run.train(progress=False, max_steps=13)
+    # What came after it is no longer of this run
+    assert [path.name for path in list_checkpoints(stopped)] == [
+        first.name,
+        "checkpoint-000000013.safetensors",
+    ]
+    assert Run.open(stopped).trainer.step_count == 13
+    assert not last.exists()
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_opened(stopped, monkeypatch):
+    first, last = list_checkpoints(stopped)
+    restore = Run.restore
+
+    def remove(run, path):
+        if first.exists():  # The process that trains writes one and removes two
+            last.rename(stopped / "checkpoint-000000030.safetensors")
+            first.unlink()
+        restore(run, path)
+
+    monkeypatch.setattr(Run, "restore", remove)
+    assert Run.open(stopped).trainer.step_count == 20
 
 
 # ---- Kills
