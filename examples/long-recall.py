@@ -18,7 +18,7 @@ import pytensor
 
 import ntm
 from lasagne.layers import get_all_param_values, set_all_param_values
-from ntm.runs import write_json
+from ntm.files import write_json
 from ntm.settings import make_settings
 from ntm.tasks import TASKS
 

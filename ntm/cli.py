@@ -565,7 +565,6 @@ def run_example(task, description, arguments=None):
         Instead of those of the process.
     """
 
-
     def make():
         parser = argparse.ArgumentParser(
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -5,7 +5,6 @@ beside, for the message to the others.
 """
 
 import errno
-import json
 import os
 import platform
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ntm.files import replacing
+from ntm.files import inside, read_json, shorten, write_json
 
 #: What file systems answer that take no locks
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -68,6 +67,7 @@ class FolderLock:
             self._lock.release()
 
     def _acquire(self):
+        inside(self.folder, self._path.name)
         if not self.folder.is_dir():  # filelock would make it
             raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(self.folder))
         try:
@@ -91,14 +91,12 @@ class FolderLock:
             "host": platform.node(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
-        with replacing(self._holder) as temporary:
-            Path(temporary).write_text(json.dumps(holder) + "\n", encoding="utf-8")
+        write_json(inside(self.folder, self._holder.name), holder)
 
     def _describe_holder(self):
         try:
-            holder = json.loads(self._holder.read_text(encoding="utf-8"))
-            process, host, since = (str(holder[name]) for name in ("process", "host", "since"))
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            holder = read_json(inside(self.folder, self._holder.name))
+            process, host, since = (holder[name] for name in ("process", "host", "since"))
+        except (OSError, ValueError, LookupError, TypeError):
             return "another process"
-        text = f"process {process} on {host} since {since}"
-        return text if text.isprintable() and len(text) < 200 else "another process"
+        return shorten(f"process {process} on {host} since {since}", 200)

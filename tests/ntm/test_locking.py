@@ -90,7 +90,7 @@ def test_a_lock_is_of_one_thread(tmp_path):
     lock.check()
 
 
-@pytest.mark.parametrize("note", ["", "[]", '{"process": 1}', '{"process": "a\\nb", "host": 1}'])
+@pytest.mark.parametrize("note", ["", "[]", "3", '{"process": 1}'])
 def test_a_note_that_says_nothing(tmp_path, note):
     with FolderLock(tmp_path):
         (tmp_path / ".lock.json").write_text(note)
@@ -122,6 +122,6 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, error):
 def test_a_lock_that_is_a_link(tmp_path):
     (tmp_path / "other").write_text("mine")
     (tmp_path / ".lock").symlink_to(tmp_path / "other")
-    with pytest.raises(OSError, match=r"\.lock"):
+    with pytest.raises(ValueError, match=r"\.lock is a link"):
         FolderLock(tmp_path).__enter__()
     assert (tmp_path / "other").read_text() == "mine"
