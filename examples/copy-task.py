@@ -6,13 +6,17 @@ python examples/copy-task.py --load lstm.safetensors --controller lstm --max-ste
 """
 
 import argparse
+import sys
 
+from ntm.cli import add_settings, read_settings_from  # Ctrl-C while it imports: no traceback
+
+# isort: split
 import pytensor
 
 import ntm
 from lasagne.layers import get_all_param_values, set_all_param_values
-from ntm.cli import add_settings, read_settings_from
 from ntm.recovery import latest_loss
+from ntm.training import TrainingError
 from ntm.visualization import plot_sequence, save_figure
 
 # ---- Options: the same as of `ntm train copy`
@@ -35,13 +39,18 @@ try:
     trainer = settings.make_trainer()
 except ValueError as error:
     parser.error(str(error))
+except KeyboardInterrupt:
+    sys.exit(130)
 task, l_out = trainer.task, trainer.l_out
 if options.load:
     set_all_param_values(l_out, get_all_param_values(ntm.load(options.load)))
 
 # ---- Training, until 2,000 new sequences take less than 0.01 bits each on average
 
-ended = trainer.train(settings.max_steps, solve_every=settings.solve_every)
+try:
+    ended = trainer.train(settings.max_steps, solve_every=settings.solve_every)
+except TrainingError as error:
+    sys.exit(f"{parser.prog}: {error}")
 bits = latest_loss(trainer, 200)
 print(f"{ended.capitalize()} after {trainer.num_sequences} sequences: {bits:.4f} bits a sequence.")
 if options.save:

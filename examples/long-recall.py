@@ -13,12 +13,16 @@ import sys
 import time
 from pathlib import Path
 
+import ntm.cli  # Ctrl-C while it imports: no traceback
+
+# isort: split
 import numpy as np
 import pytensor
 
 import ntm
 from lasagne.layers import get_all_param_values, set_all_param_values
 from ntm.files import write_json
+from ntm.locking import FolderLock
 from ntm.settings import make_settings
 from ntm.tasks import TASKS
 
@@ -67,43 +71,59 @@ def make_trainer(items):
     ).make_trainer()
 
 
-print("items    slots  sequences  minutes  bits  right of the longest lists", flush=True)
-values, items = None, FIRST_ITEMS
-while items <= MOST_ITEMS and time.monotonic() < end:
-    network = options.folder / f"seed-{options.seed}-items-{items}.safetensors"
-    if network.exists():
-        values = get_all_param_values(ntm.load(network), trainable=True)
+def learn():
+    """Train level by level until the time is up; what is learnt at a level is where the next one begins."""
+    print("items    slots  sequences  minutes  bits  right of the longest lists", flush=True)
+    values, items = None, FIRST_ITEMS
+    while items <= MOST_ITEMS and time.monotonic() < end:
+        network = options.folder / f"seed-{options.seed}-items-{items}.safetensors"
+        if network.exists():
+            values = get_all_param_values(ntm.load(network), trainable=True)
+            items *= 2
+            continue
+        trainer = make_trainer(items)
+        if values is not None:
+            set_all_param_values(trainer.l_out, values, trainable=True)
+        started, losses = time.monotonic(), []
+        recalled = False
+        while not recalled and time.monotonic() < end:
+            if (
+                trainer.train(trainer.step_count + 1, solve_every=0, progress=False)
+                == "interrupted"
+            ):
+                sys.exit(130)
+            # Losses of steps that were left out as not finite are NaN
+            losses = [loss for loss in trainer.losses if np.isfinite(loss)][-WINDOW:]
+            recalled = len(losses) == WINDOW and np.mean(losses) < RECALLED_BELOW
+        measured = (
+            trainer.evaluate({"items": items}, num_sequences=20)
+            if recalled
+            else {"correct": np.nan}
+        )
+        row = {
+            "items": items,
+            "slots": count_slots(items),
+            "sequences": trainer.num_sequences,
+            "minutes": (time.monotonic() - started) / 60,
+            "bits": float(np.mean(losses)) if losses else np.nan,
+            "correct": float(measured["correct"]),
+        }
+        print(
+            f"{items:5d} {row['slots']:8d} {row['sequences']:10d} {row['minutes']:8.1f} {row['bits']:5.2f}  "
+            + (f"{row['correct']:.0%}" if recalled else "time is up"),
+            flush=True,
+        )
+        if recalled:
+            write_json(network.with_suffix(".json"), row)
+            ntm.save(network, trainer.l_out)
+            values = get_all_param_values(trainer.l_out, trainable=True)
         items *= 2
-        continue
-    trainer = make_trainer(items)
-    if values is not None:
-        set_all_param_values(trainer.l_out, values, trainable=True)
-    started, losses = time.monotonic(), []
-    recalled = False
-    while not recalled and time.monotonic() < end:
-        if trainer.train(trainer.step_count + 1, solve_every=0, progress=False) == "interrupted":
-            sys.exit(130)
-        # Losses of steps that were left out as not finite are NaN
-        losses = [loss for loss in trainer.losses if np.isfinite(loss)][-WINDOW:]
-        recalled = len(losses) == WINDOW and np.mean(losses) < RECALLED_BELOW
-    measured = (
-        trainer.evaluate({"items": items}, num_sequences=20) if recalled else {"correct": np.nan}
-    )
-    row = {
-        "items": items,
-        "slots": count_slots(items),
-        "sequences": trainer.num_sequences,
-        "minutes": (time.monotonic() - started) / 60,
-        "bits": float(np.mean(losses)) if losses else np.nan,
-        "correct": float(measured["correct"]),
-    }
-    print(
-        f"{items:5d} {row['slots']:8d} {row['sequences']:10d} {row['minutes']:8.1f} {row['bits']:5.2f}  "
-        + (f"{row['correct']:.0%}" if recalled else "time is up"),
-        flush=True,
-    )
-    if recalled:
-        write_json(network.with_suffix(".json"), row)
-        ntm.save(network, trainer.l_out)
-        values = get_all_param_values(trainer.l_out, trainable=True)
-    items *= 2
+
+
+try:
+    with FolderLock(options.folder):
+        learn()
+except BlockingIOError as error:
+    parser.exit(1, f"{error}\n")
+except KeyboardInterrupt:
+    sys.exit(130)

@@ -18,6 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ntm.cli  # noqa: F401  Ctrl-C while it imports: no traceback
+
+# isort: split
 from tqdm import tqdm
 
 from ntm.files import inside, read_json, replacing

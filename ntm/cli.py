@@ -1,15 +1,15 @@
 """The command line: ``ntm train``, ``resume``, ``evaluate``, ``plot``, ``compare``, ``tasks``."""
 
-import argparse
-import inspect
-import sys
-from pathlib import Path
-
 from ntm.interruption import stop_on_signals
 
 DONE, FAILED, NOT_SOLVED, INTERRUPTED = 0, 1, 3, 130
 
 with stop_on_signals() as _importing:  # These take seconds
+    import argparse
+    import inspect
+    import sys
+    from pathlib import Path
+
     import numpy as np
     import pytensor
 
@@ -27,7 +27,7 @@ with stop_on_signals() as _importing:  # These take seconds
     from ntm.training import TrainingError
     from ntm.visualization import plot_generalisation, plot_learning, plot_sequence, save_figure
 if _importing.is_set():
-    sys.exit(INTERRUPTED)
+    raise SystemExit(INTERRUPTED)
 
 EXAMPLES = """\
 examples:
