@@ -2,12 +2,13 @@
 
 from ntm.interruption import stop_on_signals
 
-DONE, FAILED, NOT_SOLVED, INTERRUPTED = 0, 1, 3, 130
+DONE, FAILED, WRONG_USAGE, NOT_SOLVED, INTERRUPTED = 0, 1, 2, 3, 130
 
 with stop_on_signals() as _importing:  # These take seconds
     import argparse
     import inspect
     import sys
+    from contextlib import contextmanager
     from pathlib import Path
 
     import numpy as np
@@ -15,6 +16,7 @@ with stop_on_signals() as _importing:  # These take seconds
 
     import ntm
     from ntm.backends import BACKENDS
+    from ntm.choices import Number
     from ntm.curricula import CURRICULA
     from ntm.files import inside, read_json, shorten, to_json
     from ntm.locking import FolderLock
@@ -22,7 +24,7 @@ with stop_on_signals() as _importing:  # These take seconds
     from ntm.models import ADD_NONLINEARITIES, CONTROLLERS, MODELS, get_model_options
     from ntm.runs import Run, read_settings
     from ntm.schedules import SCHEDULES
-    from ntm.settings import OPTIMIZERS, get_task_options, make_settings
+    from ntm.settings import OPTIMIZERS, RANGES, get_task_options, make_settings
     from ntm.tasks import TASKS
     from ntm.training import TrainingError
     from ntm.visualization import plot_generalisation, plot_learning, plot_sequence, save_figure
@@ -98,8 +100,6 @@ SETTINGS_HELP = {
     "backend": "",
     "device": "cpu, gpu or gpu:1, ... for jax; by default what JAX finds",
 }
-#: Settings that are a number or None
-OPTIONAL_NUMBERS = ("clip", "clip_value", "clip_norm", "solved_below", "restart_above")
 CHOICES = {
     "controller": CONTROLLERS,
     "nonlinearity_add": ADD_NONLINEARITIES,
@@ -111,6 +111,28 @@ CHOICES = {
 
 
 # ---- Options
+
+
+class UsageError(ValueError):
+    """The command line is wrong."""
+
+
+@contextmanager
+def _usage():
+    """What is wrong in this context is wrong with the command line."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _folder(text):
+    """The folder of a run, from a word of the command line."""
+    path = Path(text)
+    if path.is_file():
+        hint = f": {path.parent}" if (path.parent / "settings.json").exists() else ""
+        raise argparse.ArgumentTypeError(f"{text} is a file; expected the folder of a run{hint}")
+    return text
 
 
 def _flag(name):
@@ -140,7 +162,7 @@ def add_settings(parser, task):
         _add(group, name, found["ntm"], text, _describe_defaults(found))
     group.add_argument(
         "--advance-below",
-        type=float,
+        type=Number(float, above=0),
         default=argparse.SUPPRESS,
         metavar="BITS",
         help="loss at which curricula go on that wait for one: naive, both look-backs, exponential, hardest-last "
@@ -166,12 +188,15 @@ def _add(group, name, default, text, shown=None):
         )
         return
     kind = str if default is None else type(default)
-    if name in OPTIONAL_NUMBERS:
-        kind = float
+    number = RANGES.get(name)
+    if number is None and kind in (int, float):  # Their ranges are checked where they are used
+        number = Number(kind)
+    if number is not None:
+        kind = number.kind
     choices = CHOICES.get(name)
     group.add_argument(
         _flag(name),
-        type=kind,
+        type=number or kind,
         choices=choices,
         default=argparse.SUPPRESS,
         help=text,
@@ -229,19 +254,21 @@ def make_parser():
 
     command = commands.add_parser("resume", help="go on with a run that was stopped or killed")
     command.set_defaults(run=resume)
-    command.add_argument("folder")
+    command.add_argument("folder", type=_folder)
     command.add_argument("--checkpoint", metavar="NAME", help="another than the latest")
-    command.add_argument("--max-steps", type=int, metavar="N", help="instead of the run's")
+    command.add_argument(
+        "--max-steps", type=RANGES["max_steps"], metavar="N", help="instead of the run's"
+    )
     _add_logging(command)
 
     command = commands.add_parser("evaluate", help="measure a trained network")
     command.set_defaults(run=evaluate)
-    command.add_argument("folder")
+    command.add_argument("folder", type=_folder)
     command.add_argument("--checkpoint", metavar="NAME", help="another than the latest")
-    command.add_argument("--num-sequences", type=int, default=100, metavar="N")
+    command.add_argument("--num-sequences", type=RANGES["batch_size"], default=100, metavar="N")
     command.add_argument(
         "--memory-slots",
-        type=int,
+        type=Number(int, 1),
         metavar="N",
         help="measure it in a memory of so many, instead of those in training",
     )
@@ -258,7 +285,7 @@ def make_parser():
         "plot", help="draw a sequence, learning curves, or generalisation"
     )
     command.set_defaults(run=plot)
-    command.add_argument("folders", nargs="+", metavar="FOLDER")
+    command.add_argument("folders", nargs="+", type=_folder, metavar="FOLDER")
     command.add_argument(
         "--kind",
         choices=["sequence", "learning", "generalisation"],
@@ -270,7 +297,7 @@ def make_parser():
 
 
 def _add_train(parser, task, folder="where the run is kept (default: runs/TASK-MODEL-SEED)"):
-    parser.add_argument("--folder", help=folder)
+    parser.add_argument("--folder", type=_folder, help=folder)
     _add_logging(parser)
     add_settings(parser, task)
 
@@ -299,8 +326,8 @@ def _parse_sizes(task, words):
     sizes = {}
     for word in words or ():
         name, equals, value = word.partition("=")
-        if not equals or not value.isdigit() or name not in task.sizes:
-            raise ValueError(
+        if not equals or not value.isdecimal() or name not in task.sizes:
+            raise UsageError(
                 f"--size {word}: expected NAME=N with a name among {', '.join(task.sizes)}"
             )
         sizes[name] = int(value)
@@ -320,8 +347,9 @@ def list_tasks(options):
 
 def train(options):
     """Train from the beginning."""
-    settings = read_settings_from(options, options.task)
-    run = Run.create(options.folder or _default_folder(settings), settings)
+    with _usage():
+        settings = read_settings_from(options, options.task)
+        run = Run.create(options.folder or _default_folder(settings), settings)
     return _go_on(run, options)
 
 
@@ -344,7 +372,8 @@ def _is_run_of(folder, settings):
 def _open_or_create(folder, settings):
     """The run in a folder if it has these settings, so that the same command goes on where it was stopped."""
     if not _is_run_of(folder, settings):
-        return Run.create(folder, settings)
+        with _usage():
+            return Run.create(folder, settings)
     FolderLock(folder).check()
     return Run.open(folder)
 
@@ -419,7 +448,8 @@ def compare(options):
     results = {}
     worst = DONE
     for model in options.models:
-        settings = read_settings_from(options, options.task, model)
+        with _usage():
+            settings = read_settings_from(options, options.task, model)
         folder = parent / _default_folder(settings).name
         if not _is_run_of(folder, settings) or not (folder / "result.json").exists():
             code = _go_on(_open_or_create(folder, settings), options)
@@ -437,7 +467,7 @@ def plot(options):
     names = [Path(folder).name or str(folder) for folder in options.folders]
     if kind == "sequence":
         if len(options.folders) > 1:
-            raise ValueError("--kind sequence draws one run, and several folders were given")
+            raise UsageError("--kind sequence draws one run, and several folders were given")
         figure = draw_sequence(Run.open(options.folders[0]), options.size)
     elif kind == "learning":
         settings = [read_settings(folder) for folder in options.folders]
@@ -578,7 +608,8 @@ def run_example(task, description, arguments=None):
 
 
 def _run_example(options):
-    settings = read_settings_from(options, options.task)
+    with _usage():
+        settings = read_settings_from(options, options.task)
     folder = Path(options.folder or _default_folder(settings))
     run = _open_or_create(folder, settings)
     code = _go_on(run, options)
@@ -600,8 +631,17 @@ def _main(make, arguments):
             stop.check()
             pytensor.config.floatX = "float32"
             return options.run(options)
+    except UsageError as error:
+        print(f"ntm: {error}", file=sys.stderr)
+        return WRONG_USAGE
     except (ValueError, OSError, ImportError, TrainingError) as error:
         print(f"ntm: {error}", file=sys.stderr)
+        return FAILED
+    except (MemoryError, RuntimeError) as error:
+        # JAX has no class of its own for it
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print(f"ntm: there is not enough memory: {shorten(error, 200)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("ntm: interrupted; there was nothing new to save", file=sys.stderr)

@@ -6,7 +6,7 @@ it is one larger, up to its highest. Where there are several sizes they grow tog
 
 import numpy as np
 
-from ntm.choices import make_choice
+from ntm.choices import Number, make_choice
 from ntm.memory import is_integer
 
 #: Of how many steps a curriculum looks at the loss, before it goes on to the next level
@@ -127,11 +127,8 @@ class Naive(Curriculum):
 
     def __init__(self, sizes, rng, advance_below=1.0):
         super().__init__(sizes, rng)
-        if not advance_below > 0:
-            raise ValueError(
-                f"{type(self).__name__}: advance_below must be positive, not {advance_below!r}"
-            )
-        self.advance_below = advance_below
+        name = f"{type(self).__name__}: advance_below"
+        self.advance_below = Number(float, above=0).check(name, advance_below)
         self.recent = []
 
     def draw(self, batch_size):
@@ -301,7 +298,8 @@ class PredictionGain(Curriculum):
 
     def __init__(self, sizes, rng, eta=1e-3, epsilon=0.05):
         super().__init__(sizes, rng)
-        self.eta, self.epsilon = eta, epsilon
+        self.eta = Number(float, above=0).check("PredictionGain: eta", eta)
+        self.epsilon = Number(float, above=0, high=1).check("PredictionGain: epsilon", epsilon)
         self.log_weights = [0.0] * self.num_levels
         self.gains = []
         self.steps = 0

@@ -2,7 +2,7 @@
 
 import math
 
-from ntm.choices import make_choice
+from ntm.choices import Number, make_choice
 
 
 def constant():
@@ -12,11 +12,13 @@ def constant():
 
 def exponential(decay=0.5, every=10_000):
     """``decay ** (step / every)``: by the factor `decay` in so many steps, smoothly."""
+    _check_positive(decay=decay, every=every)
     return lambda step: decay ** (step / every)
 
 
 def steps(decay=0.1, every=10_000):
     """By the factor `decay` after each so many steps, at once."""
+    _check_positive(decay=decay, every=every)
     return lambda step: decay ** (step // every)
 
 
@@ -27,7 +29,14 @@ def cosine(total=100_000, last=0.0):
     ----------
     Loshchilov & Hutter 2017, SGDR: stochastic gradient descent with warm restarts, equation 5.
     """
+    _check_positive(total=total)
+    Number(float, low=0).check("last", last)
     return lambda step: last + (1 - last) * (1 + math.cos(math.pi * min(step / total, 1.0))) / 2
+
+
+def _check_positive(**values):
+    for name, value in values.items():
+        Number(float, above=0).check(name, value)
 
 
 SCHEDULES = {"constant": constant, "exponential": exponential, "steps": steps, "cosine": cosine}
@@ -52,7 +61,8 @@ def make_schedule(name, warmup=0, options=None):
     Raises
     ------
     ValueError
-        If there is no such schedule, or it has no such option.
+        If there is no such schedule, it has no such option, or a number is not of the range that it has to be.
     """
+    warmup = Number(int, 0).check("warmup", warmup)
     factor = make_choice("schedule", name, SCHEDULES, options=options)
     return lambda step: factor(step) * min(1.0, (step + 1) / (warmup + 1))

@@ -10,7 +10,7 @@ import numpy as np
 import lasagne
 from lasagne.layers import get_all_params
 from ntm.backends import get_mode
-from ntm.choices import check_choice
+from ntm.choices import Number, check_choice
 from ntm.curricula import CURRICULA
 from ntm.interruption import stop_on_signals
 from ntm.memory import is_integer
@@ -28,6 +28,30 @@ OPTIMIZERS = {
     "rmsprop": lasagne.updates.rmsprop,
     "sgd": lasagne.updates.sgd,
 }
+
+#: What the settings may be that are numbers
+RANGES = {
+    "seed": Number(int, 0, 2**32 - 1),
+    "batch_size": Number(int, 1, 1_000_000),
+    "max_steps": Number(int, 0),
+    "learning_rate": Number(float, above=0),
+    "warmup": Number(int, 0),
+    "clip_value": Number(float, above=0),
+    "clip_norm": Number(float, above=0),
+    "restart_after": Number(int, 0),
+    "restart_above": Number(float, above=0),
+    "solved_below": Number(float, above=0),
+    "num_buckets": Number(int, 1),
+    "solve_every": Number(int, 0),
+    "evaluate_every": Number(int, 0),
+    "log_every": Number(int, 1),
+    "save_every": Number(int, 1),
+}
+#: Those among them that may be None
+OPTIONAL = ("clip_value", "clip_norm", "restart_above", "solved_below")
+
+#: Bytes that the arrays of a batch take at most; what a network makes of them takes a multiple
+MAX_BATCH = 2**32
 
 
 @dataclass
@@ -107,33 +131,30 @@ class Settings:
             ("schedule", SCHEDULES),
         ):
             check_choice(name, getattr(self, name), known)
-        for kind, options, known in (
-            (self.task, self.task_options, get_task_options(self.task)),
-            (self.model, self.model_options, get_model_options(self.model)),
+        for kind, field_name, known in (
+            (self.task, "task_options", get_task_options(self.task)),
+            (self.model, "model_options", get_model_options(self.model)),
         ):
+            options = dict(getattr(self, field_name))
             for name in options:
                 if name not in known:
                     raise ValueError(
                         f"{kind} has no option {name!r}; its options are {', '.join(known)}"
                     )
-        for name in ("batch_size", "num_buckets", "log_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
-        if self.max_steps < 0:
-            raise ValueError(f"max_steps must not be negative, not {self.max_steps!r}")
-        if self.solved_below is not None and not self.solved_below > 0:
-            raise ValueError(f"solved_below must be positive, not {self.solved_below!r}")
-        if self.restart_after < 0:
-            raise ValueError(f"restart_after must not be negative, not {self.restart_after!r}")
-        if self.restart_above is not None and not self.restart_above > 0:
-            raise ValueError(f"restart_above must be positive, not {self.restart_above!r}")
+            for name, value in options.items():
+                number = type(known[name])
+                if number in (int, float):  # Their ranges are checked where they are used
+                    options[name] = Number(number).check(name, value)
+            setattr(self, field_name, options)
+        for name, number in RANGES.items():
+            value = getattr(self, name)
+            if value is not None or name not in OPTIONAL:
+                setattr(self, name, number.check(name, value))
         if self.restart_after and self.restart_above is None:
             raise ValueError(
                 f"restart_after {self.restart_after} needs restart_above: the loss, in bits a sequence or squared "
                 "error, that begins training anew"
             )
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, not {self.learning_rate!r}")
 
     def _check_types(self):
         """Raise a `ValueError` if a field is of another type than it is declared to be."""
@@ -184,6 +205,12 @@ class Settings:
 
     def _make_trainer(self):
         task = self.make_task()
+        size = 4 * self.batch_size * task.longest * (task.num_inputs + task.num_outputs + 1)
+        if size > MAX_BATCH:
+            raise ValueError(
+                f"a batch of {self.batch_size:,} sequences of up to {task.longest:,} steps takes {size / 2**30:,.0f} "
+                "GiB: a smaller batch_size, or shorter sequences"
+            )
         return Trainer(
             self.make_network(task),
             task,

@@ -13,10 +13,22 @@ from pytensor.tensor.random.type import RandomType
 from tqdm import tqdm
 
 from lasagne._norms import get_total_norm
-from lasagne.layers import InputLayer, get_all_layers, get_all_params, get_output
+from lasagne.layers import (
+    DimshuffleLayer,
+    FlattenLayer,
+    InputLayer,
+    PadLayer,
+    ReshapeLayer,
+    SliceLayer,
+    get_all_layers,
+    get_all_params,
+    get_output,
+)
+from lasagne.nonlinearities import sigmoid, softmax
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from lasagne.utils import check_param_value
 from ntm.backends import get_mode
+from ntm.choices import Number
 from ntm.curricula import make_curriculum
 from ntm.interruption import stop_on_signals
 from ntm.memory_layer import MemoryLayer
@@ -25,6 +37,11 @@ from ntm.schedules import constant
 from ntm.serialization import check_finite
 from ntm.state_checks import check_state
 from ntm.updates import centered_rmsprop
+
+#: Nonlinearities that give probabilities of logits
+PROBABILITIES = (sigmoid, softmax, pt.sigmoid, pt.special.softmax)
+#: Layers that change no value
+REARRANGING = (ReshapeLayer, FlattenLayer, DimshuffleLayer, SliceLayer, PadLayer)
 
 #: How many steps in a row may be skipped before training gives up
 MAX_SKIPPED_IN_A_ROW = 100
@@ -100,10 +117,11 @@ class Trainer:
     ----------
     l_out : Layer
         Gives (B, T, O): logits where the task's targets are bits, classes or digits, else numbers. Its network has one
-        input.
+        input; and an input layer that is the `mask_input` of layers gets a mask (B, T) that is one up to the end of a
+        sequence, and zero in its padding: :attr:`ntm.tasks.Batch.step_mask`.
     task : Task
     update : callable
-        An update rule: ``update(grads, params, learning_rate=...)``.
+        An update rule, such as those of :mod:`lasagne.updates`: ``update(grads, params, learning_rate=...)``.
     learning_rate : float
     schedule : callable, optional
         From the step to a factor of the learning rate, see :mod:`ntm.schedules`.
@@ -164,6 +182,11 @@ class Trainer:
         seed=0,
         mode=None,
     ):
+        if not callable(update):
+            raise TypeError(
+                f"Trainer: update must be an update rule, such as lasagne.updates.sgd, not {update!r}"
+            )
+        _check_last_nonlinearity(l_out, task)
         self.l_out, self.task, self.seed = l_out, task, seed
         self.learning_rate = learning_rate
         self.schedule = schedule or constant()
@@ -197,10 +220,19 @@ class Trainer:
             }
 
     def _make_inputs(self):
-        """The variables of inputs, targets and mask."""
-        inputs = [layer for layer in get_all_layers(self.l_out) if isinstance(layer, InputLayer)]
+        """The variables of inputs, targets and mask, and of masks that the network takes."""
+        layers = get_all_layers(self.l_out)
+        masks = [layer.input_layers[index] for layer in layers if (index := _mask_index(layer))]
+        inputs = [layer for layer in layers if isinstance(layer, InputLayer)]
+        self._step_masks = list(
+            dict.fromkeys(layer.input_var for layer in inputs if layer in masks)
+        )
+        inputs = [layer for layer in inputs if layer not in masks]
         if len(inputs) != 1:
-            raise ValueError(f"Trainer: the network must have one input, not {len(inputs)}")
+            raise ValueError(
+                f"Trainer: the network must have one input besides masks of layers, not {len(inputs)}: "
+                f"{', '.join(map(repr, inputs))}"
+            )
         shapes = inputs[0].output_shape, self.l_out.output_shape
         for kind, shape, expected in zip(
             ("takes", "gives"), shapes, (self.task.num_inputs, self.task.num_outputs), strict=True
@@ -210,10 +242,17 @@ class Trainer:
                     f"Trainer: the network {kind} {shape}, but {type(self.task).__name__} has "
                     f"{expected} features: expected (batch, time, {expected})"
                 )
-        return [inputs[0].input_var, pt.tensor3("targets"), pt.matrix("mask")]
+        return [inputs[0].input_var, pt.tensor3("targets"), pt.matrix("mask"), *self._step_masks]
+
+    def _list_arrays(self, batch):
+        """The values of those variables."""
+        return [*batch, *self._cast_step_mask(batch.step_mask)]
+
+    def _cast_step_mask(self, values):
+        return [np.asarray(values, mask.dtype) for mask in self._step_masks]
 
     def _make_functions(self, update, clip_value, clip_norm, penalty):
-        x, targets, mask = self._inputs
+        x, targets, mask = self._inputs[:3]
         kind = self.task.output
 
         def mean_loss(**kwargs):
@@ -254,7 +293,9 @@ class Trainer:
             mode=self.mode,
         )
         outputs = get_output(self.l_out, deterministic=True)
-        self._predict = pytensor.function([x], predictions(kind, outputs), mode=self.mode)
+        self._predict = pytensor.function(
+            [x, *self._step_masks], predictions(kind, outputs), mode=self.mode
+        )
         self._loss: Any = None
         if self.curriculum.needs_gain:
             self._loss = pytensor.function(
@@ -311,8 +352,9 @@ class Trainer:
         if self.rewinder is not None:
             rate *= self.rewinder.rate
         rate = np.asarray(rate, "float32")
-        before = float(self._loss(*batch)) if self.curriculum.needs_gain else None
-        loss, norm, finite, finite_grads = map(np.asarray, self._train(*batch, rate))
+        arrays = self._list_arrays(batch)
+        before = float(self._loss(*arrays)) if self.curriculum.needs_gain else None
+        loss, norm, finite, finite_grads = map(np.asarray, self._train(*arrays, rate))
         self.step_count += 1
         loss = float(loss) / self.unit
         self.losses.append(loss if finite else np.nan)
@@ -320,7 +362,7 @@ class Trainer:
             self._skipped_in_a_row = 0
             gain = None
             if before is not None:
-                gain = (before - float(self._loss(*batch))) / self.unit / batch.inputs.shape[1]
+                gain = (before - float(self._loss(*arrays))) / self.unit / batch.inputs.shape[1]
             self.curriculum.update(loss, gain)
         else:
             self._skip(loss, finite_grads)
@@ -375,17 +417,51 @@ class Trainer:
 
     # ---- measures
 
-    def predict(self, inputs, chunk=100):
-        """Predictions (B, T, O) for inputs (B, T, F), so many sequences at a time."""
+    def predict(self, inputs, chunk=100, step_mask=None):
+        """Predict.
+
+        Parameters
+        ----------
+        inputs : array (B, T, F)
+        chunk : int
+            How many sequences at a time.
+        step_mask : array (B, T), optional
+            One at the steps of a sequence, zero in its padding, for a network that takes a mask; else it is not used.
+            All ones if not given.
+
+        Returns
+        -------
+        array (B, T, O)
+
+        Raises
+        ------
+        ValueError
+            If an array has another shape, or `chunk` is not positive.
+        """
+        chunk = Number(int, 1).check("Trainer.predict: chunk", chunk)
+        inputs = np.asarray(inputs, dtype="float32")
+        if inputs.ndim != 3 or inputs.shape[2] != self.task.num_inputs:
+            raise ValueError(
+                f"Trainer.predict: inputs must be of shape (batch, time, {self.task.num_inputs}), not {inputs.shape}"
+            )
+        masks = self._cast_step_mask(np.ones(inputs.shape[:2]) if step_mask is None else step_mask)
+        for mask in masks:
+            if mask.shape != inputs.shape[:2]:
+                raise ValueError(
+                    f"Trainer.predict: step_mask must be of shape {inputs.shape[:2]}, not {mask.shape}"
+                )
+        if len(inputs) == 0:
+            return np.zeros((*inputs.shape[:2], self.task.num_outputs), "float32")
         parts = [
-            np.asarray(self._predict(np.asarray(inputs[k : k + chunk], dtype="float32")))
+            np.asarray(self._predict(*(array[k : k + chunk] for array in (inputs, *masks))))
             for k in range(0, len(inputs), chunk)
         ]
         return np.concatenate(parts)
 
     def measure(self, batch, chunk=100):
         """The task's measures of a batch: a dict from name to the mean over its sequences."""
-        measures = self.task.measure(self.predict(batch.inputs, chunk), batch)
+        predicted = self.predict(batch.inputs, chunk, batch.step_mask)
+        measures = self.task.measure(predicted, batch)
         return {name: float(np.mean(values)) for name, values in measures.items()}
 
     def evaluate(self, sizes=None, num_sequences=100, num_steps=None, draw=0):
@@ -435,18 +511,22 @@ class Trainer:
             traces = []
             for layer in get_all_layers(self.l_out):
                 if isinstance(layer, MemoryLayer):
-                    below = layer.input_layers[0]
                     details = layer.get_output_for(
-                        [get_output(below, deterministic=True)],
+                        get_output(layer.input_layers, deterministic=True),
                         get_details=True,
                         deterministic=True,
                     )
                     memory, _, _, write, read = details[:5]
                     traces += [memory[:, -1], write, read]
             self._look = pytensor.function(
-                [self._inputs[0]], traces, mode=self.mode, on_unused_input="ignore"
+                [self._inputs[0], *self._step_masks],
+                traces,
+                mode=self.mode,
+                on_unused_input="ignore",
             )
-        values = [np.asarray(value) for value in self._look(np.asarray(inputs, "float32"))]
+        inputs = np.asarray(inputs, "float32")
+        masks = self._cast_step_mask(np.ones(inputs.shape[:2]))
+        values = [np.asarray(value) for value in self._look(inputs, *masks)]
         names = ("memory", "write_weights", "read_weights")
         return [dict(zip(names, values[k : k + 3], strict=True)) for k in range(0, len(values), 3)]
 
@@ -739,6 +819,28 @@ class Trainer:
             for each, container in inputs
             if isinstance(each.variable.type, RandomType)
         ]
+
+
+def _mask_index(layer):
+    """Which of a layer's inputs is its mask, if it has one; a mask is never the first."""
+    if isinstance(layer, MemoryLayer):
+        return 1 if layer.has_mask else None
+    index = getattr(layer, "mask_incoming_index", -1)
+    return index if index > 0 else None
+
+
+def _check_last_nonlinearity(l_out, task):
+    """Raise a `ValueError` if a network gives probabilities where the loss takes logits."""
+    layer = l_out
+    while isinstance(layer, REARRANGING) and not hasattr(layer, "nonlinearity"):
+        layer = layer.input_layer
+    nonlinearity = getattr(layer, "nonlinearity", None)
+    if task.output != "numbers" and nonlinearity in PROBABILITIES:
+        raise ValueError(
+            f"Trainer: the network ends in {getattr(nonlinearity, '__name__', nonlinearity)}, of {layer!r}, but the "
+            f"targets of {type(task).__name__} are {task.output}, and the loss takes logits: give that layer "
+            "nonlinearity=None"
+        )
 
 
 #: What reading the state of a random generator raises if it is none

@@ -24,6 +24,15 @@ class Batch(NamedTuple):
     targets: np.ndarray
     mask: np.ndarray
 
+    @property
+    def step_mask(self):
+        """For a network's `mask_input`, an array (B, T): one up to a sequence's last step that has an input or counts.
+
+        From there on is padding, where it is zero.
+        """
+        used = (self.mask != 0) | (self.inputs != 0).any(axis=2)
+        return np.maximum.accumulate(used[:, ::-1], axis=1)[:, ::-1].astype(np.float32)
+
     def pad_to_bucket(self, longest, num_buckets=4):
         """Pad the sequences to one of a few lengths, so that few lengths are compiled for.
 
@@ -217,6 +226,9 @@ class Task:
         )
         for k, (each, length) in enumerate(zip(drawn, steps, strict=True)):
             parts = self.make(self.rng, **each)
+            if not isinstance(parts, tuple | list) or len(parts) != len(batch):
+                given = len(parts) if isinstance(parts, tuple | list) else type(parts).__name__
+                self._fail(f"make must give three arrays, inputs, targets and weights, not {given}")
             for name, part, array in zip(
                 ("inputs", "targets", "weights"), parts, batch, strict=True
             ):

@@ -10,7 +10,7 @@ import pytensor
 import pytest
 
 from lasagne.layers import get_all_layers, get_all_params
-from ntm.cli import DONE, FAILED, NOT_SOLVED, main, make_parser, read_settings_from
+from ntm.cli import DONE, FAILED, NOT_SOLVED, WRONG_USAGE, main, make_parser, read_settings_from
 from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
 from ntm.memory_layer import MemoryLayer
 from ntm.metrics import read_json_lines
@@ -87,21 +87,83 @@ def test_the_commands_in_the_help_are_right():
         ["train", "juggling"],
         ["train", "copy", "--hight", "3"],
         ["train", "copy", "--seed", "x"],
+        ["train", "copy", "--seed", "-1"],
+        ["train", "copy", "--batch-size", "0"],
+        ["train", "copy", "--batch-size", "1000000000"],
+        ["train", "copy", "--learning-rate", "inf"],
+        ["train", "copy", "--clip-norm", "-1"],
+        ["train", "copy", "--clip-value", "nan"],
+        ["train", "copy", "--warmup", "-5"],
+        ["train", "copy", "--memory-std", "nan"],
+        ["compare", "copy", "--advance-below", "0"],
+        ["resume", "nowhere", "--max-steps", "-1"],
+        ["evaluate", "nowhere", "--num-sequences", "0"],
+        ["evaluate", "nowhere", "--memory-slots", "0"],
     ],
 )
-def test_wrong_usage(words):
+def test_wrong_usage(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 2
+    error = capsys.readouterr().err
+    if len(words) == 4 and words[2] != "--hight":
+        option, value = words[2:]
+        assert re.search(rf"argument {option}: must be .*, not '{value}'\n$", error)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["train", "copy", "--size", "0"], "CopyTask: size must be positive, not 0"),
-        (["train", "copy", "--batch-size", "0"], "batch_size must be positive, not 0"),
         (["train", "copy", "--num-layers", "2"], "ntm has no option 'num_layers'"),
+        (["train", "copy", "--num-units", "0"], "num_units must be a positive integer, not 0"),
         (["train", "copy", "--device", "tpu"], "JAX finds no device 'tpu'"),
+        (["train", "copy", "--restart-after", "5"], "restart_after 5 needs restart_above"),
+        (["train", "copy", "--max-length", "1000000000"], "a batch of 1 sequences of up to"),
+        (["compare", "copy", "--size", "0"], "CopyTask: size must be positive, not 0"),
+        (["plot", "one", "two", "--kind", "sequence"], "--kind sequence draws one run"),
+    ],
+)
+def test_wrong_usage_that_is_found_later(capsys, words, message):
+    assert main(words) == WRONG_USAGE
+    error = capsys.readouterr().err
+    assert error.startswith("ntm: ")
+    assert message in error
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "resume", "plot"])
+def test_a_file_where_a_folder_is_expected(capsys, command):
+    folder = Path("run")
+    folder.mkdir()
+    for name in ("settings.json", "network.safetensors"):
+        (folder / name).touch()
+    with pytest.raises(SystemExit) as stop:
+        main([command, "run/network.safetensors"])
+    assert stop.value.code == WRONG_USAGE
+    error = capsys.readouterr().err
+    assert "run/network.safetensors is a file; expected the folder of a run: run\n" in error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 2 TiB"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 2 TiB"),
+    ],
+)
+def test_too_little_memory(capsys, monkeypatch, error):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(Run, "create", fail)
+    assert main(["train", "copy"]) == FAILED
+    assert re.match(r"ntm: there is not enough memory: .* 2 TiB\n$", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
         (["resume", "nowhere"], "there is no run in nowhere"),
         (["evaluate", "nowhere"], "there is no run in nowhere"),
         (["plot", "nowhere"], "there is no run in nowhere"),
@@ -165,7 +227,7 @@ def test_train_resume_evaluate_plot(trained, capsys):
     assert main(["plot", trained, trained, "--output", "generalisation.png"]) == DONE
     assert is_picture("generalisation.png")
 
-    assert main(["evaluate", trained, "--size", "width=3"]) == FAILED
+    assert main(["evaluate", trained, "--size", "width=3"]) == WRONG_USAGE
     assert "--size width=3: expected NAME=N with a name among length" in capsys.readouterr().err
 
 

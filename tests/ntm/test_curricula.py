@@ -78,7 +78,7 @@ def test_looking_back(name, share, highest):
 @pytest.mark.parametrize("name", ["naive", "look-back", "exponential", "hardest-last"])
 @pytest.mark.parametrize("advance_below", [0.0, -1.0, float("nan")])
 def test_a_loss_that_is_never_reached(name, advance_below):
-    with pytest.raises(ValueError, match="advance_below must be positive"):
+    with pytest.raises(ValueError, match="advance_below must be a finite number above 0"):
         make(name, advance_below=advance_below)
 
 

@@ -39,3 +39,24 @@ def test_unknown_names():
         make_schedule("sine")
     with pytest.raises(ValueError, match=r"schedule 'cosine'.*'peak'"):
         make_schedule("cosine", options={"peak": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("exponential", {"every": 0}, "every must be a finite number above 0, not 0"),
+        ("exponential", {"decay": float("nan")}, "decay must be a finite number above 0, not nan"),
+        ("steps", {"every": -1}, "every must be a finite number above 0, not -1"),
+        ("steps", {"decay": 0}, "decay must be a finite number above 0, not 0"),
+        ("cosine", {"total": 0}, "total must be a finite number above 0, not 0"),
+        ("cosine", {"last": -0.1}, r"last must be a finite number of at least 0, not -0\.1"),
+    ],
+)
+def test_options_out_of_range(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_schedule(name, options=options)
+
+
+def test_a_warmup_out_of_range():
+    with pytest.raises(ValueError, match="warmup must be an integer of at least 0, not -5"):
+        make_schedule("constant", warmup=-5)

@@ -215,17 +215,46 @@ def test_controllers(controller):
         ({"schedule": "sine"}, r"unknown schedule 'sine'"),
         ({"task_options": {"hight": 3}}, r"copy has no option 'hight'; its options are size"),
         ({"model_options": {"num_layers": 3}}, r"ntm has no option 'num_layers'"),
-        ({"batch_size": 0}, r"batch_size must be positive, not 0"),
-        ({"learning_rate": 0.0}, r"learning_rate must be positive, not 0\.0"),
-        ({"solved_below": -1.0}, r"solved_below must be positive, not -1\.0"),
-        ({"restart_after": -1}, r"restart_after must not be negative, not -1"),
+        ({"batch_size": 0}, r"batch_size must be an integer from 1 to 1,000,000, not 0"),
+        ({"batch_size": 10**9}, r"batch_size must be an integer from 1 to 1,000,000, not 10{9}"),
+        ({"batch_size": 5.0}, r"batch_size must be .*, not 5\.0"),
+        ({"seed": -1}, r"seed must be an integer from 0 to 4,294,967,295, not -1"),
+        ({"warmup": -5}, r"warmup must be an integer of at least 0, not -5"),
+        ({"max_steps": True}, r"max_steps must be .*, not True"),
+        ({"log_every": 0}, r"log_every must be an integer of at least 1, not 0"),
+        ({"evaluate_every": -1}, r"evaluate_every must be an integer of at least 0, not -1"),
+        ({"learning_rate": 0.0}, r"learning_rate must be a finite number above 0, not 0\.0"),
+        ({"learning_rate": np.inf}, r"learning_rate must be a finite number above 0, not inf"),
+        ({"learning_rate": 1e39}, r"learning_rate must be a finite number above 0, not 1e\+39"),
+        ({"learning_rate": None}, r"learning_rate must be .*, not None"),
+        ({"clip_norm": -1}, r"clip_norm must be .*, not -1"),
+        ({"clip_value": np.nan}, r"clip_value must be a finite number above 0, not nan"),
+        ({"solved_below": -1.0}, r"solved_below must be a finite number above 0, not -1\.0"),
+        ({"restart_after": -1}, r"restart_after must be an integer of at least 0, not -1"),
         ({"restart_after": 10}, r"restart_after 10 needs restart_above"),
-        ({"restart_above": 0.0}, r"restart_above must be positive, not 0\.0"),
+        ({"restart_above": 0.0}, r"restart_above must be a finite number above 0, not 0\.0"),
+        ({"task_options": {"size": 8.0}}, r"size must be an integer, not 8\.0"),
+        ({"model_options": {"num_units": "x"}}, r"num_units must be an integer, not 'x'"),
+        ({"model_options": {"memory_std": np.nan}}, r"memory_std must be a finite number, not nan"),
     ],
 )
 def test_settings_that_are_wrong(given, message):
     with pytest.raises(ValueError, match=message):
         Settings(**{"task": "copy", **given})
+
+
+def test_numbers_become_pythons_own():
+    options = {"size": np.int64(3)}
+    settings = Settings("copy", batch_size=np.int64(4), learning_rate=1, task_options=options)
+    assert settings == Settings(**json.loads(json.dumps(asdict(settings))))
+    assert [type(each) for each in (settings.batch_size, settings.learning_rate)] == [int, float]
+    assert type(options["size"]) is np.int64  # What was given is left alone
+
+
+def test_a_batch_that_is_too_large():
+    settings = make_settings("copy", batch_size=1_000_000, task_options={"max_length": 100})
+    with pytest.raises(ValueError, match=r"a batch of 1,000,000 sequences of up to 202 steps"):
+        settings.make_trainer()
 
 
 def test_parameters_of_a_training_that_begins_anew():

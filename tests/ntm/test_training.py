@@ -10,8 +10,18 @@ import pytest
 from scipy.special import log_softmax
 
 import lasagne
-from lasagne.layers import DenseLayer, DropoutLayer, InputLayer, get_all_param_values
+from lasagne.layers import (
+    ConcatLayer,
+    DenseLayer,
+    DimshuffleLayer,
+    DropoutLayer,
+    InputLayer,
+    RecurrentLayer,
+    get_all_param_values,
+)
+from lasagne.nonlinearities import sigmoid, softmax
 from lasagne.updates import adam, sgd
+from ntm import DenseController, NTMLayer, ReadHead, WriteHead
 from ntm.backends import get_mode
 from ntm.models import build_dense, build_dnc, build_ntm, build_sam, build_sdnc
 from ntm.recovery import Restarter, Rewinder
@@ -511,7 +521,7 @@ def test_sizes_that_are_not_given_are_drawn():
 def test_measures_that_are_infinite_can_be_saved(monkeypatch):
     trainer = make_trainer()
     monkeypatch.setattr(
-        trainer, "predict", lambda inputs, chunk: np.full((*inputs.shape[:2], 3), np.nan)
+        trainer, "predict", lambda inputs, *rest: np.full((*inputs.shape[:2], 3), np.nan)
     )
     row = trainer._evaluate_all([{"length": 2}])
     assert row["bits at length 2"] is None
@@ -525,6 +535,24 @@ def test_a_long_batch_is_predicted_in_parts():
     np.testing.assert_allclose(
         trainer.predict(batch.inputs, chunk=2), trainer.predict(batch.inputs), rtol=1e-6
     )
+
+
+def test_a_prediction_of_no_sequences():
+    assert make_trainer().predict(np.zeros((0, 5, 3))).shape == (0, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        ([], {}, r"inputs must be of shape \(batch, time, 3\), not \(0,\)"),
+        (np.zeros((2, 5, 4)), {}, r"must be of shape \(batch, time, 3\), not \(2, 5, 4\)"),
+        (np.zeros((5, 3)), {}, r"not \(5, 3\)"),
+        (np.zeros((2, 5, 3)), {"chunk": 0}, "chunk must be an integer of at least 1, not 0"),
+    ],
+)
+def test_predictions_that_are_not_possible(inputs, options, message):
+    with pytest.raises(ValueError, match=rf"Trainer\.predict: .*{message}"):
+        make_trainer().predict(inputs, **options)
 
 
 def test_looking_inside():
@@ -754,6 +782,109 @@ def test_networks_that_do_not_fit():
         Trainer(DenseLayer(InputLayer((None, None, 3)), 4, num_leading_axes=2), task)
     with pytest.raises(ValueError, match=r"takes \(None, None, 5\)"):
         Trainer(DenseLayer(InputLayer((None, None, 5)), 3, num_leading_axes=2), task)
+
+
+@pytest.mark.parametrize("update", ["sgd", None, 0.1])
+def test_an_update_that_is_no_rule(update):
+    with pytest.raises(TypeError, match=rf"such as lasagne\.updates\.sgd, not {update!r}"):
+        make_trainer(update=update)
+
+
+@pytest.mark.parametrize("nonlinearity", [sigmoid, softmax, pt.sigmoid, pt.special.softmax])
+@pytest.mark.parametrize("rearranged", [False, True])
+def test_a_network_that_ends_in_probabilities(nonlinearity, rearranged):
+    task = make_task()
+    l_in = InputLayer((None, None, 3))
+    layer = DenseLayer(l_in, 3, num_leading_axes=2, nonlinearity=nonlinearity, name="last")
+    if rearranged:
+        layer = DimshuffleLayer(DimshuffleLayer(layer, (1, 0, 2)), (1, 0, 2))
+    message = r"ends in .*(sigmoid|softmax).*, of .*'last'.*CopyTask are bits.*nonlinearity=None"
+    with pytest.raises(ValueError, match=message):
+        Trainer(layer, task)
+
+
+def test_numbers_may_be_probabilities():
+    task = AdditionTask(batch_size=2, seed=0)
+    l_in = InputLayer((None, None, task.num_inputs))
+    Trainer(
+        DenseLayer(l_in, task.num_outputs, num_leading_axes=2, nonlinearity=sigmoid),
+        task,
+    ).step()
+
+
+# ---- a network with a mask
+
+
+def make_masked(task, **options):
+    """A network that runs over sequences backwards, so that it sees their padding first."""
+    lasagne.random.set_rng(np.random.RandomState(0))
+    l_in = InputLayer((None, None, task.num_inputs), name="input")
+    l_mask = InputLayer((None, None), name="mask") if options.pop("masked", True) else None
+    layer = RecurrentLayer(l_in, 4, backwards=True, mask_input=l_mask)
+    return DenseLayer(layer, task.num_outputs, num_leading_axes=2, nonlinearity=None)
+
+
+def test_the_steps_of_sequences():
+    inputs, mask = np.zeros((4, 5, 2)), np.zeros((4, 5))
+    mask[0, 2] = 1.0  # The last step that counts
+    inputs[1, 3, 1] = -1.0  # An input that is later
+    mask[2, 4] = 0.5
+    steps = Batch(inputs, np.zeros((4, 5, 3)), mask).step_mask
+    assert steps.dtype == np.float32
+    np.testing.assert_array_equal(steps.sum(axis=1), [3, 4, 5, 0])
+    assert (np.diff(steps, axis=1) <= 0).all()
+    # A sequence of the copy task counts up to its end
+    batch = make_task(batch_size=3).sample(length=[1, 2, 3]).pad_to_bucket(20, 1)
+    np.testing.assert_array_equal(batch.step_mask.sum(axis=1), [4, 6, 8])
+
+
+def test_a_mask_input_gets_the_mask_of_the_steps():
+    """With the mask of padding, it does not matter how long the padding is."""
+    losses = {}
+    for masked in (True, False):
+        for buckets in (1, 3):
+            task = make_task(seed=3)
+            trainer = Trainer(make_masked(task, masked=masked), task, update=sgd)
+            trainer.num_buckets = buckets
+            task.sizes["length"] = (1, 2)
+            losses[masked, buckets] = [trainer.step()["loss"] for _ in range(4)]
+            assert trainer.sample().inputs.shape[1] <= 8
+    np.testing.assert_allclose(losses[True, 1], losses[True, 3], rtol=1e-5)
+    assert not np.allclose(losses[False, 1], losses[False, 3], rtol=1e-3)
+
+
+@pytest.mark.parametrize("curriculum", ["uniform", "prediction-gain"])
+def test_training_with_a_mask(curriculum):
+    task = make_task()
+    lasagne.random.set_rng(np.random.RandomState(0))
+    l_in = InputLayer((None, None, task.num_inputs))
+    l_mask = InputLayer((None, None), input_var=pt.imatrix())
+    memory = {"memory": (6, 3), "controller": lambda l: DenseController(l, 4)}
+    layer = NTMLayer(l_in, heads=[WriteHead, ReadHead], mask_input=l_mask, **memory)
+    layer = RecurrentLayer(layer, 4, mask_input=l_mask)
+    l_out = DenseLayer(layer, task.num_outputs, num_leading_axes=2, nonlinearity=None)
+    trainer = Trainer(l_out, task, curriculum=curriculum)
+    for _ in range(2):
+        assert np.isfinite(trainer.step()["loss"])
+    assert trainer.evaluate(num_sequences=3)["bits"] > 0
+    inputs = task.sample(length=3).inputs
+    (inside,) = trainer.look_inside(inputs)
+    assert inside["memory"].shape == (2, 6, 3)
+    predicted = trainer.predict(inputs)
+    np.testing.assert_allclose(predicted, trainer.predict(inputs, step_mask=np.ones((2, 8))))
+    short = trainer.predict(inputs, step_mask=np.arange(8) < [[8], [4]])
+    np.testing.assert_allclose(predicted[0], short[0], rtol=1e-5)
+    assert not np.allclose(predicted[1], short[1])
+    with pytest.raises(ValueError, match=r"step_mask must be of shape \(2, 8\), not \(2, 7\)"):
+        trainer.predict(inputs, step_mask=np.ones((2, 7)))
+
+
+def test_two_inputs():
+    task = make_task()
+    l_ins = [InputLayer((None, None, 3), name=name) for name in ("one", "two")]
+    layer = DenseLayer(ConcatLayer(l_ins, axis=2), 3, num_leading_axes=2, nonlinearity=None)
+    with pytest.raises(ValueError, match=r"one input besides masks of layers, not 2: .*one.*two"):
+        Trainer(layer, task)
 
 
 # ---- going back

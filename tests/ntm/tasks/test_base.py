@@ -123,6 +123,23 @@ def test_own_task_that_makes_other_shapes(made, message):
         task.sample(length=3)
 
 
+@pytest.mark.parametrize(
+    ("made", "given"),
+    [
+        ((np.zeros((3, 1)), np.zeros((3, 1))), "2"),
+        ((np.zeros((3, 1)),) * 4, "4"),
+        (np.zeros((3, 1)), "ndarray"),
+        (None, "NoneType"),
+    ],
+)
+def test_own_task_that_makes_other_things(made, given):
+    task = ParityTask()
+    task.make = lambda rng, length: made
+    message = rf"ParityTask: make must give three arrays, inputs, targets and weights, not {given}$"
+    with pytest.raises(ValueError, match=message):
+        task.sample(length=3)
+
+
 def test_own_task_without_methods():
     task = Task(1, 1, {"length": (1, 2)})
     with pytest.raises(NotImplementedError, match="Task must have a method num_steps"):
