@@ -2,6 +2,7 @@
 
 import numbers
 from argparse import ArgumentTypeError
+from typing import Any
 
 #: The largest number of float32, in which everything is computed
 LARGEST = 3.4028234e38
@@ -74,7 +75,7 @@ class Number:
 
     def check(self, name, value):
         """Return a value as an int or a float; raise a `ValueError` that tells its name if it may not be."""
-        kind = numbers.Integral if self.kind is int else numbers.Real
+        kind: Any = numbers.Integral if self.kind is int else numbers.Real
         if (
             not isinstance(value, kind)
             or isinstance(value, bool)

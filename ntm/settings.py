@@ -122,6 +122,10 @@ class Settings:
     device: str | None = None
 
     def __post_init__(self):
+        for name, number in RANGES.items():
+            value = getattr(self, name)
+            if value is not None or name not in OPTIONAL:
+                setattr(self, name, number.check(name, value))
         self._check_types()
         for name, known in (
             ("task", TASKS),
@@ -142,14 +146,12 @@ class Settings:
                         f"{kind} has no option {name!r}; its options are {', '.join(known)}"
                     )
             for name, value in options.items():
-                number = type(known[name])
-                if number in (int, float):  # Their ranges are checked where they are used
-                    options[name] = Number(number).check(name, value)
+                if type(known[name]) in (
+                    int,
+                    float,
+                ):  # Their ranges are checked where they are used
+                    options[name] = Number(type(known[name])).check(name, value)
             setattr(self, field_name, options)
-        for name, number in RANGES.items():
-            value = getattr(self, name)
-            if value is not None or name not in OPTIONAL:
-                setattr(self, name, number.check(name, value))
         if self.restart_after and self.restart_above is None:
             raise ValueError(
                 f"restart_after {self.restart_after} needs restart_above: the loss, in bits a sequence or squared "

@@ -224,7 +224,7 @@ class Trainer:
         layers = get_all_layers(self.l_out)
         masks = [layer.input_layers[index] for layer in layers if (index := _mask_index(layer))]
         inputs = [layer for layer in layers if isinstance(layer, InputLayer)]
-        self._step_masks = list(
+        self._step_masks: list[Any] = list(
             dict.fromkeys(layer.input_var for layer in inputs if layer in masks)
         )
         inputs = [layer for layer in inputs if layer not in masks]
