@@ -9,7 +9,7 @@ from pytensor.graph.basic import Variable
 
 from .. import utils
 from ..checks import check_mask, check_unrolled
-from ..loop import loop
+from ..loop import get_last, loop
 from ._tensors import sizes, sizes_to_reshape
 from .base import Layer, MergeLayer, known_shape
 
@@ -201,7 +201,7 @@ class RecurrenceLayer(MergeLayer):
 
         hidden = history[-1]
         if self.only_return_final:
-            return hidden[-1]
+            return get_last(hidden, states[-1])
         return _swap_batch_and_time(hidden[::-1] if self.backwards else hidden)
 
     def _initial_state(self, state: str, inputs: Sequence[Any], batch: Any) -> Any:
