@@ -136,6 +136,31 @@ def in_range(index: Any) -> Any:
     return index
 
 
+def check_rows(value: Any, batch: Any, label: str) -> Any:
+    """Return an initial value, and raise an error if its rows are neither one nor those of a batch.
+
+    Parameters
+    ----------
+    value : tensor
+        The initial value, of shape ``(1, ...)`` or ``(batch, ...)``.
+    batch : int or scalar expression
+        The number of sequences in the batch.
+    label : str
+        The layer and the name of the value, for the message of the error.
+
+    Returns
+    -------
+    tensor
+        An expression of the same value; the compiled function that computes the expression raises
+        a `ValueError`.
+    """
+    rows = value.shape[0]
+    message = (
+        f"{label} must have one row, or a row for each sequence of the batch; the number of rows is"
+    )
+    return SizeCheck(ValueError, message)(value, pt.or_(pt.eq(rows, 1), pt.eq(rows, batch)), rows)
+
+
 def check_unrolled(label: str, length: int, sequence: Any, mask: Any = None) -> list:
     """Check that an unrolled layer gets the number of time steps that the layer was made for.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
-from lasagne.checks import SizeCheck
+from lasagne.checks import check_rows
 from lasagne.init import Constant
 from lasagne.layers import InputLayer
 
@@ -80,13 +80,8 @@ def fit_rows(value, batch_size, num_units, label):
     value = pt.specify_shape(value, (None, num_units))
     if value.type.shape[0] == 1:
         return pt.alloc(value[0], batch_size, num_units)
-    is_one = pt.eq(value.shape[0], 1)
-    fits = pt.or_(is_one, pt.eq(value.shape[0], batch_size))
-    message = (
-        f"{label} must have one row, or a row for each sequence of the batch; the number of rows is"
-    )
-    value = SizeCheck(ValueError, message)(value, fits, value.shape[0])
-    return value[pt.switch(is_one, 0, pt.arange(batch_size))]
+    value = check_rows(value, batch_size, label)
+    return value[pt.switch(pt.eq(value.shape[0], 1), 0, pt.arange(batch_size))]
 
 
 def count_features(input_shape):

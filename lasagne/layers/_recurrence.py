@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from .. import utils
-from ..checks import check_mask, check_unrolled
+from ..checks import check_mask, check_rows, check_unrolled
 from ..loop import get_last, loop
 from ._tensors import sizes, sizes_to_reshape
 from .base import Layer, MergeLayer, known_shape
@@ -218,6 +218,8 @@ class RecurrenceLayer(MergeLayer):
         rows = value.type.shape[0]
         if rows == 1:
             return pt.broadcast_to(value, (batch, *sizes(value)[1:]))
+        if index < 0:
+            value = check_rows(value, batch, f"{self!r}: {state}")
         if rows is None and index < 0:
             return value[pt.switch(pt.eq(value.shape[0], 1), 0, pt.arange(batch))]
         return value

@@ -200,7 +200,35 @@ class TestAgainstNumPy:
             assert np.allclose(one, other)
 
 
+class TestNoStep:
+    @pytest.mark.parametrize("cls", LAYERS)
+    @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")])
+    def test_gives_the_initial_state(self, cls, mode):
+        layer = make(cls, InputLayer((None, None, F)), only_return_final=True, learn_init=True)
+        output = get_output(layer)
+        gradient = pytensor.grad(output.sum(), layer.hid_init)
+        function = pytensor.function(
+            [layer.input_layers[0].input_var], [output, gradient], mode=mode
+        )
+        value, gradient = function(np.zeros((B, 0, F)))
+        assert np.array_equal(value, np.repeat(layer.hid_init.get_value(), B, axis=0))
+        assert np.array_equal(gradient, np.full((1, H), B))
+
+
 class TestInitialState:
+    @pytest.mark.parametrize("shape", [None, (B, H)])
+    @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")])
+    def test_rows_that_are_not_those_of_the_batch(self, shape, mode):
+        rows = pytensor.shared(data(B, H), shape=shape or (None, None))
+        layer = make(RecurrentLayer, InputLayer((None, None, F)), hid_init=rows, name="r")
+        function = pytensor.function(
+            [layer.input_layers[0].input_var], get_output(layer), mode=mode
+        )
+        assert len(function(np.zeros((B, 2, F)))) == B
+        for batch in (1, B - 1, B + 1):
+            with pytest.raises(ValueError, match=f"'r'.*hid_init must have one row.* is: {B}"):
+                function(np.zeros((batch, 2, F)))
+
     @pytest.mark.parametrize("cls", LAYERS)
     def test_learned(self, cls):
         assert cls(InputLayer((B, T, F)), H).hid_init not in get_all_params(
