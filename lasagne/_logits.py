@@ -91,7 +91,7 @@ def _log_odds_of_source(variable: Any) -> Any:
     softmax = _match_softmax(variable)
     if softmax is not None:
         return _along_one_axis(_log_odds_of_softmax, *softmax)
-    complement = _match_complement(variable)
+    complement = match_complement(variable)
     if complement is not None:
         odds = find_log_odds(complement)
         return None if odds is None else -odds
@@ -101,9 +101,9 @@ def _log_odds_of_source(variable: Any) -> Any:
 # ---- Where probabilities come from
 
 
-def _match(variable: Any, scalar_op: type) -> list[Any] | None:
+def match(variable: Any, scalar_op: type) -> list[Any] | None:
     """Return the inputs if the variable was computed elementwise by this kind of operation."""
-    node = variable.owner
+    node = None if variable is None else variable.owner
     if node is None or not isinstance(node.op, Elemwise):
         return None
     return node.inputs if isinstance(node.op.scalar_op, scalar_op) else None
@@ -122,39 +122,53 @@ def _is_one(variable: Any) -> bool:
     return not isinstance(value, Variable) and bool(value == 1)
 
 
-def _match_complement(variable: Any) -> Any:
-    """Return `p` of ``1 - p``."""
-    parts = _match(variable, Sub)
-    return parts[1] if parts is not None and _is_one(parts[0]) else None
+def match_complement(variable: Any) -> Any:
+    """Return `p` of ``1 - p`` and ``1 + (-p)``."""
+    parts = match(variable, Sub)
+    if parts is not None and _is_one(parts[0]):
+        return parts[1]
+    negated = match(_match_one_plus(variable), Neg)
+    return None if negated is None else negated[0]
+
+
+def match_one_plus_exp(variable: Any) -> Any:
+    """Return `x` of ``1 + exp(x)``."""
+    power = match(_match_one_plus(variable), Exp)
+    return None if power is None else power[0]
+
+
+def _match_one_plus(variable: Any) -> Any:
+    parts = match(variable, Add) or []
+    terms = [each for each in parts if not _is_one(each)]
+    return terms[0] if len(parts) == 2 and len(terms) == 1 else None
 
 
 def _match_sigmoid(variable: Any) -> Any:
     """Return `x` of ``sigmoid(x)`` and of ``1 / (1 + exp(-x))``."""
-    parts = _match(variable, Sigmoid)
+    parts = match(variable, Sigmoid)
     if parts is not None:
         return parts[0]
-    parts = _match(variable, TrueDiv)
+    parts = match(variable, TrueDiv)
     if parts is None or not _is_one(parts[0]):
         return None
-    terms = [each for each in _match(parts[1], Add) or [] if not _is_one(each)]
-    power = _match(terms[0], Exp) if len(terms) == 1 else None
-    if power is None:
-        return None
-    negated = _match(power[0], Neg)
-    return -power[0] if negated is None else negated[0]
+    power = match_one_plus_exp(parts[1])
+    negated = match(power, Neg)
+    if negated is not None:
+        return negated[0]
+    return None if power is None else -power
 
 
 def _match_softmax(variable: Any) -> tuple[Any, tuple[int, ...]] | None:
     """Return `x` and the axes of ``softmax(x)``, also if written by hand, or as ``exp(log_softmax(x))``."""
     node = variable.owner
-    power = _match(variable, Exp)
+    power = match(variable, Exp)
     log_softmax = None if power is None else power[0].owner
     if log_softmax is not None and isinstance(log_softmax.op, LogSoftmax):
         return log_softmax.inputs[0], _axes_of(log_softmax.op.axis, variable)
     if node is not None and isinstance(node.op, Softmax):
         return node.inputs[0], _axes_of(node.op.axis, variable)
-    parts = _match(variable, TrueDiv)
-    power = None if parts is None else _match(parts[0], Exp)
+    parts = match(variable, TrueDiv)
+    power = None if parts is None else match(parts[0], Exp)
     if parts is None or power is None:
         return None
     # The sum of the same exponentials, its axes kept
@@ -163,7 +177,7 @@ def _match_softmax(variable: Any) -> tuple[Any, tuple[int, ...]] | None:
         return None
     total = kept.inputs[0].owner
     summed = (
-        _match(total.inputs[0], Exp) if total is not None and isinstance(total.op, Sum) else None
+        match(total.inputs[0], Exp) if total is not None and isinstance(total.op, Sum) else None
     )
     if summed is None or summed[0] is not power[0]:
         return None

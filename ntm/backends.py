@@ -32,6 +32,15 @@ def get_mode(backend="jax", device=None):
         If `backend` is none of these, or JAX finds no such device.
     ImportError
         If what the back end needs is not installed; the message says what to install.
+
+    Notes
+    -----
+    Few of PyTensor's rewrites run in the mode for JAX. Those that do keep logarithms of sigmoids and softmaxes finite
+    that you write by hand, as ``pt.log(1 - pt.sigmoid(x))``, and ``pt.log(pt.exp(x).sum())``, ``pt.logsumexp``,
+    ``pt.logaddexp`` and ``pt.log(1 + pt.exp(x))``, with their gradients. They do not see through all that a gradient
+    may be made of: where an index or a reshape stands between a probability and its logarithm, the gradient is NaN if
+    the probability is 0 in the numbers at hand. The losses of :mod:`lasagne.objectives`, ``pt.softplus`` and
+    ``pt.special.log_softmax`` are exact everywhere.
     """
     if backend == "jax":
         return _jax_mode(device)
@@ -64,6 +73,7 @@ def _jax_mode(device):
     _require("jax", "the jax back end", "pip install jax")
     from ntm.functions import JAXMode
     from ntm.jax_linker import FlexibleJAXLinker
+    from ntm.jax_rewrites import EXACT_LOGARITHMS
 
     if device is not None:
         device = _find_device(device)
@@ -71,7 +81,8 @@ def _jax_mode(device):
     # XLA optimises by itself: few rewrites compile faster and run no slower than PyTensor's full set
     # and PyTensor's rewrite of sums with sparse parts fails, loudly, on sums that broadcast
     query = RewriteDatabaseQuery(
-        include=["minimum_compile", "merge", "jax"], exclude=["local_add_of_sparse_write"]
+        include=["minimum_compile", "merge", "jax", EXACT_LOGARITHMS],
+        exclude=["local_add_of_sparse_write"],
     )
     return JAXMode(FlexibleJAXLinker(device), query)
 

@@ -39,6 +39,7 @@ from pytensor.tensor.type import TensorType
 from lasagne.checks import SizeCheck
 from lasagne.gradient import OwnGradient
 from ntm.jax_indexing import is_concrete
+from ntm.jax_rewrites import EXACT_LOGARITHMS
 
 
 def _could_be_shape(variable):
@@ -111,7 +112,8 @@ def convert_graph(fgraph, kwargs, own_gradients=True):
         not: in a scan JAX 0.10 then mixes up what such a function keeps for its gradient.
     """
     query = RewriteDatabaseQuery(
-        include=["minimum_compile", "jax"], exclude=["expand_loops", "expand_own_gradients"]
+        include=["minimum_compile", "jax", EXACT_LOGARITHMS],
+        exclude=["expand_loops", "expand_own_gradients"],
     )
     optdb.query(query)(fgraph)
     kwargs = {k: v for k, v in kwargs.items() if k not in ("storage_map", "own_gradients")}

@@ -1,0 +1,177 @@
+"""Logarithms that users write by hand, made exact: for JAX, whose mode leaves out PyTensor's own rewrites for that.
+
+A gradient is taken before they run, and that of a logarithm divides by the probability. Where the probability itself
+follows as a factor, the two cancel; where it was moved in between, as by an index, the gradient stays NaN if the
+probability is 0 in the numbers at hand. See :func:`ntm.get_mode` for what to write.
+"""
+
+from functools import reduce
+
+import pytensor.tensor as pt
+from pytensor.compile.mode import optdb
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
+from pytensor.scalar import Add, Exp, Mul, Neg, Second, TrueDiv
+from pytensor.tensor.elemwise import DimShuffle
+from pytensor.tensor.math import Sum
+from pytensor.tensor.rewriting import math as pytensor_rewrites
+from pytensor.tensor.rewriting import special as more_pytensor_rewrites
+
+from lasagne._logits import (
+    double,
+    find_half_minus_log,
+    find_log_odds,
+    match,
+    match_complement,
+    match_one_plus_exp,
+)
+
+#: The name by which a mode includes them
+EXACT_LOGARITHMS = "exact_logarithms"
+
+
+@node_rewriter([pt.log, pt.log1p])
+def rewrite_log_of_probability(fgraph, node):
+    """Compute ``log(p)``, ``log(1 - p)`` and ``log1p(-p)`` of a sigmoid or a softmax from the logits."""
+    (x,) = node.inputs
+    if node.op == pt.log:
+        half, power = find_half_minus_log(x), match_one_plus_exp(x)
+        new = None if half is None else -double(half)
+        if power is not None:
+            new = pt.softplus(power)
+    else:
+        negated = match(x, Neg)
+        odds = None if negated is None else find_log_odds(negated[0])
+        new = None if odds is None else -pt.softplus(odds)
+    return _replace(node, new)
+
+
+@node_rewriter([pt.mul])
+def cancel_probability(fgraph, node):
+    """Compute ``a / p * p`` as `a`, as it stands in the gradient of ``log(p)``, for a `p` that may be zero."""
+    factors, divisors, sign = _split(node.outputs[0])
+    kept = list(divisors)
+    found = _cancel_spread(factors)
+    for divisor in divisors:
+        for factor in factors:
+            new = _cancel(factor, divisor)
+            if new is not None:
+                factors.remove(factor)
+                factors.append(new)
+                kept.remove(divisor)
+                break
+    if len(kept) == len(divisors) and not found:
+        return None
+    new = pt.mul(*factors) if len(factors) > 1 else factors[0]
+    for divisor in kept:
+        new = new / divisor
+    return _replace(node, -new if sign < 0 else new)
+
+
+def _split(x):
+    """The factors and divisors of a product, and its sign."""
+    factors, divisors, sign = [], [], 1
+    pending = [x]
+    while pending:
+        each = pending.pop()
+        if (parts := match(each, Mul)) is not None:
+            pending.extend(parts)
+        elif (parts := match(each, TrueDiv)) is not None:
+            pending.append(parts[0])
+            divisors.append(parts[1])
+        elif (parts := match(each, Neg)) is not None:
+            pending.append(parts[0])
+            sign = -sign
+        else:
+            factors.append(each)
+    return factors, divisors, sign
+
+
+def _cancel(factor, divisor):
+    """`factor` divided by `divisor`, if that is known: 1 for equal probabilities, else ``None``."""
+    power = match_one_plus_exp(divisor)
+    if power is not None:
+        exponent = match(factor, Exp)
+        return pt.sigmoid(power) if exponent is not None and exponent[0] is power else None
+    terms = match(divisor, Add) or []
+    powers = [term[0] for term in (match(each, Exp) for each in terms) if term is not None]
+    if terms and len(powers) == len(terms):
+        return _divide_by_sum_of_exp(factor, powers)
+    one, other = match_complement(factor), match_complement(divisor)
+    same = factor is divisor if other is None else one is other
+    if not same or find_log_odds(divisor) is None:
+        return None
+    return pt.ones_like(factor)
+
+
+def _divide_by_sum_of_exp(factor, powers):
+    """``exp(x)`` divided by the sum of some exponentials, of which it is one, else ``None``."""
+    power = match(factor, Exp)
+    if power is None or not any(power[0] is each for each in powers):
+        return None
+    largest = reduce(pt.maximum, powers)
+    return pt.exp(power[0] - largest) / pt.add(*(pt.exp(each - largest) for each in powers))
+
+
+def _cancel_spread(factors):
+    """Replace ``exp(x)`` and a number divided by its sum along some axes by the softmax, in a list of factors."""
+    for spread in factors:
+        parts = match(spread, Second)
+        moves, quotient = _strip(None if parts is None else parts[1])
+        parts = match(quotient, TrueDiv)
+        _, total = _strip(None if parts is None else parts[1])
+        if parts is None or total is None or total.owner is None:
+            continue
+        if not isinstance(total.owner.op, Sum):
+            continue
+        power = match(total.owner.inputs[0], Exp)
+        for factor in factors:
+            same = match(factor, Exp)
+            if power is None or same is None or same[0] is not power[0]:
+                continue
+            number = reduce(lambda x, move: move(x), reversed(moves), parts[0])
+            softmax = pt.special.softmax(power[0], axis=total.owner.op.axis)
+            factors[:] = [each for each in factors if each not in (spread, factor)]
+            factors.append(softmax * number)
+            return True
+    return False
+
+
+def _strip(variable):
+    """The operations that only move axes, the last one first, and what they are applied to."""
+    moves = []
+    while variable is not None and variable.owner is not None:
+        if not isinstance(variable.owner.op, DimShuffle):
+            break
+        moves.append(variable.owner.op)
+        variable = variable.owner.inputs[0]
+    return moves, variable
+
+
+def _replace(node, new):
+    if new is None or new.dtype != node.outputs[0].dtype:
+        return None
+    return [node.outputs[0].type.filter_variable(new)]
+
+
+def _find(name):
+    """A rewrite of PyTensor's, which stands in another module in later versions."""
+    return getattr(pytensor_rewrites, name, None) or getattr(more_pytensor_rewrites, name)
+
+
+optdb.register(
+    EXACT_LOGARITHMS,
+    dfs_rewriter(
+        rewrite_log_of_probability,
+        cancel_probability,
+        *map(
+            _find,
+            (
+                "local_log1p",
+                "local_log1p_plusminus_exp",
+                "local_log_add_exp",
+                "local_log_sum_exp",
+            ),
+        ),
+    ),
+    position=1.5,
+)
