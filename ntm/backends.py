@@ -6,6 +6,8 @@ import shutil
 import pytensor
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 
+from ntm.functions import CMode, JAXMode, LockedMode
+
 BACKENDS = ("jax", "numba", "c")
 
 
@@ -49,7 +51,7 @@ def get_mode(backend="jax", device=None):
     if backend == "numba":
         _require("numba", "the numba back end", "pip install numba")
         importlib.import_module("ntm.numba_dispatch")  # registers conversions
-        return pytensor.compile.mode.get_mode("NUMBA")
+        return _lock(LockedMode, "NUMBA")
     if backend == "c":
         if not pytensor.config.cxx:
             raise ImportError(
@@ -60,8 +62,14 @@ def get_mode(backend="jax", device=None):
             raise ImportError(
                 f"the c back end: no compiler at {pytensor.config.cxx!r} (config.cxx)"
             )
-        return pytensor.compile.mode.get_mode("CVM")
+        return _lock(CMode, "CVM")
     raise ValueError(f"unknown back end {backend!r}: expected one of {BACKENDS}")
+
+
+def _lock(kind, name):
+    """A mode of PyTensor, whose functions run in one thread at a time."""
+    mode = pytensor.compile.mode.get_mode(name)
+    return kind(mode.linker, mode.provided_optimizer)
 
 
 def _require(module, what, install):
@@ -71,7 +79,6 @@ def _require(module, what, install):
 
 def _jax_mode(device):
     _require("jax", "the jax back end", "pip install jax")
-    from ntm.functions import JAXMode
     from ntm.jax_linker import FlexibleJAXLinker
     from ntm.jax_rewrites import EXACT_LOGARITHMS
 

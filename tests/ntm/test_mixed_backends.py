@@ -132,3 +132,90 @@ def test_nothing_is_written_to_what_jax_still_reads():
         double()
         assert total == 128
         assert w.get_value().sum() == 256
+
+
+# ---- threads and processes
+
+THREADS = """
+import sys, threading
+import numpy as np, pytensor, pytensor.tensor as pt
+from ntm.backends import get_mode
+
+def call_from_threads(mode):
+    x = pt.matrix("x")
+    function = pytensor.function([x], pt.tanh(x @ x).sum(axis=0), mode=mode)
+    wrong = []
+
+    def call(number):
+        value = np.eye(40) * number
+        for _ in range(1000):
+            try:
+                np.testing.assert_allclose(function(value), np.tanh(value @ value).sum(axis=0))
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=call, args=(0.1 * k,)) for k in range(1, 5)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(interval)
+    assert not wrong, wrong[:3]
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "numba"])
+def test_a_function_called_from_several_threads(backend):
+    names = {}
+    exec(THREADS, names)
+    names["call_from_threads"](get_mode(backend))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+def test_a_function_of_c_called_from_several_threads():
+    """In a process of its own: PyTensor was imported here without a compiler, and C may abort the process."""
+    subprocess.run(
+        [sys.executable, "-c", THREADS + "call_from_threads(get_mode('c'))"],
+        env={**os.environ, "PYTENSOR_FLAGS": "cxx=g++"},
+        check=True,
+    )
+
+
+FORK = """
+import multiprocessing, warnings
+import numpy as np, pytensor
+from ntm.backends import get_mode
+
+warnings.filterwarnings("ignore", category=RuntimeWarning)  # JAX's, of every fork
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # Python's, of a fork with threads
+w = pytensor.shared(np.ones(3))
+grow = pytensor.function([], w.sum(), updates=[(w, w + 1)], mode=get_mode("jax"))
+add = pytensor.function([], w.sum(), mode=get_mode("numba"))
+grow()
+
+def run_in_child():
+    assert w.get_value().sum() == add() == 6
+    for run in (grow, lambda: pytensor.function([], w.sum(), mode=get_mode("jax"))):
+        try:
+            run()
+        except RuntimeError as error:
+            assert "spawn" in str(error), error
+        else:
+            raise AssertionError("no error")
+
+process = multiprocessing.get_context("fork").Process(target=run_in_child)
+process.start()
+process.join(60)
+if process.exitcode is None:
+    process.kill()
+assert process.exitcode == 0, process.exitcode
+assert grow() == 6
+assert add() == 9
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_does_not_wait_for_jax():
+    subprocess.run([sys.executable, "-c", FORK], check=True)
