@@ -5,7 +5,7 @@ from typing import Any
 import pytensor.tensor as pt
 from pytensor.graph.basic import Apply
 from pytensor.raise_op import CheckAndRaise
-from pytensor.scalar import as_scalar
+from pytensor.scalar import ScalarType, as_scalar
 from pytensor.tensor.exceptions import ShapeError
 
 
@@ -40,7 +40,7 @@ def check_length(x: Any, length: int, message: str, axis: int = 0, longer: bool 
     if known is None:
         given = x.shape[axis]
         right = pt.ge(given, length) if longer else pt.eq(given, length)
-        checked: Any = SizeCheck(ValueError, message)(x, right, given)
+        checked = check_size(x, message, right, given)
         if longer:
             return checked
         return pt.specify_shape(checked, [length if k == axis else None for k in range(x.ndim)])
@@ -113,8 +113,8 @@ def check_same_size(x: Any, other: Any, axis: int, message: str) -> Any:
     size = other.shape[axis]
     if known is not None:
         # A constant is left out of the sizes by rewrites
-        return SizeCheck(ValueError, f"{message}, not {known}")(x, pt.eq(size, known), size)
-    return SizeCheck(ValueError, message)(x, pt.eq(x.shape[axis], size), x.shape[axis], size)
+        return check_size(x, f"{message}, not {known}", pt.eq(size, known), size)
+    return check_size(x, message, pt.eq(x.shape[axis], size), x.shape[axis], size)
 
 
 def in_range(index: Any) -> Any:
@@ -158,7 +158,29 @@ def check_rows(value: Any, batch: Any, label: str) -> Any:
     message = (
         f"{label} must have one row, or a row for each sequence of the batch; the number of rows is"
     )
-    return SizeCheck(ValueError, message)(value, pt.or_(pt.eq(rows, 1), pt.eq(rows, batch)), rows)
+    return check_size(value, message, pt.or_(pt.eq(rows, 1), pt.eq(rows, batch)), rows)
+
+
+def check_size(x: Any, message: str, condition: Any, *sizes: Any) -> Any:
+    """Return a tensor, and raise an error when a function is called and a condition does not hold.
+
+    Parameters
+    ----------
+    x : tensor
+        The value.
+    message : str
+        The message of the error, to which the sizes are appended.
+    condition : scalar
+        What must hold.
+    *sizes : scalars
+        The size that was given and, if the message does not tell, the size that is expected.
+
+    Returns
+    -------
+    tensor
+        An expression of the value of `x`.
+    """
+    return SizeCheck(ValueError, message)(x, condition, *(pt.invert(size) for size in sizes))
 
 
 def check_unrolled(label: str, length: int, sequence: Any, mask: Any = None) -> list:
@@ -201,30 +223,34 @@ def check_unrolled(label: str, length: int, sequence: Any, mask: Any = None) -> 
 class SizeCheck(CheckAndRaise):
     """Return a value; raise an error that tells a size, or two, unless a condition holds.
 
-    The inputs are the value, the condition, and the sizes. A size of zero is taken as wrong by a
-    back end that knows :class:`CheckAndRaise` alone, as a size is one more condition there.
+    The inputs are the value, the condition, and the sizes with their bits inverted. A back end that
+    knows :class:`CheckAndRaise` alone takes the sizes for conditions: all are integers, as
+    conditions have to be of one type, and an inverted size is never zero.
     No text of a message becomes code, as it may with PyTensor's own class, which does not escape
     backslashes for C.
     """
 
-    def make_node(self, value: Any, condition: Any, *size: Any) -> Apply:
-        # Rewrites leave a size out that is constant
-        sizes = [as_scalar(pt.cast(each, "int64")) for each in size]
-        checked = super().make_node(value, condition)
-        return Apply(self, [*checked.inputs, *sizes], [checked.outputs[0].type()])
+    def make_node(self, value: Any, *conditions: Any) -> Apply:
+        # Rewrites leave a condition out that is constant
+        scalars = [
+            each if isinstance(each.type, ScalarType) else as_scalar(pt.cast(each, "int64"))
+            for each in conditions
+        ]
+        return Apply(self, [value, *scalars], [value.type()])
 
-    def make_message(self, *size: Any) -> str:
+    def make_message(self, *inverted: Any) -> str:
         """Return the message of the error."""
-        return ": ".join((self.msg, *([" instead of ".join(map(str, size))] if size else [])))
+        sizes = " instead of ".join(str(~int(each)) for each in inverted)
+        return f"{self.msg}: {sizes}" if sizes else self.msg
 
     def infer_shape(self, *args: Any) -> Any:
         """Leave the shape to be that of the checked value, so that no use of a size comes first."""
         raise ShapeError("the shape is known when the value is checked")
 
     def perform(self, node: Apply, inputs: Any, outputs: Any) -> None:
-        value, condition, *size = inputs
+        value, condition, *inverted = inputs
         if not condition:
-            raise self.exc_type(self.make_message(*size))
+            raise self.exc_type(self.make_message(*inverted))
         outputs[0][0] = value
 
     def c_code(self, node: Apply, name: str, inames: Any, onames: Any, props: Any) -> str:
@@ -232,7 +258,7 @@ class SizeCheck(CheckAndRaise):
         # Nothing in a message is code
         text = "".join(f"\\{byte:03o}" for byte in self.msg.encode())
         places = ": " * bool(size) + " instead of ".join(["%lld"] * len(size))
-        numbers = "".join(f", (long long)({each})" for each in size)
+        numbers = "".join(f", ~(long long)({each})" for each in size)
         return f"""
         if (!({condition})) {{
             PyErr_Format({props["params"]}->exc_type, "%s{places}", "{text}"{numbers});
@@ -244,4 +270,4 @@ class SizeCheck(CheckAndRaise):
         """
 
     def c_code_cache_version(self) -> tuple:
-        return (2,)
+        return (3,)

@@ -177,9 +177,9 @@ def _funcify_check(op, **kwargs):
 def _funcify_size_check(op, **kwargs):
     """Check a size, which is known while tracing."""
 
-    def check(x, condition, *size):
+    def check(x, condition, *inverted):
         if is_concrete(condition) and not condition:
-            raise op.exc_type(op.make_message(*map(int, size)))
+            raise op.exc_type(op.make_message(*inverted))
         return x
 
     return check

@@ -15,13 +15,13 @@ def _funcify_size_check(op, node, **kwargs):
     @numba_njit
     def check_size(x, condition, size):
         if not condition:
-            raise error(message + ": " + str(size))
+            raise error(message + ": " + str(~size))
         return x
 
     @numba_njit
     def check_sizes(x, condition, size, other):
         if not condition:
-            raise error(message + ": " + str(size) + " instead of " + str(other))
+            raise error(message + ": " + str(~size) + " instead of " + str(~other))
         return x
 
     @numba_njit

@@ -135,3 +135,24 @@ def test_check_unrolled():
     assert check_unrolled("layer", 4, x) == [x]
     with pytest.raises(ValueError, match=r"^layer: .* the 4 time steps .* the mask .* length: 5$"):
         check_unrolled("layer", 4, x, mask)
+
+
+NUMBA_SCRIPT = """
+import numpy as np, pytensor, pytensor.tensor as pt
+from lasagne.checks import check_same_size
+x, y = pt.dvectors("x", "y")
+function = pytensor.function([x, y], check_same_size(x, y, 0, "they differ"), mode="NUMBA")
+print(*[len(function(np.ones(n), np.ones(n))) for n in (0, 3)])
+try:
+    function(np.ones(0), np.ones(3))
+except ValueError as error:
+    print(error.args[0].splitlines()[0])
+"""
+
+
+def test_numba_where_ntm_is_not_imported():
+    """PyTensor's conversion of the base class: the check is right, the message has no sizes."""
+    result = subprocess.run(
+        [sys.executable, "-c", NUMBA_SCRIPT], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines() == ["0 3", "they differ"]
