@@ -65,7 +65,9 @@ def _graves(loss_or_grads, params, learning_rate, chi, alpha, epsilon, sign):
         square, mean, delta = (part.zeros() for _ in range(3))
         updates[square] = chi * square + (1.0 - chi) * grad**2
         updates[mean] = chi * mean + (1.0 - chi) * grad
-        deviation = pt.sqrt(updates[square] + sign * updates[mean] ** 2 + epsilon)
+        variance = updates[square] + sign * updates[mean] ** 2
+        # The difference of two equal squares may round to less than zero
+        deviation = pt.sqrt(pt.maximum(variance, 0) + epsilon)
         updates[delta] = alpha * delta - learning_rate * grad / deviation
         updates.update(part.add(updates[delta]))
     return updates

@@ -62,3 +62,13 @@ def test_order_and_number(rule):
     assert [v for v in updates if v in params] == params
     with pytest.raises(ValueError, match="1 gradient"):
         rule([pt.zeros(3)], params)
+
+
+def test_a_constant_gradient_has_no_negative_variance(float32):
+    grad = pytensor.shared(np.linspace(1, 1000, 50).astype("float32"))
+    param = pytensor.shared(np.zeros(50, "float32"))
+    updates = centered_rmsprop([1.0 * grad], [param], chi=0.99)
+    step = to_jax([], [], updates=updates)
+    for _ in range(1500):
+        step()
+    assert np.isfinite(param.get_value()).all()
