@@ -23,6 +23,7 @@ import pytensor
 
 from lasagne.layers import get_all_params
 from lasagne.utils import initializing_by
+from ntm.backends import get_mode
 from ntm.checkpoints import save
 from ntm.files import inside, read_arrays, read_json, shorten, write_arrays, write_json
 from ntm.interruption import stop_on_signals
@@ -126,6 +127,9 @@ class Run:
     def _open_at(cls, folder, settings, path, checkpoints):
         """The run as it was at a checkpoint, or without one; nothing is made that the checkpoint has no arrays for."""
         arrays, about = (None, None) if path is None else _read_checkpoint(path, settings)
+        get_mode(
+            settings.backend, settings.device
+        )  # That there is none here is no fault of the file
         with _naming(f"{Path(folder) / 'settings.json'}: no run can be made from it"):
             check_network(settings, arrays)
             run = cls(folder, settings)

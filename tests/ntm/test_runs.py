@@ -209,6 +209,13 @@ def test_damaged_settings(stopped):
         Run.open(stopped)
 
 
+def test_a_device_that_there_is_not(tmp_path):
+    settings = asdict(make_small(device="tpu:7"))
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"^JAX finds no device 'tpu:7'"):
+        Run.open(tmp_path)
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
 def test_a_disk_that_takes_no_more(stopped, monkeypatch, code):
     """The run fails at its next checkpoint, and the ones before are still there."""
