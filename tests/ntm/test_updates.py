@@ -67,8 +67,8 @@ def test_order_and_number(rule):
 def test_a_constant_gradient_has_no_negative_variance(float32):
     grad = pytensor.shared(np.linspace(1, 1000, 50).astype("float32"))
     param = pytensor.shared(np.zeros(50, "float32"))
-    updates = centered_rmsprop([1.0 * grad], [param], chi=0.99)
-    step = to_jax([], [], updates=updates)
-    for _ in range(1500):
+    updates = centered_rmsprop([1.0 * grad], [param])
+    step = to_python([], [], updates=updates)
+    for _ in range(400):
         step()
     assert np.isfinite(param.get_value()).all()
