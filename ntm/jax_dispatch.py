@@ -109,7 +109,8 @@ def convert_graph(fgraph, kwargs, own_gradients=True):
         What PyTensor hands to the conversion of the node.
     own_gradients : bool
         Whether functions with a gradient of their own keep it when JAX differentiates. To differentiate twice they must
-        not: in a scan JAX 0.10 then mixes up what such a function keeps for its gradient.
+        not: where such a function holds constants and keeps an argument for its gradient, JAX (0.10 and 0.12) takes a
+        constant for that argument.
     """
     query = RewriteDatabaseQuery(
         include=["minimum_compile", "jax", EXACT_LOGARITHMS],

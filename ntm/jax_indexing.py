@@ -174,11 +174,13 @@ def _mark_floats(value, ok):
     return jnp.where(ok, value, _marker(value.dtype))
 
 
-def _mark_gradient(ok, grad):
-    return jnp.where(ok | (grad == 0), grad, _marker(grad.dtype)), None
+def _mark_gradient(wrong, grad):
+    return jnp.where(wrong & (grad != 0), _marker(grad.dtype), grad), None
 
 
-_mark_floats.defvjp(lambda value, ok: (_mark_floats(value, ok), ok), _mark_gradient)
+# What is kept must not be an argument itself: in a loop that is differentiated twice, JAX (0.10 and 0.12) takes a
+# constant of the function for that argument
+_mark_floats.defvjp(lambda value, ok: (_mark_floats(value, ok), ~ok), _mark_gradient)
 
 
 # ---- writing

@@ -17,7 +17,7 @@ from lasagne.layers import (
     get_all_params,
     get_output,
 )
-from lasagne.loop import Loop, LoopGradient
+from lasagne.loop import Loop, LoopGradient, loop
 
 from .networks import (
     F,
@@ -79,6 +79,21 @@ def test_gradients_of_a_penalty_in_a_loop_equal_those_of_steps_laid_out(make, op
     for value, expected in zip(*results, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-8, atol=1e-12)
     assert all(np.any(grad) for grad in results[0][1:])
+
+
+def test_gradients_of_a_penalty_where_steps_pick_rows():
+    x, items = pt.matrix("x"), pt.imatrix("items")
+    rows, weights = (
+        pytensor.shared(data(*shape, seed=2), name=f"{len(shape)}") for shape in ((5, 3), (3, 3))
+    )
+
+    def step(items, state):
+        return [pt.tanh(state @ weights + rows[items] * state)]
+
+    (trace,) = loop(step, [items], [x])
+    penalty = (pytensor.grad((trace**2).sum(), x) ** 2).sum()
+    values = [data(2, 3), np.array([[0, 1], [2, -1], [4, 0]], "int32")]
+    assert_gradients_equal_differences([x, items], values, penalty, [rows, weights])
 
 
 def test_a_second_derivative_is_one_node_until_it_is_compiled():
