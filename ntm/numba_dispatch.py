@@ -2,7 +2,15 @@
 
 from hashlib import sha256
 
-from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
+import pytensor.link.numba.dispatch.subtensor
+import pytensor.tensor.subtensor
+from pytensor.link.numba.cache import compile_numba_function_src
+from pytensor.link.numba.dispatch.basic import (
+    numba_funcify_and_cache_key,
+    numba_njit,
+    register_funcify_and_cache_key,
+)
+from pytensor.tensor.subtensor import indices_from_subtensor
 
 from lasagne.checks import SizeCheck
 
@@ -32,3 +40,55 @@ def _funcify_size_check(op, node, **kwargs):
 
     function = {2: check, 3: check_size, 4: check_sizes}[len(node.inputs)]
     return function, sha256(str((function.__name__, error, message)).encode()).hexdigest()
+
+
+@numba_njit
+def _check_range(index, length):
+    for each in index.flat:
+        if each < -length or each >= length:
+            raise IndexError("index is out of bounds")
+
+
+def _check_indices(convert):
+    """A conversion that checks arrays of indices; PyTensor's own reads and writes beyond the end of an array."""
+
+    def funcify(op, node, **kwargs):
+        function, key = convert(op, node, **kwargs)
+        count = len(node.inputs)
+        first = 2 if "Inc" in type(op).__name__ else 1
+        indices = indices_from_subtensor(range(first, count), op.idx_list)
+        names = [f"a{k}" for k in range(count)]
+        checks = [
+            f"    check_range(a{place}, a0.shape[{axis}])"
+            for axis, place in enumerate(indices)
+            if not isinstance(place, slice) and _is_array_of_integers(node.inputs[place])
+        ]
+        takes_masks = any(
+            getattr(each.type, "dtype", None) == "bool" for each in node.inputs[first:]
+        )
+        if not checks or takes_masks:
+            return function, key
+        arguments = ", ".join(names)
+        source = "\n".join(
+            [f"def indexing({arguments}):", *checks, f"    return function({arguments})"]
+        )
+        if key is not None:
+            key = sha256(f"{key} {source}".encode()).hexdigest()
+        environment = {"check_range": _check_range, "function": function}
+        checked = compile_numba_function_src(source, "indexing", environment, cache_key=key)
+        return numba_njit(checked), key
+
+    return funcify
+
+
+def _is_array_of_integers(variable):
+    return getattr(variable.type, "ndim", 0) > 0 and variable.type.dtype.startswith(("int", "uint"))
+
+
+# PyTensor 3.0 has four classes, later versions two
+for _name in ("Subtensor", "IncSubtensor", "Subtensor1", "IncSubtensor1"):
+    _class = vars(pytensor.tensor.subtensor).get(f"Advanced{_name}")
+    if _class is not None:
+        register_funcify_and_cache_key(_class)(
+            _check_indices(numba_funcify_and_cache_key.dispatch(_class))
+        )

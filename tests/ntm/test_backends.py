@@ -133,3 +133,20 @@ def test_sum_over_the_rows_of_matrices(shape):
     total, grad = function(values, factors)
     np.testing.assert_allclose(total, np.square(values).sum(axis=1), rtol=1e-13)
     np.testing.assert_allclose(grad, 2 * values * factors[:, None, :], rtol=1e-13)
+
+
+@pytest.mark.parametrize("bad", [3, -4])
+def test_numba_raises_for_indices_out_of_range(bad):
+    x, i, j = pt.matrix("x"), pt.lvector("i"), pt.lvector("j")
+    value = np.arange(6.0).reshape(3, 2)
+    for expression, right in (
+        (x[i], value[[0, -3]]),
+        (x[i, j], value[[0, -3], [0, 1]]),
+        (pt.inc_subtensor(x[i], 1), value + [[2], [0], [0]]),
+    ):
+        function = pytensor.function(
+            [x, i, j], expression, mode=get_mode("numba"), on_unused_input="ignore"
+        )
+        np.testing.assert_array_equal(function(value, [0, -3], [0, 1]), right)
+        with pytest.raises(IndexError, match="out of bounds"):
+            function(value, [0, bad], [0, 1])
