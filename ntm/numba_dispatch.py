@@ -1,6 +1,7 @@
 """Conversions from PyTensor to Numba. Importing this module registers them."""
 
 from hashlib import sha256
+from typing import Any
 
 import pytensor.link.numba.dispatch.subtensor
 import pytensor.tensor.subtensor
@@ -56,7 +57,8 @@ def _check_indices(convert):
         function, key = convert(op, node, **kwargs)
         count = len(node.inputs)
         first = 2 if "Inc" in type(op).__name__ else 1
-        indices = indices_from_subtensor(range(first, count), op.idx_list)
+        places: Any = range(first, count)
+        indices: Any = indices_from_subtensor(places, op.idx_list)
         names = [f"a{k}" for k in range(count)]
         checks = [
             f"    check_range(a{place}, a0.shape[{axis}])"

@@ -142,7 +142,7 @@ def test_numba_raises_for_indices_out_of_range(bad):
     for expression, right in (
         (x[i], value[[0, -3]]),
         (x[i, j], value[[0, -3], [0, 1]]),
-        (pt.inc_subtensor(x[i], 1), value + [[2], [0], [0]]),
+        (pt.inc_subtensor(x[i], 1), value + np.array([[2], [0], [0]])),
     ):
         function = pytensor.function(
             [x, i, j], expression, mode=get_mode("numba"), on_unused_input="ignore"
