@@ -130,6 +130,9 @@ class _Decoder:
         numbers = description["variables"]
         with initializing_by(self.make_initializer(numbers)):
             layer = _call(kind, arguments)
+        for below in getattr(layer, "input_layers", [getattr(layer, "input_layer", None)]):
+            if below is not None and not isinstance(below, Layer):
+                raise ValueError(f"it stands on {below!r}, which is no layer")
         holders = find_holders(layer, self.made)
         for holder in holders:
             check_name(holder.name)

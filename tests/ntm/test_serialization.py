@@ -1115,6 +1115,12 @@ def tamper(path, value):
 
 MAKE = {"make": "Constant", "arguments": {"val": 0.0}}
 ARGUMENT = "layers/1/arguments/"
+NO_LAYER = {
+    "class": "NonlinearityLayer",
+    "arguments": {"incoming": {"name": "DenseLayer"}},
+    "variables": [],
+    "tags": [],
+}
 
 
 @pytest.mark.parametrize(
@@ -1135,6 +1141,7 @@ ARGUMENT = "layers/1/arguments/"
         (ARGUMENT + "num_units", 10**18, "layer 1, DenseLayer 'dense': "),
         (ARGUMENT + "incoming", {"layer": 1}, "there is no layer 1 before it"),
         (ARGUMENT + "incoming", {"layer": -1}, "there is no layer -1"),
+        ("layers/1", NO_LAYER, "it stands on <class '.*DenseLayer'>, which is no layer"),
         (ARGUMENT + "incoming", {"layer": True}, "there is no layer True"),
         (ARGUMENT + "incoming", {"layer": "0"}, "there is no layer '0'"),
         (ARGUMENT + "nonlinearity", {"name": "eval"}, "'eval' is not known here"),
