@@ -11,7 +11,7 @@ from .. import utils
 from ..checks import check_mask, check_rows, check_unrolled
 from ..loop import get_last, loop
 from ._tensors import sizes, sizes_to_reshape
-from .base import Layer, MergeLayer, known_shape
+from .base import Layer, MergeLayer, check_integer, known_shape
 
 
 class RecurrenceLayer(MergeLayer):
@@ -72,6 +72,7 @@ class RecurrenceLayer(MergeLayer):
         self.precompute_input = precompute_input
         self.only_return_final = only_return_final
 
+        check_integer(self, gradient_steps=gradient_steps)
         input_shape = self.input_shapes[0]
         if len(input_shape) < min_ndim:
             raise ValueError(
@@ -218,9 +219,8 @@ class RecurrenceLayer(MergeLayer):
         rows = value.type.shape[0]
         if rows == 1:
             return pt.broadcast_to(value, (batch, *sizes(value)[1:]))
-        if index < 0:
-            value = check_rows(value, batch, f"{self!r}: {state}")
-        if rows is None and index < 0:
+        value = check_rows(value, batch, f"{self!r}: {state}")
+        if rows is None:
             return value[pt.switch(pt.eq(value.shape[0], 1), 0, pt.arange(batch))]
         return value
 

@@ -190,6 +190,11 @@ class Layer(metaclass=LayerType):
         """
         if name is not None and self.name is not None:
             name = f"{self.name}.{name}"
+        shape = tuple(shape)
+        if not all(isinstance(size, int | np.integer) for size in shape):
+            raise ValueError(
+                f"{self!r}: the shape of parameter {name} must be of integers, got {shape}"
+            )
         param = utils.create_param(spec, shape, name)
         tags = {"trainable": True, "regularizable": True, **tags}
         self.params[param] = {tag for tag, value in tags.items() if value}
@@ -307,6 +312,22 @@ def check_dimensions(layer: Layer, shape: Any) -> None:
             f"Cannot create {type(layer).__name__} with a non-positive input_shape dimension. "
             f"{where}"
         )
+
+
+def check_integer(layer: Layer, **values: Any) -> None:
+    """Raise a `ValueError` that names the layer unless values are integers."""
+    for name, value in values.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            hint = f" (write {int(value)})" if isinstance(value, float) and value % 1 == 0 else ""
+            raise ValueError(f"{layer!r} needs an integer {name}, got {value!r}{hint}")
+
+
+def check_positive(layer: Layer, **counts: Any) -> None:
+    """Raise a `ValueError` that names the layer unless counts are positive integers."""
+    check_integer(layer, **counts)
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{layer!r} needs a positive {name}, got {count}")
 
 
 def known_shape(shape: Any) -> Any:

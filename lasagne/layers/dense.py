@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 
 from .. import init, nonlinearities
 from ._tensors import join_last_axes, with_known_sizes
-from .base import Layer, Shape, known_shape
+from .base import Layer, Shape, check_integer, check_positive, known_shape
 
 __all__ = ["DenseLayer", "NINLayer"]
 
@@ -62,8 +62,8 @@ class DenseLayer(Layer):
         super().__init__(incoming, **kwargs)
         self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
         self.num_units = num_units
-        if num_units < 1:
-            raise ValueError(f"{self!r} needs a positive num_units, got {num_units}")
+        check_positive(self, num_units=num_units)
+        check_integer(self, num_leading_axes=num_leading_axes)
 
         ndim = len(self.input_shape)
         if num_leading_axes >= ndim:
@@ -158,8 +158,7 @@ class NINLayer(Layer):
         self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
         self.num_units = num_units
         self.untie_biases = untie_biases
-        if num_units < 1:
-            raise ValueError(f"{self!r} needs a positive num_units, got {num_units}")
+        check_positive(self, num_units=num_units)
         if len(self.input_shape) < 2 or self.input_shape[1] is None:
             raise ValueError(
                 f"{self!r} needs an input (B, channels, ...) with a known number of channels, got "

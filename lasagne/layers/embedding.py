@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 
 from .. import init
 from ._tensors import join_last_axes, sizes_to_reshape
-from .base import Layer, Shape, known_shape
+from .base import Layer, Shape, check_positive, known_shape
 
 __all__ = ["EmbeddingLayer"]
 
@@ -54,11 +54,7 @@ class EmbeddingLayer(Layer):
         super().__init__(incoming, **kwargs)
         self.input_size = input_size
         self.output_size = output_size
-        if input_size < 1 or output_size < 1:
-            raise ValueError(
-                f"{self!r} needs a positive input_size and output_size, got {input_size} and "
-                f"{output_size}"
-            )
+        check_positive(self, input_size=input_size, output_size=output_size)
         self.W = self.add_param(W, (input_size, output_size), name="W")
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:

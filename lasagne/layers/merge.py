@@ -7,7 +7,7 @@ from typing import Any
 import pytensor.tensor as pt
 
 from ._tensors import sizes
-from .base import MergeLayer, Shape, known_shape
+from .base import MergeLayer, Shape, check_integer, known_shape
 
 __all__ = [
     "ConcatLayer",
@@ -160,6 +160,7 @@ class ConcatLayer(MergeLayer):
         self, incomings: Iterable[Any], axis: int = 1, cropping: Cropping = None, **kwargs: Any
     ):
         super().__init__(incomings, **kwargs)
+        check_integer(self, axis=axis)
         self.axis = axis
         self.cropping = None if cropping is None else list(cropping)
         _check_input_shapes(self)

@@ -14,7 +14,7 @@ import pytensor.tensor as pt
 
 from .. import init, nonlinearities, utils
 from ._recurrence import RecurrenceLayer, dims_agree
-from .base import incoming_shape
+from .base import check_positive, incoming_shape
 from .dense import DenseLayer
 from .helper import get_all_layers, get_all_params, get_output
 from .input import InputLayer
@@ -265,6 +265,7 @@ class RecurrentLayer(CustomRecurrentLayer):
         self.name = name  # names the layer if its incoming shape is an error
         prefix = f"{name}." if name else ""
         features = _features(self, incoming_shape(self, incoming))
+        check_positive(self, num_units=num_units)
         input_to_hidden = DenseLayer(
             InputLayer((None, *features)),
             num_units,
@@ -437,6 +438,7 @@ class LSTMLayer(RecurrenceLayer):
             only_return_final=only_return_final,
             **kwargs,
         )
+        check_positive(self, num_units=num_units)
         self.num_units = num_units
         self.peepholes = peepholes
         self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
@@ -574,6 +576,7 @@ class GRULayer(RecurrenceLayer):
             only_return_final=only_return_final,
             **kwargs,
         )
+        check_positive(self, num_units=num_units)
         self.num_units = num_units
         (
             self.W_in_to_updategate,

@@ -10,7 +10,7 @@ from pytensor.graph.basic import Variable
 from pytensor.scalar import upcast
 
 from ._tensors import join_last_axes, like, sizes
-from .base import Layer, Shape, known_shape
+from .base import Layer, Shape, check_positive, known_shape
 
 __all__ = [
     "DimshuffleLayer",
@@ -51,8 +51,7 @@ class FlattenLayer(Layer):
     def __init__(self, incoming: Any, outdim: int = 2, **kwargs: Any):
         super().__init__(incoming, **kwargs)
         self.outdim = outdim
-        if outdim < 1:
-            raise ValueError(f"{self!r} needs a positive outdim, got {outdim}")
+        check_positive(self, outdim=outdim)
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         input_shape = known_shape(input_shape)

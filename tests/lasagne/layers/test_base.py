@@ -14,9 +14,11 @@ from lasagne.layers import (
     EmbeddingLayer,
     ExpressionLayer,
     FlattenLayer,
+    GRULayer,
     InputLayer,
     InverseLayer,
     Layer,
+    LSTMLayer,
     MergeLayer,
     NINLayer,
     PadLayer,
@@ -241,3 +243,28 @@ class TestMergeLayer:
 
         with pytest.raises(ValueError, match="symbolic output shape"):
             WrongLayer([(None,)]).output_shape  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda l: DenseLayer(l, 10 / 2, name="d"), r"<DenseLayer 'd'> .*num_units, got 5.0 .*5\)"),
+        (lambda l: DenseLayer(l, "5", name="d"), r"<DenseLayer 'd'> .* num_units, got '5'$"),
+        (
+            lambda l: DenseLayer(l, 5, num_leading_axes=1.0),
+            r"<DenseLayer> .* num_leading_axes, got",
+        ),
+        (lambda l: NINLayer(l, 10 / 2, name="d"), r"<NINLayer 'd'> .* num_units, got 5.0"),
+        (lambda l: EmbeddingLayer(l, 4, 10 / 2, name="d"), r"<EmbeddingLayer 'd'> .* output_size"),
+        (lambda l: FlattenLayer(l, 4 / 2, name="d"), r"<FlattenLayer 'd'> .* outdim, got 2.0"),
+        (lambda l: ConcatLayer([l, l], 2 / 2, name="d"), r"<ConcatLayer 'd'> .* axis, got 1.0"),
+        (lambda l: RecurrentLayer(l, 10 / 2, name="d"), r"<RecurrentLayer 'd'> .* num_units"),
+        (lambda l: LSTMLayer(l, 10 / 2, name="d"), r"<LSTMLayer 'd'> .* num_units, got 5.0"),
+        (lambda l: GRULayer(l, 10 / 2, name="d"), r"<GRULayer 'd'> .* num_units, got 5.0"),
+        (lambda l: GRULayer(l, 5, gradient_steps=4 / 2), r"<GRULayer> .* gradient_steps, got 2.0"),
+        (lambda l: Layer(l, "d").add_param(np.ones, (5.0,), "W"), r"<Layer 'd'>: .* parameter d.W"),
+    ],
+)
+def test_sizes_that_are_no_integers(build, message):
+    with pytest.raises(ValueError, match=message):
+        build(InputLayer((2, 3, 4)))

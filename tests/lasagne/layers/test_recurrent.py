@@ -102,7 +102,7 @@ def numpy_loop(layer, x, mask=None):
     output = np.zeros((*x.shape[:2], H))
     steps = range(x.shape[1])
     for t in reversed(steps) if layer.backwards else steps:
-        new = numpy_step(layer, x[:, t].reshape(len(x), -1), states)
+        new = numpy_step(layer, x[:, t].reshape(len(x), np.prod(x.shape[2:])), states)
         if mask is not None:
             new = [np.where(mask[:, t, None], *pair) for pair in zip(new, states, strict=True)]
         states = new
@@ -343,7 +343,9 @@ class TestInitialState:
             cls(l_in, H, hid_init=InputLayer((B, H + 1)), name="net")
         layer = cls(l_in, H, hid_init=pt.matrix())
         function = pytensor.function([layer.hid_init], get_output(layer, data(B, T, F)))
-        with pytest.raises(IndexError):
+        with pytest.raises(
+            ValueError, match=r"hid_init must have one row, .* number of rows is: 2"
+        ):
             function(data(2, H))
 
     @pytest.mark.parametrize("cls", LAYERS)
@@ -360,6 +362,47 @@ class TestInitialState:
         output = get_output(cls(l_in, H, hid_init=hid_init), {l_in: data(B, T, F)})
         assert output.dtype == "float32"
         assert (output.eval() % 1 != 0).any()
+
+    @pytest.mark.parametrize("given", ["shared", "expression", "layer", "unknown layer"])
+    def test_number_of_rows(self, given):
+        x, rows = pt.tensor3(), pt.matrix()
+        l_in, inputs = InputLayer((4, None, F)), {}
+        hid_init = pytensor.shared(data(4, H), shape=(4, H))
+        if given == "expression":
+            hid_init = rows
+        elif given.endswith("layer"):
+            hid_init = InputLayer((None if given.startswith("unknown") else 4, H))
+            inputs = {hid_init: pt.specify_shape(rows, hid_init.shape)}
+        layer = RecurrentLayer(l_in, H, hid_init=hid_init, name="rec")
+        output = get_output(layer, {l_in: x, **inputs})
+        mode = get_mode("jax")
+        function = pytensor.function([x, rows], output, mode=mode, on_unused_input="ignore")
+        assert function(data(4, T, F), data(4, H)).shape == (4, T, H)
+        message = r"'rec'>: hid_init must have one row, or a row for each .* rows is.* 4"
+        for batch in (2, 5):
+            with pytest.raises(ValueError, match=message):
+                function(data(batch, T, F), data(4, H))
+
+    @pytest.mark.parametrize("cls", LAYERS)
+    @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")])
+    def test_no_time_step_leaves_it(self, cls, mode):
+        layer = make(cls, InputLayer((None, None, F)), only_return_final=True)
+        x = layer.input_layers[0].input_var
+        function = pytensor.function([x], get_output(layer), mode=mode)
+        assert np.allclose(function(data(B, 0, F)), value(layer.hid_init).repeat(B, axis=0))
+        assert np.allclose(function(data(B, T, F)), numpy_loop(layer, data(B, T, F))[:, -1])
+
+    @pytest.mark.parametrize("cls", LAYERS)
+    def test_another_batch_than_the_declared(self, cls):
+        x, mask = pt.tensor3(), pt.matrix()
+        l_in, l_mask = InputLayer((16, None, F)), InputLayer((16, None))
+        layer = make(cls, l_in, mask_input=l_mask)
+        output = get_output(layer, {l_in: x, l_mask: mask})
+        function = pytensor.function([x, mask], output, mode=get_mode("jax"))
+        for batch in (0, 2, 17):
+            ones = floatX(np.ones((batch, T)))
+            result = function(data(batch, T, F), ones)
+            assert np.allclose(result, numpy_loop(layer, data(batch, T, F)))
 
     @pytest.mark.parametrize("name", ["cell_init", "hid_init"])
     def test_vector_is_an_error_for_both_states(self, name):
