@@ -10,11 +10,10 @@ from functools import reduce
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
-from pytensor.scalar import Add, Exp, Mul, Neg, Second, TrueDiv
+from pytensor.scalar import Add, Exp, Maximum, Mul, Neg, Second, Sub, Switch, TrueDiv
 from pytensor.tensor.elemwise import DimShuffle
-from pytensor.tensor.math import Sum
-from pytensor.tensor.rewriting import math as pytensor_rewrites
-from pytensor.tensor.rewriting import special as more_pytensor_rewrites
+from pytensor.tensor.math import Max, Sum
+from pytensor.tensor.rewriting.math import local_log1p_plusminus_exp
 
 from lasagne._logits import (
     double,
@@ -153,9 +152,42 @@ def _replace(node, new):
     return [node.outputs[0].type.filter_variable(new)]
 
 
-def _find(name):
-    """A rewrite of PyTensor's, which stands in another module in later versions."""
-    return getattr(pytensor_rewrites, name, None) or getattr(more_pytensor_rewrites, name)
+@node_rewriter([pt.log])
+def rewrite_log_of_sum_of_exp(fgraph, node):
+    """Take the largest number out of ``log(sum(exp(x)))`` and of ``log(exp(x) + exp(y))``."""
+    (x,) = node.inputs
+    moves, total = _strip(x)
+    if total.owner is not None and isinstance(total.owner.op, Sum):
+        power, axis = match(total.owner.inputs[0], Exp), total.owner.op.axis
+        if power is None or _is_less_a_largest(power[0]):
+            return None
+        kept = _make_finite(pt.max(power[0], axis=axis, keepdims=True))
+        new = pt.log(pt.exp(power[0] - kept).sum(axis=axis)) + kept.squeeze(axis)
+        return _replace(node, reduce(lambda y, move: move(y), reversed(moves), new))
+    terms = match(x, Add) or []
+    powers = [term[0] for term in (match(each, Exp) for each in terms) if term is not None]
+    if not terms or len(powers) < len(terms) or any(map(_is_less_a_largest, powers)):
+        return None
+    largest = _make_finite(reduce(pt.maximum, powers))
+    return _replace(node, pt.log(pt.add(*(pt.exp(each - largest) for each in powers))) + largest)
+
+
+def _make_finite(largest):
+    return pt.switch(pt.isinf(largest), 0, largest)
+
+
+def _is_less_a_largest(x):
+    """Whether a maximum has been taken off already."""
+    parts = match(x, Sub)
+    if parts is None:
+        return False
+    choices = match(_strip(parts[1])[1], Switch) or [parts[1]]
+    tops = [_strip(each)[1] for each in choices]
+    return any(
+        match(each, Maximum) is not None
+        or (each.owner is not None and isinstance(each.owner.op, Max))
+        for each in tops
+    )
 
 
 optdb.register(
@@ -163,15 +195,8 @@ optdb.register(
     dfs_rewriter(
         rewrite_log_of_probability,
         cancel_probability,
-        *map(
-            _find,
-            (
-                "local_log1p",
-                "local_log1p_plusminus_exp",
-                "local_log_add_exp",
-                "local_log_sum_exp",
-            ),
-        ),
+        rewrite_log_of_sum_of_exp,
+        local_log1p_plusminus_exp,
     ),
     position=1.5,
 )
