@@ -5,6 +5,7 @@ from functools import cache
 
 import jax
 import numpy as np
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.link.jax.linker import JAXLinker
 
 import ntm.jax_dispatch
@@ -44,6 +45,21 @@ def _is_known(name, value):
     return True
 
 
+class Argument:
+    """The storage of an argument, from which JAX gets a copy of the array that the caller gave.
+
+    JAX reads an array in its place, and may do so when the call has returned: what the caller then writes into the
+    array, such as the next batch, would enter the result.
+    """
+
+    def __init__(self, storage):
+        self._storage = storage
+
+    def __getitem__(self, index):
+        value = self._storage[index]
+        return value.copy() if type(value) is np.ndarray else value
+
+
 class FlexibleJAXLinker(JAXLinker):
     """PyTensor's JAX linker, for inputs of any length, with random generators of its own.
 
@@ -74,12 +90,16 @@ class FlexibleJAXLinker(JAXLinker):
 
     def create_thunk_inputs(self, storage_map):
         inputs = super().create_thunk_inputs(storage_map)
+        shared = [isinstance(variable, SharedVariable) for variable in self.fgraph.inputs]
         if self._platform != "cpu":
             # What is not updated would else be sent to the device at every call
             for storage in inputs:
                 if isinstance(storage[0], np.ndarray):
                     storage[0] = jax.device_put(storage[0], self.device)
-        return inputs
+        return [
+            storage if is_shared else Argument(storage)
+            for storage, is_shared in zip(inputs, shared, strict=True)
+        ]
 
     def jit_compile(self, fn):
         jitted = jax.jit(fn, compiler_options=get_compiler_options(self._platform))
