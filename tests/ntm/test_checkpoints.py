@@ -118,6 +118,20 @@ def test_parameters_of_another_network(tmp_path):
         load_parameters(path, renamed)
 
 
+def test_parameters_of_heads_that_had_no_names(tmp_path):
+    network, other = make_network(seed=0), make_network(seed=1)
+    for param in get_all_params(network):
+        for head in ("write0.", "read0."):
+            param.name = param.name.removeprefix(head)
+    assert {"key.W", "erase.b"} <= {param.name for param in get_all_params(network)}
+    save_parameters(tmp_path / "net.npz", network)
+    load_parameters(tmp_path / "net.npz", other)
+    assert values_equal(network, other)
+    save_parameters(tmp_path / "net.npz", other)
+    with pytest.raises(ValueError, match=r"holds 'write0\..+' of shape"):
+        load_parameters(tmp_path / "net.npz", network)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
