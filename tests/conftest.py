@@ -1,6 +1,7 @@
 """Settings that every test shares."""
 
 import os
+import signal
 import tempfile
 
 # Most expressions in the tests are evaluated once: the Python linker starts at once, where Numba and C
@@ -8,6 +9,12 @@ import tempfile
 # imported that there is no C: told later, its loops fuse sums for C and compute them wrongly in Python.
 flags = ["mode=FAST_COMPILE", "cxx=", os.environ.get("PYTENSOR_FLAGS", "")]
 os.environ["PYTENSOR_FLAGS"] = ",".join(flag for flag in flags if flag)
+
+# Shells start what runs in the background with Ctrl-C ignored, and nohup the end of the terminal: processes that the
+# tests start would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import numpy as np  # noqa: E402
 import pytensor  # noqa: E402

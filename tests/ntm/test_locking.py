@@ -59,7 +59,7 @@ def test_the_second_process_is_told_who_holds_the_lock(holder, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_is_killed_leaves_no_lock(holder, tmp_path, number):
     holder.send_signal(number)
-    holder.wait()
+    holder.wait(timeout=60)
     FolderLock(tmp_path).check()
     with FolderLock(tmp_path):
         # The note of the killed process is gone
