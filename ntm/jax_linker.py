@@ -90,6 +90,7 @@ class FlexibleJAXLinker(JAXLinker):
 
     def create_thunk_inputs(self, storage_map):
         inputs = super().create_thunk_inputs(storage_map)
+        assert self.fgraph is not None
         shared = [isinstance(variable, SharedVariable) for variable in self.fgraph.inputs]
         if self._platform != "cpu":
             # What is not updated would else be sent to the device at every call
