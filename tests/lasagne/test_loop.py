@@ -289,7 +289,7 @@ def test_equal_loops_are_one():
     assert hash(LoopGradient(op, [0])) == hash(LoopGradient(other, [0]))
     assert LoopGradient(op, [0]) != LoopGradient(op, [1])
     assert str(op) == "Loop{2 states}"
-    assert str(LoopGradient(op, [0])) == "LoopGradient{2 states}"
+    assert str(LoopGradient(op, [0])) == "LoopGradient{Loop{2 states}}"
 
 
 def test_loop_and_gradient_share_one_run_in_jax():

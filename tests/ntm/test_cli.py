@@ -193,7 +193,7 @@ def test_training_whose_numbers_are_never_finite(capsys):
     rows = read_json_lines("runs/copy-dense-1/metrics.jsonl")
     assert [row["loss"] for row in rows[1:]] == [None] * 9
     table = Path("losses.csv").read_text().splitlines()
-    assert table[-1].startswith("100,100,,,")
+    assert table[-1].startswith("100,100,,")
     assert main(["plot", "runs/copy-dense-1", "--kind", "learning"]) == DONE
     assert is_picture("ntm.png")
 

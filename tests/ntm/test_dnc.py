@@ -420,7 +420,7 @@ ERRORS = {
     "classes of heads": (
         {"controller": lambda l: DenseLayer(l, H), "heads": lambda c: [DNCWriteHead, ReadHead]},
         TypeError,
-        ["classes DNCReadHead and DNCWriteHead"],
+        ["DNCWriteHead for one that writes and DNCReadHead for one that reads"],
     ),
     "clip": ({"clip": 0.0}, ValueError, ["clip", "0.0"]),
     "clip of another kind": ({"clip": True}, ValueError, ["clip", "True"]),

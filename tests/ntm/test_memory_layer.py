@@ -254,7 +254,18 @@ def test_last_state_of_a_loop_of_no_step(mode):
     np.testing.assert_array_equal(function(np.ones((1, B, F)), values), 1 + 2 * values)
 
 
-@pytest.mark.parametrize(("backend", "gradient_steps"), [("jax", -1), ("jax", 2), ("numba", -1)])
+NO_STEP_ON_NUMBA = pytest.mark.xfail(
+    not pytensor.__version__.startswith(("3.0.", "3.1.", "3.2.")),
+    reason="PyTensor 3.3 has no gradient on Numba of a scan of no step",
+    raises=ValueError,
+    strict=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("backend", "gradient_steps"),
+    [("jax", -1), ("jax", 2), pytest.param("numba", -1, marks=NO_STEP_ON_NUMBA)],
+)
 def test_gradient_of_a_loop_of_no_step(backend, gradient_steps):
     x, start = pt.tensor3("x"), pt.matrix("start")
     trace = loop(lambda x_t, h: [pt.tanh(x_t + h)], [x], [start], gradient_steps)[0]

@@ -467,7 +467,7 @@ ERRORS = {
     "heads of a SAM": (
         {"controller": stack, "heads": [SAMWriteHead, SAMReadHead]},
         TypeError,
-        ["SDNCReadHead and SAMWriteHead", "SAMReadHead"],
+        ["SAMWriteHead for one that writes and SDNCReadHead for one that reads", "SAMReadHead"],
     ),
     "number of reads": ({"num_reads": 3}, ValueError, ["num_reads=2", "3 read heads"]),
     "option": ({"num_link": 2}, TypeError, ["'num_link'", "'num_links'"]),

@@ -652,7 +652,10 @@ def test_tags_and_names():
     network.name = "other"
     again = store(network)
     check_same(network, again)
-    assert [param.name for param in get_all_params(again, mine=True)] == ["key.W", "key.b"]
+    assert [param.name for param in get_all_params(again, mine=True)] == [
+        "write.key.W",
+        "write.key.b",
+    ]
     assert again.W.name == "renamed"
     assert again.name == "other"
 
@@ -784,7 +787,7 @@ def test_changed_part():
     network = ntm_of_stack()
     network.heads[0].key.nonlinearity = nonlinearities.tanh
     with pytest.raises(
-        ValueError, match=r"'key'>, a part of <WriteHead>: nonlinearity was changed"
+        ValueError, match=r"'write.key'>, a part of <WriteHead 'write'>: nonlinearity was changed"
     ):
         encode_network(network)
 
