@@ -1,0 +1,123 @@
+"""Files of version 0.4 still work: networks load, runs go on, and training gives the same losses.
+
+``tests/data/saved/float32.tar.xz`` and ``float64.tar.xz`` hold for each kind of network the network after 25 steps, the
+folder of its run at that step, the predictions of the network, and the losses of 50 steps.
+"""
+
+import importlib.metadata
+import json
+import tarfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytensor
+import pytest
+
+import ntm
+from lasagne.layers import InputLayer, get_all_layers, get_output
+from ntm.backends import get_mode
+from ntm.runs import Run, read_settings
+
+SAVED = Path(__file__).parent / "data" / "saved"
+DTYPES = ("float32", "float64")
+RUNS = (
+    "dense",
+    "dnc",
+    "gru",
+    "lstm",
+    "ntm",
+    "ntm-gru",
+    "ntm-lstm",
+    "ntm-recurrent",
+    "sam",
+    "sam-hashing",
+    "sdnc",
+)
+#: Networks that no command builds
+NETWORKS = ("shared-sam", "stacked-ntm")
+#: How far losses may be apart on another processor or with other versions, relative
+CLOSE = {"float32": 1e-3, "float64": 1e-9}
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    with pytensor.config.change_flags(floatX=request.param):
+        yield request.param
+
+
+@pytest.fixture(scope="module")
+def unpack(tmp_path_factory):
+    @cache
+    def unpack(dtype):
+        folder = tmp_path_factory.mktemp(dtype)
+        with tarfile.open(SAVED / f"{dtype}.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
+        return folder
+
+    return unpack
+
+
+def get_processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), None
+    )
+
+
+def assert_same(actual, expected, saved, dtype):
+    """Bit for bit on the processor and with the versions of the file, else nearly."""
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "pytensor")}
+    here = {**versions, "processor": get_processor()}
+    exact = all(saved[name] == value for name, value in here.items())
+    if exact:
+        np.testing.assert_array_equal(actual, expected)
+    else:
+        np.testing.assert_allclose(actual, expected, rtol=CLOSE[dtype], atol=CLOSE[dtype])
+
+
+def read_losses(folder, dtype):
+    saved = json.loads((folder / f"losses-{dtype}.json").read_text())
+    losses = {
+        name: [float.fromhex(each) for each in values.split()]
+        for name, values in saved["losses"].items()
+    }
+    return saved, losses
+
+
+def train_to_50(trainer):
+    while trainer.step_count < 50:
+        trainer.step()
+    return trainer.losses
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_goes_on(name, dtype, unpack, tmp_path):
+    saved, losses = read_losses(unpack(dtype), dtype)
+    run = Run.open(unpack(dtype) / f"{name}-{dtype}")
+    assert run.trainer.step_count == 25
+    assert_same(train_to_50(run.trainer), losses[name], saved, dtype)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_from_the_start(name, dtype, unpack):
+    saved, losses = read_losses(unpack(dtype), dtype)
+    settings = read_settings(unpack(dtype) / f"{name}-{dtype}")
+    assert_same(train_to_50(settings.make_trainer()), losses[name], saved, dtype)
+
+
+@pytest.mark.parametrize("name", RUNS + NETWORKS)
+def test_a_network_loads(name, dtype, unpack):
+    folder = unpack(dtype)
+    l_out = ntm.load(folder / f"{name}-{dtype}" / "network.safetensors")
+    l_in = next(layer for layer in get_all_layers(l_out) if isinstance(layer, InputLayer))
+    predict = pytensor.function(
+        [l_in.input_var], get_output(l_out, deterministic=True), mode=get_mode()
+    )
+    inputs = np.random.default_rng(0).integers(0, 2, (2, 6, l_in.output_shape[2])).astype(dtype)
+    saved, _ = read_losses(folder, dtype)
+    with np.load(folder / f"predictions-{dtype}.npz") as predictions:
+        assert_same(np.asarray(predict(inputs)), predictions[name], saved, dtype)
