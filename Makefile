@@ -31,7 +31,7 @@ copy-task: $(VENV)/installed
 	$(BIN)/python examples/copy-task.py $(ARGS)
 
 reproduce: $(VENV)/installed
-	$(BIN)/python examples/reproduce.py $(ARGS)
+	$(BIN)/python scripts/reproduce.py $(ARGS)
 
 benchmark: install-benchmarks
 	$(BIN)/python benchmarks/run.py $(ARGS)

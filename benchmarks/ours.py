@@ -6,13 +6,13 @@ import pytensor.tensor as pt
 from cases import CLIP, LEARNING_RATE, NUM_FEATURES, NUM_SHIFTS, NUM_UNITS
 
 import lasagne
+from lasagne.backends.modes import get_mode
 from lasagne.init import Constant
 from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
 from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
-from ntm.backends import get_mode
 from ntm.controllers import DenseController, LSTMController
-from ntm.heads import ReadHead, WriteHead
-from ntm.layers import NTMLayer
+from ntm.heads.ntm import ReadHead, WriteHead
+from ntm.layers.ntm import NTMLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
 from ntm.updates import centered_rmsprop

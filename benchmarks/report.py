@@ -10,7 +10,7 @@ from floor import floor, num_bytes, num_operations
 from rivals import COMPILED, JAX, OURS, TITLES, TORCH, TUNED
 from start import STAGES
 
-from ntm.machine import get_processor
+from ntm.experiments.hardware import get_processor
 
 PACKAGES = ["ntm-lasagne", "pytensor", "jax", "jaxlib", "numpy", "torch"]
 KINDS = {"train": "Training step", "predict": "Inference"}

@@ -15,9 +15,10 @@ import pytensor
 
 import ntm
 from lasagne.layers import get_all_param_values, set_all_param_values
-from ntm.recovery import latest_loss
-from ntm.training import TrainingError
-from ntm.visualization import plot_sequence, save_figure
+from ntm.training.recovery import latest_loss
+from ntm.training.trainer import TrainingError
+from ntm.visualization.figures import save_figure
+from ntm.visualization.sequences import plot_sequence
 
 # ---- Options: the same as of `ntm train copy`
 

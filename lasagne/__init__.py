@@ -1,13 +1,13 @@
 """The Lasagne layer API on PyTensor: layers, initializers, objectives, updates, regularization."""
 
 from . import (
+    backends,
     init,
     layers,
     nonlinearities,
     objectives,
     random,
     regularization,
-    shared_values,  # noqa: F401  (makes back ends work together)
     updates,
     utils,
 )
@@ -15,6 +15,7 @@ from . import (
 __version__ = "0.2.dev1"
 
 __all__ = [
+    "backends",
     "init",
     "layers",
     "nonlinearities",

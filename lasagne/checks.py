@@ -120,7 +120,7 @@ def check_same_size(x: Any, other: Any, axis: int, message: str) -> Any:
 def in_range(index: Any) -> Any:
     """Promise that every index of a tensor is in the range of each axis that the tensor indexes.
 
-    Functions that JAX runs then do without the check of the range (see :mod:`ntm.jax_indexing`). The
+    Functions that JAX runs then do without the check of the range (see :mod:`lasagne.backends.jax_indexing`). The
     result of a broken promise is not defined.
 
     Parameters

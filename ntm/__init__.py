@@ -5,64 +5,148 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lasagne.backends import get_mode
     from ntm import updates as updates
-    from ntm.backends import get_mode
-    from ntm.checkpoints import load, save
-    from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
-    from ntm.dnc import DNCLayer
-    from ntm.dnc_heads import DNCReadHead, DNCWriteHead
-    from ntm.heads import ReadHead, WriteHead
-    from ntm.layers import NTMLayer, StepFunction, get_output_and_states
+    from ntm.addressing.nearest import HyperplaneIndex
+    from ntm.controllers import (
+        Controller,
+        DenseController,
+        GRUController,
+        LSTMController,
+        RecurrentController,
+        StackController,
+    )
+    from ntm.heads import (
+        DNCReadHead,
+        DNCWriteHead,
+        Head,
+        MemoryHead,
+        ReadHead,
+        SAMReadHead,
+        SAMWriteHead,
+        SDNCReadHead,
+        WriteHead,
+    )
+    from ntm.layers import (
+        DNCLayer,
+        DNCState,
+        IndexedSAMState,
+        IndexedSDNCState,
+        MemoryLayer,
+        NTMLayer,
+        NTMState,
+        SAMLayer,
+        SAMState,
+        SDNCLayer,
+        SDNCState,
+        SharedMemoryLayer,
+        StepFunction,
+        get_output_and_states,
+    )
     from ntm.memory import Memory
-    from ntm.nearest import HyperplaneIndex
-    from ntm.sdnc import SDNCLayer
-    from ntm.shared_memory import SharedMemoryLayer
-    from ntm.sparse import SAMLayer
-    from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
+    from ntm.serialization import (
+        load,
+        load_parameters,
+        register,
+        save,
+        save_parameters,
+        set_first_layout_values,
+        set_later_layout_values,
+    )
 
 __version__ = "0.4.0"
 
 __all__ = [
+    "Controller",
     "DNCLayer",
     "DNCReadHead",
+    "DNCState",
     "DNCWriteHead",
     "DenseController",
     "GRUController",
+    "Head",
     "HyperplaneIndex",
+    "IndexedSAMState",
+    "IndexedSDNCState",
     "LSTMController",
     "Memory",
+    "MemoryHead",
+    "MemoryLayer",
     "NTMLayer",
+    "NTMState",
     "ReadHead",
     "RecurrentController",
     "SAMLayer",
     "SAMReadHead",
+    "SAMState",
     "SAMWriteHead",
     "SDNCLayer",
     "SDNCReadHead",
+    "SDNCState",
     "SharedMemoryLayer",
+    "StackController",
     "StepFunction",
     "WriteHead",
     "get_mode",
     "get_output_and_states",
     "load",
+    "load_parameters",
+    "register",
     "save",
+    "save_parameters",
+    "set_first_layout_values",
+    "set_later_layout_values",
 ]
 
 #: The modules that these are defined in
 _MODULES = {
-    "backends": ("get_mode",),
-    "checkpoints": ("load", "save"),
-    "controllers": ("DenseController", "GRUController", "LSTMController", "RecurrentController"),
-    "dnc": ("DNCLayer",),
-    "dnc_heads": ("DNCReadHead", "DNCWriteHead"),
-    "heads": ("ReadHead", "WriteHead"),
-    "layers": ("NTMLayer", "StepFunction", "get_output_and_states"),
-    "memory": ("Memory",),
-    "nearest": ("HyperplaneIndex",),
-    "sdnc": ("SDNCLayer",),
-    "shared_memory": ("SharedMemoryLayer",),
-    "sparse": ("SAMLayer",),
-    "sparse_heads": ("SAMReadHead", "SAMWriteHead", "SDNCReadHead"),
+    "lasagne.backends": ("get_mode",),
+    "ntm.addressing.nearest": ("HyperplaneIndex",),
+    "ntm.controllers": (
+        "Controller",
+        "DenseController",
+        "GRUController",
+        "LSTMController",
+        "RecurrentController",
+        "StackController",
+    ),
+    "ntm.heads": (
+        "DNCReadHead",
+        "DNCWriteHead",
+        "Head",
+        "MemoryHead",
+        "ReadHead",
+        "SAMReadHead",
+        "SAMWriteHead",
+        "SDNCReadHead",
+        "WriteHead",
+    ),
+    "ntm.layers": (
+        "DNCLayer",
+        "DNCState",
+        "IndexedSAMState",
+        "IndexedSDNCState",
+        "MemoryLayer",
+        "NTMLayer",
+        "NTMState",
+        "SAMLayer",
+        "SAMState",
+        "SDNCLayer",
+        "SDNCState",
+        "SharedMemoryLayer",
+        "StepFunction",
+        "get_output_and_states",
+    ),
+    "ntm.memory": ("Memory",),
+    "ntm.serialization": (
+        "load",
+        "load_parameters",
+        "register",
+        "save",
+        "save_parameters",
+        "set_first_layout_values",
+        "set_later_layout_values",
+    ),
 }
 
 
@@ -73,7 +157,7 @@ def __getattr__(name):
     """
     for module, names in _MODULES.items():
         if name in names:
-            value = getattr(import_module(f"ntm.{module}"), name)
+            value = getattr(import_module(module), name)
             break
     else:
         if name.startswith("_") or find_spec(f"ntm.{name}") is None:

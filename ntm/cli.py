@@ -15,19 +15,21 @@ with stop_on_signals() as _importing:  # These take seconds
     import pytensor
 
     import ntm
-    from ntm.backends import BACKENDS
-    from ntm.choices import Number
-    from ntm.curricula import CURRICULA
-    from ntm.files import inside, read_json, shorten, to_json
-    from ntm.locking import FolderLock
-    from ntm.metrics import CSV, TensorBoard, read_json_lines
-    from ntm.models import ADD_NONLINEARITIES, CONTROLLERS, MODELS, get_model_options
-    from ntm.runs import Run, read_settings
-    from ntm.schedules import SCHEDULES
-    from ntm.settings import OPTIMIZERS, RANGES, get_task_options, make_settings
+    from lasagne.backends.modes import BACKENDS
+    from ntm.arguments import Number, shorten
+    from ntm.experiments.locking import FolderLock
+    from ntm.experiments.networks import ADD_NONLINEARITIES, CONTROLLERS, MODELS, get_model_options
+    from ntm.experiments.runs import Run, read_settings
+    from ntm.experiments.settings import OPTIMIZERS, RANGES, get_task_options, make_settings
+    from ntm.files import inside, read_json, to_json
     from ntm.tasks import TASKS
-    from ntm.training import TrainingError
-    from ntm.visualization import plot_generalisation, plot_learning, plot_sequence, save_figure
+    from ntm.training.curricula import CURRICULA
+    from ntm.training.loggers import CSV, TensorBoard, read_json_lines
+    from ntm.training.schedules import SCHEDULES
+    from ntm.training.trainer import TrainingError
+    from ntm.visualization.curves import plot_generalisation, plot_learning
+    from ntm.visualization.figures import save_figure
+    from ntm.visualization.sequences import plot_sequence
 if _importing.is_set():
     raise SystemExit(INTERRUPTED)
 
@@ -413,7 +415,7 @@ def describe_result(result):
 
 
 def print_measures(rows):
-    """Print measures, as :meth:`ntm.runs.Run.measure` gives them, as a table."""
+    """Print measures, as :meth:`ntm.experiments.Run.measure` gives them, as a table."""
     names = [name for name in rows[0] if name != "sizes"]
     labels = [_describe_sizes(row["sizes"]) for row in rows]
     width = max(map(len, labels))
@@ -550,7 +552,7 @@ def _read_result(folder):
 
 
 def _is_measure(row):
-    """Whether this is a row as :meth:`ntm.runs.Run.measure` gives it."""
+    """Whether this is a row as :meth:`ntm.experiments.Run.measure` gives it."""
     return (
         isinstance(row, dict)
         and isinstance(row.get("sizes"), dict)

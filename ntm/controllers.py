@@ -13,15 +13,8 @@ from lasagne.layers import InputLayer, Layer, MergeLayer, get_all_layers
 from lasagne.layers.base import known_shape
 from lasagne.nonlinearities import linear, rectify, sigmoid, tanh
 from lasagne.utils import inspect_kwargs, unique
-from ntm.memory import (
-    check_memory_shape,
-    check_options,
-    count_features,
-    count_rows,
-    describe,
-    fit_rows,
-    is_integer,
-)
+from ntm.arguments import check_memory_shape, check_options, count_features, describe, is_integer
+from ntm.memory import count_rows, fit_rows
 
 
 class Controller(Layer):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ntm.cli import make_parser
-from ntm.settings import make_settings
+from ntm.experiments.settings import make_settings
 
-PATH = Path(__file__).parents[1] / "examples" / "reproduce.py"
+PATH = Path(__file__).parents[1] / "scripts" / "reproduce.py"
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import pytest
 
 import ntm
 from lasagne.layers import InputLayer, get_all_layers, get_output
-from ntm.backends import get_mode
-from ntm.runs import Run, read_settings
+from ntm import get_mode
+from ntm.experiments import Run, read_settings
 
 SAVED = Path(__file__).parent / "data" / "saved"
 DTYPES = ("float32", "float64")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ntm.evaluation import MEASURES
+from ntm.tasks.measures import MEASURES
 
 
 class Batch(NamedTuple):
@@ -255,7 +255,7 @@ class Task:
         -------
         dict from str to array (B,)
             For bits "bits", "wrong_bits" and "correct", for classes and digits "bits", "wrong" and "correct", for
-            numbers "error" and "correct": see :mod:`ntm.evaluation`. Correct is one where the whole sequence is right.
+            numbers "error" and "correct": see `ntm.tasks.measures`. Correct is one where the whole sequence is right.
         """
         return {
             name: function(predictions, batch.targets, batch.mask)

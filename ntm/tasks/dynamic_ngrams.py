@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ntm.evaluation import bits_per_sequence
 from ntm.tasks.base import Task
+from ntm.tasks.measures import bits_per_sequence
 
 
 class DynamicNGramsTask(Task):

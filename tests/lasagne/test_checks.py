@@ -10,9 +10,9 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
+from lasagne.backends.modes import get_mode
 from lasagne.checks import check_length, check_mask, check_unrolled
 from lasagne.utils import hide_masked
-from ntm.backends import get_mode
 
 MESSAGE = 'my "layer"\\\n100 %s ?\'); has another length'
 MODES = {"python": "FAST_COMPILE", "jax": get_mode("jax"), "numba": get_mode("numba")}

@@ -5,9 +5,9 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
+from lasagne.backends.modes import get_mode
 from lasagne.gradient import OwnGradient, apply_with_gradient
 from lasagne.loop import loop
-from ntm.backends import get_mode
 
 MODES = ["FAST_COMPILE", get_mode("jax")]
 X, Y = np.array([0.5, -1.5]), np.array([2.0, 0.25])

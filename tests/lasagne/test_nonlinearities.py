@@ -6,10 +6,10 @@ import pytensor.tensor as pt
 import pytest
 
 from lasagne import nonlinearities
+from lasagne.backends.modes import get_mode
 from lasagne.loop import loop
 from lasagne.nonlinearities import SELU, LeakyRectify, ScaledTanH, ScaledTanh
 from lasagne.utils import floatX
-from ntm.backends import get_mode
 
 
 def np_softmax(x):

@@ -4,10 +4,10 @@ import pytensor.tensor as pt
 import pytest
 
 from lasagne import objectives
+from lasagne.backends.modes import get_mode
 from lasagne.layers import DenseLayer, InputLayer, get_output
 from lasagne.nonlinearities import sigmoid, softmax
 from lasagne.utils import floatX
-from ntm.backends import get_mode
 
 RNG = np.random.RandomState(7)
 

@@ -6,8 +6,8 @@ import pytensor.tensor as pt
 import pytest
 
 from lasagne import init, utils
+from lasagne.backends.modes import get_mode
 from lasagne.utils import as_tuple, collect_shared_vars, compute_norms, create_param, unroll_scan
-from ntm.backends import get_mode
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

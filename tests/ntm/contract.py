@@ -4,12 +4,12 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.backends.modes import get_mode
 from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
 from lasagne.objectives import binary_crossentropy
 from lasagne.updates import adam
 from lasagne.utils import clip_gradient, is_float
 from ntm import StepFunction, get_output_and_states
-from ntm.backends import get_mode
 from ntm.controllers import LSTMController
 
 from .networks import B, F, data, to_jax, to_python, weighted_sum

@@ -5,8 +5,8 @@ It reads a DNCLayer's parameters and computes what the layer should, by the equa
 
 import numpy as np
 
-from ntm.dnc_heads import DNCReadHead, DNCWriteHead
-from ntm.state import DNCState
+from ntm.heads.dnc import DNCReadHead, DNCWriteHead
+from ntm.layers.state import DNCState
 
 from .reference import (
     cosine_similarity,

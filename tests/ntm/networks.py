@@ -6,19 +6,19 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.backends.modes import get_mode
 from lasagne.layers import InputLayer, get_all_layers, get_all_params
 from lasagne.nonlinearities import sigmoid, softplus, tanh
-from ntm.backends import get_mode
 from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
-from ntm.dnc import DNCLayer
-from ntm.dnc_heads import DNCReadHead, DNCWriteHead
-from ntm.heads import ReadHead, WriteHead
-from ntm.layers import NTMLayer
+from ntm.heads.dnc import DNCReadHead, DNCWriteHead
+from ntm.heads.ntm import ReadHead, WriteHead
+from ntm.heads.sparse import SAMReadHead, SAMWriteHead, SDNCReadHead
+from ntm.layers.dnc import DNCLayer
+from ntm.layers.ntm import NTMLayer
+from ntm.layers.sam import SAMLayer
+from ntm.layers.sdnc import SDNCLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
-from ntm.sdnc import SDNCLayer
-from ntm.sparse import SAMLayer
-from ntm.sparse_heads import SAMReadHead, SAMWriteHead, SDNCReadHead
 
 B, T, F, H = 3, 4, 2, 5
 MEMORY_SHAPE = (6, 3)

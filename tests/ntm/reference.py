@@ -14,13 +14,8 @@ from ntm.controllers import (
     RecurrentController,
     StackController,
 )
-from ntm.nonlinearities import (
-    ClippedLinear,
-    hard_sigmoid,
-    one_plus_rectify,
-    one_plus_softplus,
-)
-from ntm.state import NTMState
+from ntm.layers.state import NTMState
+from ntm.nonlinearities import ClippedLinear, hard_sigmoid, one_plus_rectify, one_plus_softplus
 
 
 def sigmoid(x):

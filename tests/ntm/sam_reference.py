@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ntm.sparse_heads import SAMReadHead, SAMWriteHead
+from ntm.heads.sparse import SAMReadHead, SAMWriteHead
 
 from .reference import (
     cosine_similarity,

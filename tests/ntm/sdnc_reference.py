@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ntm.sparse_heads import SAMWriteHead, SDNCReadHead
+from ntm.heads.sparse import SAMWriteHead, SDNCReadHead
 
 from .reference import (
     cosine_similarity,

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ntm.dnc import DNCLayer
-from ntm.layers import NTMLayer
-from ntm.sdnc import SDNCLayer
-from ntm.sparse import SAMLayer
+from ntm.layers.dnc import DNCLayer
+from ntm.layers.ntm import NTMLayer
+from ntm.layers.sam import SAMLayer
+from ntm.layers.sdnc import SDNCLayer
 
 from . import dnc_reference, reference, sam_reference, sdnc_reference
 

@@ -12,11 +12,11 @@ import pytest
 from lasagne.layers import get_all_layers, get_all_params
 from ntm.cli import DONE, FAILED, NOT_SOLVED, WRONG_USAGE, main, make_parser, read_settings_from
 from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
-from ntm.memory_layer import MemoryLayer
-from ntm.metrics import read_json_lines
-from ntm.runs import Run
-from ntm.settings import make_settings
+from ntm.experiments.runs import Run
+from ntm.experiments.settings import make_settings
+from ntm.layers.base import MemoryLayer
 from ntm.tasks import TASKS
+from ntm.training.loggers import read_json_lines
 
 SMALL = ["--size", "2", "--max-length", "3", "--num-units", "5", "--memory-slots", "6"]
 SMALL += ["--memory-width", "3", "--log-every", "5", "--save-every", "10", "--quiet"]
@@ -345,7 +345,7 @@ def test_examples_explain_themselves(path):
 
 
 def test_the_example_of_long_lists_stops_in_time(tmp_path):
-    path = EXAMPLES[0].with_name("long-recall.py")
+    path = EXAMPLES[0].with_name("long_recall.py")
     command = [sys.executable, str(path), "--minutes", "0.1", "--folder", str(tmp_path / "lists")]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     title, row = result.stdout.splitlines()

@@ -3,6 +3,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
+from lasagne.backends.modes import get_mode
 from lasagne.init import Constant
 from lasagne.layers import (
     ConcatLayer,
@@ -17,7 +18,6 @@ from lasagne.layers import (
 )
 from lasagne.loop import loop
 from lasagne.nonlinearities import linear, rectify, tanh
-from ntm.backends import get_mode
 from ntm.controllers import (
     Controller,
     DenseController,
@@ -26,8 +26,8 @@ from ntm.controllers import (
     RecurrentController,
     StackController,
 )
-from ntm.heads import ReadHead, WriteHead
-from ntm.layers import NTMLayer
+from ntm.heads.ntm import ReadHead, WriteHead
+from ntm.layers.ntm import NTMLayer
 
 from . import reference
 from .networks import CONTROLLERS, MEMORY_SHAPE, B, F, H, T, data, randomize, to_jax, to_python

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ntm import files
-from ntm.files import DTYPES, read_arrays, replacing, write_arrays
+from ntm.files import replacing
+from ntm.serialization.arrays import DTYPES, read_arrays, write_arrays
 
 ARRAYS = {"a b": np.arange(6, dtype="float32").reshape(2, 3), "µ": np.array([True, False])}
 DEAD = 99999999  # no process has such a number

@@ -232,9 +232,7 @@ def test_ctrl_c_while_it_is_imported():
 
 
 def test_the_package_imports_what_is_used():
-    code = (
-        "import sys, ntm; assert 'pytensor' not in sys.modules; print(ntm.NTMLayer, ntm.schedules)"
-    )
+    code = "import sys, ntm; assert 'pytensor' not in sys.modules; print(ntm.NTMLayer, ntm.training.schedules)"
     code += "; print(dir(ntm)); ntm.no_such_thing"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ntm.layers.NTMLayer" in result.stdout

@@ -19,11 +19,11 @@ from lasagne.layers import (
 )
 from lasagne.nonlinearities import rectify, sigmoid
 from lasagne.objectives import binary_crossentropy
-from ntm.checkpoints import set_later_layout_values
 from ntm.controllers import DenseController
-from ntm.heads import ReadHead, WriteHead
-from ntm.layers import NTMLayer
+from ntm.heads.ntm import ReadHead, WriteHead
+from ntm.layers.ntm import NTMLayer
 from ntm.memory import Memory
+from ntm.serialization.networks import set_later_layout_values
 from ntm.updates import graves_rmsprop
 
 from . import reference

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ntm.visualization import plot_sequence, save_figure
+from ntm.visualization.figures import save_figure
+from ntm.visualization.sequences import plot_sequence
 
 T, F, OUT, N = 7, 3, 2, 20
 SEQUENCE = {

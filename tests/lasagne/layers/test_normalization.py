@@ -5,6 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
+from lasagne.backends.modes import get_mode
 from lasagne.layers import (
     BatchNormLayer,
     BiasLayer,
@@ -23,7 +24,6 @@ from lasagne.layers import (
     layer_norm,
 )
 from lasagne.nonlinearities import identity, rectify
-from ntm.backends import get_mode
 
 
 def normalized(x, axes, epsilon=1e-4):

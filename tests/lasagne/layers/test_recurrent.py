@@ -7,6 +7,7 @@ import pytensor.tensor as pt
 import pytest
 
 import lasagne
+from lasagne.backends.modes import get_mode
 from lasagne.init import Constant, Normal
 from lasagne.layers import (
     BatchNormLayer,
@@ -21,16 +22,9 @@ from lasagne.layers import (
     get_output,
     get_output_shape,
 )
-from lasagne.layers.recurrent import (
-    CustomRecurrentLayer,
-    Gate,
-    GRULayer,
-    LSTMLayer,
-    RecurrentLayer,
-)
+from lasagne.layers.recurrent import CustomRecurrentLayer, Gate, GRULayer, LSTMLayer, RecurrentLayer
 from lasagne.nonlinearities import linear, sigmoid, tanh
 from lasagne.utils import floatX
-from ntm.backends import get_mode
 
 LAYERS = [RecurrentLayer, LSTMLayer, GRULayer]
 B, T, F, H = 3, 4, 2, 5

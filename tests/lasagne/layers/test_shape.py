@@ -5,6 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
+from lasagne.backends.modes import get_mode
 from lasagne.layers import (
     DimshuffleLayer,
     ExpressionLayer,
@@ -20,7 +21,6 @@ from lasagne.layers import (
     pad,
     reshape,
 )
-from ntm.backends import get_mode
 
 X = np.random.RandomState(4).normal(size=(2, 3, 4)).astype("float32")
 

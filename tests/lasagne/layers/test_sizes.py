@@ -5,6 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
+from lasagne.backends.modes import get_mode
 from lasagne.layers import (
     BatchNormLayer,
     BiasLayer,
@@ -26,7 +27,6 @@ from lasagne.layers import (
 )
 from lasagne.layers.input import InputLayer
 from lasagne.nonlinearities import linear, softmax
-from ntm.backends import get_mode
 
 RNG = np.random.RandomState(6)
 VECTOR, MATRIX, WEIGHTS = RNG.normal(size=3), RNG.normal(size=(4, 5)), RNG.normal(size=(12, 5))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntm.evaluation import bits_per_sequence
 from ntm.tasks import DynamicNGramsTask
+from ntm.tasks.measures import bits_per_sequence
 
 from .samples import assert_sequence, bits_of, in_sequences, samples
 

@@ -1,0 +1,231 @@
+"""How a sparse memory finds the slots that it reads and writes: functions of tensors, without state.
+
+Notation: B batch, N slots, M slot width, R read heads, K slots that each reads, J = R K + 1 slots written to.
+Equations are those of Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes,
+section 3.
+"""
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.gradient import disconnected_grad
+
+from lasagne.checks import in_range
+from lasagne.layers._tensors import join_last_axes
+from ntm.addressing.content import content_weights
+from ntm.addressing.rows import TopK
+
+# As in `ntm.similarities`
+_EPS = 1e-6
+
+
+def select_slots(key, memory, squares, count):
+    """The slots most like each head's key, by cosine similarity; there is no gradient.
+
+    Every slot is compared; `ntm.addressing.nearest` has what compares fewer.
+
+    Parameters
+    ----------
+    key : tensor (B, R, M)
+    memory : tensor (B, N, M)
+    squares : tensor (B, N)
+        The squared length of each slot.
+    count : int
+        K.
+
+    Returns
+    -------
+    integer tensor (B, R, K), the most alike first, and of slots alike the first
+    """
+    key, memory, squares = (disconnected_grad(each) for each in (key, memory, squares))
+    products = pt.matmul(key, memory.transpose(0, 2, 1))
+    return TopK(count)(get_likeness(key, products, squares[:, None, :]))
+
+
+def get_likeness(key, products, squares):
+    """Cosine similarity of keys and slots, but for a factor that is the same for all slots of a key.
+
+    Parameters
+    ----------
+    key : tensor (B, R, M)
+    products : tensor (B, R, P)
+        Of the key with each slot.
+    squares : tensor (B, R, P), or of one head
+        The squared length of each slot.
+
+    Returns
+    -------
+    tensor (B, R, P)
+    """
+    key_squares = pt.maximum((key * key).sum(axis=-1), 1e-18)
+    added = pt.maximum(_EPS / key_squares, 1e-24)[:, :, None]
+    return products / pt.sqrt(squares + added)
+
+
+def get_read_weights(key, beta, rows):
+    """Weights of the slots read, by likeness to the key: a softmax over these slots alone (section 3.1).
+
+    Parameters
+    ----------
+    key : tensor (B, R, M)
+    beta : tensor (B, R)
+        Key strength, not negative.
+    rows : tensor (B, R, K, M)
+
+    Returns
+    -------
+    tensor (B, R, K), positive, in sum one for each head
+    """
+    batch, reads, count, width = (rows.shape[k] for k in range(4))
+    weights = content_weights(
+        key.reshape((batch * reads, 1, width)),
+        beta.reshape((batch * reads, 1)),
+        rows.reshape((batch * reads, count, width)).transpose(0, 2, 1),
+    )
+    return weights.reshape((batch, reads, count))
+
+
+def read(rows, weights):
+    """Read vectors (B, R, M), from rows (B, R, K, M) and weights (B, R, K) (equation 1)."""
+    return (weights[:, :, :, None] * rows).sum(axis=2)
+
+
+# So many numbers are searched through; of more, the least of each block are kept
+_FEW = 1024
+_BLOCK = 64
+
+
+def count_minima(num_slots):
+    """How many arrays :func:`get_minima` returns."""
+    count = 0
+    while num_slots > _FEW:
+        num_slots = -(-num_slots // _BLOCK)
+        count += 1
+    return count
+
+
+def get_minima(usage):
+    """The least of each block of slots, then the least of each block of these, and so on until they are few.
+
+    With them, the slot least used is found without going through all slots. The last block may be a shorter one.
+
+    Parameters
+    ----------
+    usage : integer tensor (B, N)
+
+    Returns
+    -------
+    list of integer tensors (B, N / 64), (B, N / 64**2), ...; empty where there are few slots
+    """
+    levels = [usage]
+    for _ in range(count_minima(usage.type.shape[1])):
+        batch, length = levels[-1].shape[0], levels[-1].type.shape[1]
+        blocks = -(-length // _BLOCK)
+        end = pt.repeat(levels[-1][:, -1:], blocks * _BLOCK - length, axis=1)
+        filled = pt.concatenate([levels[-1], end], axis=1)
+        levels.append(filled.reshape((batch, blocks, _BLOCK)).min(axis=2))
+    return levels[1:]
+
+
+def update_minima(minima, usage, positions):
+    """The minima, after the usage at positions (B, P) has changed."""
+    batch = pt.arange(positions.shape[0])[:, None]
+    updated, below = [], usage
+    for level in minima:
+        positions = in_range(positions // _BLOCK)
+        inside = in_range(_get_block(positions, below.type.shape[1]))
+        least = below[batch[:, :, None], inside].min(axis=2)
+        below = pt.set_subtensor(level[batch, positions], least)
+        updated.append(below)
+    return updated
+
+
+def _get_block(numbers, length):
+    """Positions in blocks of these numbers, (..., 64), of an array of this length; the last comes again."""
+    inside = numbers[..., None] * np.int32(_BLOCK) + np.arange(_BLOCK, dtype="int32")
+    return pt.minimum(inside, np.int32(length - 1))
+
+
+def find_least_used(usage, minima=()):
+    """The slot that was not accessed for longest, (B,); of several, the first. There is no gradient.
+
+    Parameters
+    ----------
+    usage : integer tensor (B, N)
+        The step of the last access to each slot.
+    minima : list of integer tensors
+        From :func:`get_minima`.
+    """
+    levels = [usage, *minima]
+    found = _find_first_least(levels[-1])
+    batch = pt.arange(usage.shape[0])[:, None]
+    for level in reversed(levels[:-1]):
+        inside = _get_block(found, level.type.shape[1])
+        found = found * np.int32(_BLOCK) + _find_first_least(level[batch, inside])
+    return found
+
+
+def _find_first_least(x):
+    """Where the least number of each row is first, (B,)."""
+    places = pt.arange(x.shape[1], dtype="int32")
+    is_least = pt.eq(x, x.min(axis=1, keepdims=True))
+    return pt.switch(is_least, places, x.shape[1]).min(axis=1).astype("int32")
+
+
+def get_write_weights(read_weights, write_gate, interpolation_gate):
+    """Weights of the slots read last, and of the one least used (equation 5).
+
+    Parameters
+    ----------
+    read_weights : tensor (B, R, K)
+        Of the step before; R must be known when the graph is built. The slots read last are those of all heads,
+        each head counting alike.
+    write_gate : tensor (B,)
+        How much is written.
+    interpolation_gate : tensor (B,)
+        How much of that to the slots read last; the rest to the slot least used.
+
+    Returns
+    -------
+    tensor (B, J), the slot least used last
+    """
+    heads = read_weights.type.shape[1]
+    last_read = join_last_axes(read_weights, 2) * (interpolation_gate / heads)[:, None]
+    least_used = (1.0 - interpolation_gate)[:, None]
+    return pt.concatenate([last_read, least_used], axis=1) * write_gate[:, None]
+
+
+def update_usage(usage, time, positions, weights, threshold):
+    """The step of the last access to each slot, after this step's accesses.
+
+    Parameters
+    ----------
+    usage : integer tensor (B, N)
+    time : integer tensor (B,)
+        The number of this step.
+    positions : integer tensor (B, P)
+        Of the slots read and written. Some may be the same; their weights are summed.
+    weights : tensor (B, P)
+    threshold : float
+        delta: what is accessed with no more weight counts as not accessed.
+
+    Returns
+    -------
+    integer tensor (B, N)
+    """
+    same = pt.eq(positions[:, :, None], positions[:, None, :])
+    weights = disconnected_grad(weights)
+    total = pt.switch(same, weights[:, None, :], 0.0).sum(axis=2)
+    batch = pt.arange(positions.shape[0])[:, None]
+    old = usage[batch, in_range(positions)]
+    return pt.set_subtensor(old, pt.switch(total > threshold, time[:, None], old))
+
+
+def get_squares(memory):
+    """The squared length of each slot, (..., N), of a memory (..., N, M)."""
+    return (memory * memory).sum(axis=-1)
+
+
+def spread(positions, weights, num_slots):
+    """Weights of all slots (..., N), from the positions (..., P) and the weights (..., P) of a few."""
+    places = pt.eq(positions[..., None], pt.arange(num_slots))
+    return pt.switch(places, weights[..., None], 0.0).sum(axis=-2).astype(weights.dtype)

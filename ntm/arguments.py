@@ -1,0 +1,154 @@
+"""Checks of arguments, and how error messages name a layer and what it was given."""
+
+import difflib
+import inspect
+import math
+import numbers
+from argparse import ArgumentTypeError
+from typing import Any
+
+import numpy as np
+
+#: The largest number of float32, in which everything is computed
+LARGEST = 3.4028234e38
+
+
+def check_choice(kind, name, known):
+    """Raise a `ValueError` unless a name is among those known.
+
+    Parameters
+    ----------
+    kind : str
+        What it is a name of, for the message.
+    name : str
+    known : iterable of str
+    """
+    if name not in known:
+        raise ValueError(f"unknown {kind} {name!r}: expected one of {', '.join(known)}")
+
+
+def make_choice(kind, name, known, *arguments, options=None):
+    """What a class or function that is chosen by name makes of arguments and options.
+
+    Parameters
+    ----------
+    kind, name : str
+    known : dict from str to callable
+    *arguments
+    options : dict, optional
+
+    Raises
+    ------
+    ValueError
+        If the name is not known, or there is no such option.
+    """
+    check_choice(kind, name, known)
+    try:
+        return known[name](*arguments, **(options or {}))
+    except TypeError as error:
+        raise ValueError(f"{kind} {name!r}: {error}") from error
+
+
+class Number:
+    """What a number may be: a type for options of the command line, and a check of settings.
+
+    Parameters
+    ----------
+    kind : {int, float}
+        A float is finite, in float32 too.
+    low, high : number, optional
+        Both are allowed.
+    above : number, optional
+        Not allowed, but what is larger is.
+    """
+
+    def __init__(self, kind, low=None, high=None, above=None):
+        self.kind, self.low, self.high, self.above = kind, low, high, above
+
+    def __str__(self):
+        noun = "an integer" if self.kind is int else "a finite number"
+        if self.low is not None and self.high is not None:
+            return f"{noun} from {self.low:,} to {self.high:,}"
+        bounds = (
+            ("of at least", self.low),
+            ("above", self.above),
+            ("and at most" if self.above is not None else "of at most", self.high),
+        )
+        return " ".join(
+            [noun, *(f"{words} {bound}" for words, bound in bounds if bound is not None)]
+        )
+
+    def check(self, name, value):
+        """Return a value as an int or a float; raise a `ValueError` that tells its name if it may not be."""
+        kind: Any = numbers.Integral if self.kind is int else numbers.Real
+        if (
+            not isinstance(value, kind)
+            or isinstance(value, bool)
+            or (self.kind is float and not -LARGEST <= value <= LARGEST)
+            or (self.low is not None and value < self.low)
+            or (self.high is not None and value > self.high)
+            or (self.above is not None and value <= self.above)
+        ):
+            raise ValueError(f"{name} must be {self}, not {value!r}")
+        return self.kind(value)
+
+    def __call__(self, text):
+        """The number that a word of the command line gives; what argparse calls."""
+        try:
+            return self.check("", self.kind(text))
+        except (ValueError, OverflowError):
+            raise ArgumentTypeError(f"must be {self}, not {text!r}") from None
+
+
+def check_memory_shape(memory_shape, name, kind):
+    """Raise a `ValueError` that names the layer unless `memory_shape` is two positive integers."""
+    try:
+        slots, width = memory_shape
+        valid = all(is_integer(length) and length > 0 for length in (slots, width))
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ValueError(
+            f"{describe(kind, name)}: memory_shape must be two positive integers "
+            f"(slots, slot width), not {memory_shape!r}"
+        )
+
+
+def count_features(input_shape):
+    """How many numbers a time step of an input (batch, time, ...) or (batch, features) has; ``None`` if unknown."""
+    sizes = input_shape[min(2, len(input_shape) - 1) :]
+    return None if len(input_shape) < 2 or None in sizes else math.prod(sizes)
+
+
+def is_integer(value):
+    """Whether a value is an integer, of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+
+
+def is_number(value):
+    """Whether a value is a number, of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_options(layer_type, options):
+    """Raise a `TypeError` that names the layer if there is an option besides those it lists and `name`."""
+    unknown = [option for option in options if option != "name"]
+    if not unknown:
+        return
+    known = [name for name in inspect.signature(layer_type).parameters if name != "kwargs"]
+    close = difflib.get_close_matches(unknown[0], known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}, name"
+    label = describe(layer_type.__name__, options.get("name"))
+    raise TypeError(f"{label}: unknown option {unknown[0]!r}; {hint}")
+
+
+def describe(kind, name):
+    """How error messages name a layer: its class and, where it has one, its name."""
+    return kind if name is None else f"{kind} {name!r}"
+
+
+def shorten(text, length=400):
+    """Text for a message, such as that of an error: one line of printable characters, of bounded length."""
+    text = " ".join(str(text).split())
+    text = text if len(text) <= length else f"{text[: length - 1]}…"
+    return text if text.isprintable() else ascii(text)[1:-1]

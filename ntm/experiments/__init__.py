@@ -1,0 +1,7 @@
+"""Experiments: networks for the tasks, the settings of a training run, and runs in folders."""
+
+from ntm.experiments.networks import MODELS
+from ntm.experiments.runs import Run, read_settings
+from ntm.experiments.settings import OPTIMIZERS, Settings, make_settings
+
+__all__ = ["MODELS", "OPTIMIZERS", "Run", "Settings", "make_settings", "read_settings"]

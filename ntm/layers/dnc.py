@@ -1,0 +1,260 @@
+"""The Differentiable Neural Computer as a Lasagne layer.
+
+Notation: B batch, T time steps, F input features, N slots, M slot width, W write heads, R read heads, H controller
+units.
+"""
+
+from functools import partial
+
+import pytensor
+import pytensor.tensor as pt
+
+from ntm import addressing
+from ntm.addressing import allocation, temporal_links
+from ntm.arguments import describe, is_number
+from ntm.heads.dnc import DNCHeadCollection, DNCReadHead, DNCWriteHead
+from ntm.layers.base import ReadVectorsLayer
+from ntm.layers.state import DNCState
+
+
+class DNCLayer(ReadVectorsLayer):
+    """A Differentiable Neural Computer.
+
+    At each step the controller computes its output h(t) from the input and the read vectors of the step before. From
+    h(t) the write heads write to the memory, to slots like a key or to free ones, and the read heads read it: by
+    content, or going on from what they read last in the order in which slots were written to. The layer's output is h
+    and the R read vectors side by side, of shape (B, T, H + R * M). A `lasagne.layers.DenseLayer` on top of it is what
+    the paper calls the output.
+
+    Parameters
+    ----------
+    incoming : Layer or tuple
+        Gives (B, T, F); B and T may be ``None``.
+    memory : Memory or tuple (N, M)
+        A tuple stands for ``Memory((N, M))``.
+    controller : Controller or callable
+        A function from a layer to a layer, such as ``lambda l: LSTMController(l, num_units=100)``, becomes a
+        :class:`ntm.controllers.StackController`, sizes worked out.
+    heads : list of DNCWriteHead and DNCReadHead, optional
+        At least one of each; unless given, one that writes and `num_reads` that read. With a function as controller,
+        the heads are given as classes or ``functools.partial`` of them, for example ``[DNCWriteHead,
+        partial(DNCReadHead, b_hid_to_free_gate=Constant(-1.0))]``.
+    num_reads : int, optional
+        R, the number of read heads that are made where `heads` is not given: by default as many as the controller was
+        made for, or one if it is a function.
+    clip : float, optional
+        If given, the controller's output as the heads see it, and the layer's output, are clipped to [-clip, clip].
+    only_return_final : bool
+        Whether to return the output of the last step only, (B, H + R * M).
+    mask_input : Layer or tuple, optional
+        Gives (B, T): where it is zero, the step leaves the state as it was. The input there, which may be NaN or
+        infinite, changes neither output nor gradient of the layer; layers below do not know the mask.
+    backwards : bool
+        Whether to run from the last step to the first. The output is in the input's order all the same.
+    gradient_steps : int
+        How many steps the gradient goes back; -1 for all.
+    grad_clipping : float
+        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
+        element by element.
+    unroll_scan : bool
+        Whether to lay the steps out one after another rather than in a loop; T must be known.
+    precompute_input : bool
+        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
+        the others have no such part.
+    keep_every : int
+        Of how many steps the gradient keeps the state once, to run the steps again when it comes to them: less memory,
+        more time; the square root of T takes the least. 1 keeps the state of every step. For the JAX back end.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If shapes or numbers of heads, memory, controller and input do not fit each other.
+    TypeError
+        If something is not of the kind listed above.
+
+    References
+    ----------
+    Graves et al. 2016, Hybrid computing using a neural network with dynamic external memory, Nature 538, Methods.
+    Several write heads: https://github.com/google-deepmind/dnc.
+
+    Examples
+    --------
+    >>> l_in = InputLayer((None, None, 9))
+    >>> l_dnc = DNCLayer(l_in, (64, 20), lambda l: LSTMController(l, num_units=100), num_reads=4)
+    >>> l_dnc.output_shape
+    (None, None, 180)
+    """
+
+    write_head_type = DNCWriteHead
+    read_head_type = DNCReadHead
+    detail_names = (*ReadVectorsLayer.detail_names, "reads", "usage", "precedence", "links")
+
+    def __init__(
+        self,
+        incoming,
+        memory,
+        controller,
+        heads=None,
+        num_reads=None,
+        clip=None,
+        only_return_final=False,
+        mask_input=None,
+        backwards=False,
+        gradient_steps=-1,
+        grad_clipping=0,
+        unroll_scan=False,
+        precompute_input=True,
+        keep_every=1,
+        **kwargs,
+    ):
+        self.clip = clip
+        super().__init__(
+            incoming,
+            memory,
+            controller,
+            heads,
+            num_reads,
+            only_return_final=only_return_final,
+            mask_input=mask_input,
+            backwards=backwards,
+            gradient_steps=gradient_steps,
+            grad_clipping=grad_clipping,
+            unroll_scan=unroll_scan,
+            precompute_input=precompute_input,
+            keep_every=keep_every,
+            **kwargs,
+        )
+
+    def _make_heads(self, controller, makers, num_writes):
+        modes = {"num_writes": num_writes}
+        makers = [
+            partial(maker, **{**modes, **getattr(maker, "keywords", {})})
+            if issubclass(getattr(maker, "func", maker), DNCReadHead)
+            else maker
+            for maker in makers
+        ]
+        return super()._make_heads(controller, makers, num_writes)
+
+    def _check_options(self):
+        super()._check_options()
+        clip = self.clip
+        if clip is not None and not (is_number(clip) and clip > 0):
+            self._fail(f"clip must be a positive number or None, not {clip!r}")
+
+    def _prepare(self, write_heads, read_heads):
+        if not write_heads or not read_heads:
+            self._fail(
+                "at least one DNCWriteHead and one DNCReadHead are needed, but there are "
+                f"{len(write_heads)} and {len(read_heads)}"
+            )
+        super()._prepare(write_heads, read_heads)
+        for head in read_heads:
+            if head.num_writes != len(write_heads):
+                self._fail(
+                    f"{describe('DNCReadHead', head.name)} was made for num_writes={head.num_writes}, "
+                    f"but there are {len(write_heads)} write heads"
+                )
+        self.all_heads = DNCHeadCollection(write_heads, read_heads)
+
+    # ---- state
+
+    def _make_initial_state(self, batch_size):
+        num_slots, width = self.memory.memory_shape
+        dtype = pytensor.config.floatX
+        writes, reads = self.num_writes, self.num_reads
+        return DNCState(
+            memory=self.memory.get_initial_value(batch_size),
+            controller=tuple(self.controller.outputs_info(batch_size)),
+            write_weights=pt.zeros((batch_size, writes, num_slots), dtype),
+            read_weights=pt.zeros((batch_size, reads, num_slots), dtype),
+            reads=pt.zeros((batch_size, reads, width), dtype),
+            usage=pt.zeros((batch_size, num_slots), dtype),
+            precedence=pt.zeros((batch_size, writes, num_slots), dtype),
+            links=pt.zeros((batch_size, writes, num_slots, num_slots), dtype),
+        )
+
+    def _pack(self, state):
+        """The parts with slots last, the read vectors side by side, and the controller's state at the end."""
+        return [
+            state.memory.swapaxes(-1, -2),
+            state.write_weights,
+            state.read_weights,
+            self._side_by_side(state.reads),
+            state.usage,
+            state.precedence,
+            *(state.links[:, w] for w in range(self.num_writes)),
+            *state.controller,
+        ]
+
+    def _unpack(self, parts):
+        memory, write_weights, read_weights, reads, usage, precedence, *rest = parts
+        links, controller = rest[: self.num_writes], rest[self.num_writes :]
+        return DNCState(
+            memory.swapaxes(-1, -2),
+            tuple(controller),
+            write_weights,
+            read_weights,
+            self._set_apart(reads),
+            usage,
+            precedence,
+            pt.stack(links, axis=-3),
+        )
+
+    # ---- a step
+
+    def _advance(self, projected, parts, fused, use_memory, kwargs):
+        memory, write_weights, read_weights, reads, usage, precedence, *rest = parts
+        links, controller = rest[: self.num_writes], rest[self.num_writes :]
+        controller = self.controller.advance(projected, reads, controller, fused[0], **kwargs)
+        if not use_memory:
+            return [*parts[:3], pt.zeros_like(reads), usage, precedence, *links, *controller]
+        interface = self.all_heads.get_interface(self._limit(controller[0]), fused[1])
+
+        retention = allocation.get_retention(interface.free_gate, read_weights)
+        usage = allocation.update_usage(usage, write_weights, retention)
+        content = addressing.content_weights(interface.write_key, interface.write_beta, memory)
+        write_weights = allocation.get_write_weights(
+            content, usage, interface.allocation_gate, interface.write_gate
+        )
+        memory = addressing.write(memory, write_weights, interface.erase, interface.add)
+
+        followed = [
+            temporal_links.follow_links(
+                links[w], write_weights[:, w], precedence[:, w], read_weights
+            )
+            for w in range(self.num_writes)
+        ]
+        links, backward, forward = zip(*followed, strict=True)
+        precedence = temporal_links.update_precedence(precedence, write_weights)
+        content = addressing.content_weights(interface.read_key, interface.read_beta, memory)
+        read_weights = temporal_links.get_read_weights(backward, content, forward, interface.modes)
+        reads = self._side_by_side(addressing.read(memory, read_weights))
+        return [
+            memory,
+            write_weights,
+            read_weights,
+            reads,
+            usage,
+            precedence,
+            *links,
+            *controller,
+        ]
+
+    def _limit(self, values):
+        return values if self.clip is None else pt.clip(values, -self.clip, self.clip)
+
+    # ---- output
+
+    def get_output_of(self, state):
+        """As in the base class, clipped."""
+        return self._limit(super().get_output_of(state))
+
+    def _get_details(self, traces):
+        return [
+            *super()._get_details(traces),
+            traces.reads,
+            traces.usage,
+            traces.precedence,
+            traces.links,
+        ]

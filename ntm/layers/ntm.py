@@ -1,0 +1,136 @@
+"""The Neural Turing Machine as a Lasagne layer.
+
+Notation: B batch, T time steps, F input features, N slots, M slot width, K heads (W write, R read), H controller units.
+"""
+
+import pytensor.tensor as pt
+
+from ntm.heads.ntm import (
+    HeadCollection,
+    ReadHead,
+    ReadHeadCollection,
+    WriteHead,
+    WriteHeadCollection,
+)
+from ntm.layers.base import MemoryLayer
+from ntm.layers.state import NTMState
+from ntm.layers.stepping import StepFunction, get_output_and_states
+
+__all__ = ["NTMLayer", "StepFunction", "get_output_and_states"]
+
+
+class NTMLayer(MemoryLayer):
+    """A Neural Turing Machine.
+
+    At each step the write heads change the memory, the read heads read it, the controller computes its output
+    h(t) from the input and the read vectors, and every head finds its new weights. The layer's output is
+    h, of shape (B, T, H).
+
+    Parameters
+    ----------
+    incoming : Layer or tuple
+        Gives (B, T, F); B and T may be ``None``. In an input (B, T, ...) of more axes, the last ones make up the
+        features.
+    memory : Memory or tuple (N, M)
+        A tuple stands for ``Memory((N, M))``.
+    controller : Controller or callable
+        A function from a layer to a layer, such as ``lambda l: DenseLayer(l, 100)``, becomes a
+        :class:`ntm.controllers.StackController`, sizes worked out.
+    heads : list of Head
+        At least one. With a function as controller, the heads are given as classes or ``functools.partial`` of
+        them, for example ``[WriteHead, partial(ReadHead, num_shifts=5, name="read")]``.
+    only_return_final : bool
+        Whether to return the output of the last step only, (B, H).
+    mask_input : Layer or tuple, optional
+        Gives (B, T): where it is zero, the step leaves memory, weights and controller as they were. The input there,
+        which may be NaN or infinite, changes neither output nor gradient of the layer; layers below do not know the
+        mask.
+    backwards : bool
+        Whether to run from the last step to the first. The output is in the input's order all the same.
+    gradient_steps : int
+        How many steps the gradient goes back; -1 for all.
+    grad_clipping : float
+        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
+        element by element.
+    unroll_scan : bool
+        Whether to lay the steps out one after another rather than in a loop; T must be known.
+    precompute_input : bool
+        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
+        the others have no such part.
+    keep_every : int
+        Of how many steps the gradient keeps the memory once, to run the steps again when it comes to them: less memory,
+        more time; the square root of T takes the least. 1 keeps the memory of every step. For the JAX back end.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If shapes or numbers of heads, memory, controller and input do not fit each other.
+    TypeError
+        If something is not of the kind listed above.
+
+    References
+    ----------
+    Graves et al. 2014, Neural Turing Machines.
+
+    Examples
+    --------
+    >>> l_in = InputLayer((None, None, 9))
+    >>> l_ntm = NTMLayer(l_in, memory=(128, 20), controller=lambda l: DenseLayer(l, 100), heads=[WriteHead, ReadHead])
+    >>> l_ntm.output_shape
+    (None, None, 100)
+    """
+
+    write_head_type = WriteHead
+    read_head_type = ReadHead
+
+    def _prepare(self, write_heads, read_heads):
+        # All heads address the memory together; the write heads come first in whatever they share
+        self.all_heads = HeadCollection(write_heads + read_heads)
+        self.write_heads = WriteHeadCollection(write_heads) if write_heads else None
+        self.read_heads = ReadHeadCollection(read_heads) if read_heads else None
+
+    def _make_initial_state(self, batch_size):
+        weights = self.all_heads.get_initial_weights(batch_size)
+        return NTMState(
+            self.memory.get_initial_value(batch_size),
+            tuple(self.controller.outputs_info(batch_size)),
+            weights[:, : self.num_writes],
+            weights[:, self.num_writes :],
+        )
+
+    def _pack(self, state):
+        """Memory (B, M, N), the weights of all heads (B, K, N) and the controller's state."""
+        weights = pt.concatenate([state.write_weights, state.read_weights], axis=1)
+        return [state.memory.swapaxes(-1, -2), weights, *state.controller]
+
+    def _unpack(self, parts):
+        memory, weights, *controller = parts
+        return NTMState(
+            memory.swapaxes(-1, -2),
+            tuple(controller),
+            weights[..., : self.num_writes, :],
+            weights[..., self.num_writes :, :],
+        )
+
+    def _fuse_heads(self):
+        """Weights of the addressing and of the writing."""
+        writing = self.write_heads.write_layers.fuse() if self.write_heads else ()
+        return [self.all_heads.address_layers.fuse(), writing]
+
+    def _advance(self, projected, parts, fused, use_memory, kwargs):
+        for_controller, for_addressing, for_writing = fused
+        memory, weights, *controller = parts
+        reads = None
+        if self.write_heads and use_memory:
+            memory = self.write_heads.write(
+                controller[0], weights[:, : self.num_writes], memory, for_writing
+            )
+        if self.read_heads:
+            reads = self.read_heads.read(weights[:, self.num_writes :], memory)
+            if not use_memory:
+                reads = pt.zeros_like(reads)
+        controller = self.controller.advance(projected, reads, controller, for_controller, **kwargs)
+        if use_memory:
+            weights = self.all_heads.get_weights(controller[0], weights, memory, for_addressing)
+        return [memory, weights, *controller]

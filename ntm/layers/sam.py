@@ -1,0 +1,414 @@
+"""The Sparse Access Memory as a Lasagne layer, and what it shares with the sparse DNC.
+
+Notation: B batch, T time steps, F input features, N slots, M slot width, R read heads, K slots that each reads,
+H controller units.
+"""
+
+from typing import Any
+
+import pytensor
+import pytensor.tensor as pt
+
+from lasagne.layers._tensors import join_last_axes
+from lasagne.utils import unique
+from ntm.addressing import sparse as sparse_addressing
+from ntm.addressing.nearest import make_search
+from ntm.addressing.rows import read_rows, write_rows
+from ntm.addressing.sparse import count_minima, get_minima, spread, update_minima
+from ntm.arguments import is_integer, is_number
+from ntm.heads.sparse import SAMReadHead, SAMWriteHead, SparseHeadCollection
+from ntm.layers.base import ReadVectorsLayer
+from ntm.layers.state import IndexedSAMState, SAMState
+
+
+class SparseMemoryLayer(ReadVectorsLayer):
+    """A memory of which a step reads and writes a few slots.
+
+    A step writes to the slots read at the step before and to the one that was not accessed for longest, as
+    :class:`SAMLayer` tells. A subclass tells the kinds of its read heads and of its state (`read_head_type`,
+    `state_type`, and `indexed_state_type` for a memory with an index) and defines :meth:`_read`. What it keeps of every
+    slot besides memory and usage, `num_links_stores` tensors, is made by :meth:`_make_initial_parts`, goes through the
+    loop by :meth:`_pack_links` and :meth:`_unpack_links`, and is changed by :meth:`_update_links`.
+
+    Parameters
+    ----------
+    incoming, memory, controller, heads, num_reads, num_read_slots, usage_threshold, nearest, only_return_final, \
+mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, keep_every, name
+        As those of :class:`SAMLayer`.
+
+    Raises
+    ------
+    ValueError
+        If shapes or numbers of heads, slots, memory, controller and input do not fit each other.
+    TypeError
+        If something is not of the kind that :class:`SAMLayer` lists.
+    """
+
+    write_head_type = SAMWriteHead
+    state_type: Any
+    indexed_state_type: Any
+    num_links_stores = 0
+    detail_names = (*ReadVectorsLayer.detail_names, "reads", "read_positions", "usage")
+
+    def __init__(
+        self,
+        incoming,
+        memory,
+        controller,
+        heads=None,
+        num_reads=None,
+        num_read_slots=4,
+        usage_threshold=0.005,
+        nearest="exact",
+        only_return_final=False,
+        mask_input=None,
+        backwards=False,
+        gradient_steps=-1,
+        grad_clipping=0,
+        unroll_scan=False,
+        precompute_input=True,
+        keep_every=1,
+        **kwargs,
+    ):
+        self.num_read_slots = num_read_slots
+        self.usage_threshold = usage_threshold
+        self.nearest = nearest
+        super().__init__(
+            incoming,
+            memory,
+            controller,
+            heads,
+            num_reads,
+            only_return_final=only_return_final,
+            mask_input=mask_input,
+            backwards=backwards,
+            gradient_steps=gradient_steps,
+            grad_clipping=grad_clipping,
+            unroll_scan=unroll_scan,
+            precompute_input=precompute_input,
+            keep_every=keep_every,
+            **kwargs,
+        )
+
+    def _check_options(self):
+        super()._check_options()
+        slots, threshold = self.num_read_slots, self.usage_threshold
+        num_slots = self.memory.memory_shape[0]
+        if not is_integer(slots) or not 1 <= slots <= num_slots:
+            self._fail(
+                f"num_read_slots must be an integer from 1 to the {num_slots} slots of the memory, not "
+                f"{slots!r}"
+            )
+        if not is_number(threshold) or not 0 <= threshold < 1:
+            self._fail(f"usage_threshold must be a number from 0 to below 1, not {threshold!r}")
+        try:
+            self.search = make_search(self.nearest, self.memory.memory_shape)
+        except ValueError as error:
+            self._fail(str(error))
+
+    def _prepare(self, write_heads, read_heads):
+        if len(write_heads) != 1 or not read_heads:
+            self._fail(
+                f"one {self.write_head_type.__name__} and at least one {self.read_head_type.__name__} are needed, "
+                f"but there are {len(write_heads)} and {len(read_heads)}"
+            )
+        super()._prepare(write_heads, read_heads)
+        self.all_heads = SparseHeadCollection(write_heads[0], read_heads)
+
+    # ---- state
+
+    @property
+    def num_places(self):
+        """How many slots a head reads at a step, counting twice what it reads in two ways."""
+        return int(self.num_read_slots)
+
+    def _make_initial_state(self, batch_size):
+        parts = self._make_initial_parts(batch_size)
+        return self._make_state(parts, self.search.make_state(batch_size))
+
+    def _make_state(self, parts, index):
+        """The state of parts by name, with what belongs to it of an index."""
+        kind = self.indexed_state_type if index else self.state_type
+        return kind(**parts, **dict(zip(kind._fields[len(parts) :], index, strict=True)))
+
+    def _make_initial_parts(self, batch_size):
+        """The parts of the state before the first step, by name."""
+        num_slots, width = self.memory.memory_shape
+        dtype = pytensor.config.floatX
+        reads, places = self.num_reads, self.num_places
+        return {
+            "memory": self.memory.get_initial_value(batch_size),
+            "controller": tuple(self.controller.outputs_info(batch_size)),
+            "write_weights": pt.zeros((batch_size, reads * places + 1), dtype),
+            "write_positions": pt.zeros((batch_size, reads * places + 1), "int32"),
+            "read_weights": pt.zeros((batch_size, reads, places), dtype),
+            "read_positions": pt.zeros((batch_size, reads, places), "int32"),
+            "reads": pt.zeros((batch_size, reads, width), dtype),
+            "usage": pt.zeros((batch_size, num_slots), "int32"),
+            "time": pt.zeros((batch_size,), "int32"),
+        }
+
+    def _pack(self, state):
+        """The small parts, the controller's state, the memory, and the stores."""
+        return [
+            state.write_weights,
+            state.write_positions,
+            state.read_weights,
+            state.read_positions,
+            self._side_by_side(state.reads),
+            state.time,
+            *state.controller,
+            state.memory,
+            *self._join_stores(
+                state.usage,
+                get_minima(state.usage),
+                self.search.pack(state.memory, state[len(self.state_type._fields) :]),
+                self._pack_links(state),
+            ),
+        ]
+
+    def _unpack(self, parts):
+        write_weights, write_positions, read_weights, read_positions, reads, time, *rest = parts
+        controller, (memory, *stores) = self._split(rest)
+        usage, _, found, links = self._split_stores(stores)
+        parts = {
+            "memory": memory,
+            "controller": tuple(controller),
+            "write_weights": write_weights,
+            "write_positions": write_positions,
+            "read_weights": read_weights,
+            "read_positions": read_positions,
+            "reads": self._set_apart(reads),
+            "usage": usage,
+            "time": time,
+            **self._unpack_links(links),
+        }
+        return self._make_state(parts, self.search.unpack(found))
+
+    def _pack_links(self, state) -> list:
+        """What the loop holds of every slot besides memory and usage, without a gradient."""
+        return []
+
+    def _unpack_links(self, links) -> dict:
+        """The parts of the state that come of it, by name."""
+        return {}
+
+    @property
+    def num_large(self):
+        """How many of the last of what the loop holds are large: the memory, then the stores."""
+        num_minima = count_minima(self.memory.memory_shape[0])
+        return 2 + num_minima + self.search.num_stores + self.num_links_stores
+
+    def _split(self, parts):
+        """What is small, and what is large."""
+        return parts[: -self.num_large], parts[-self.num_large :]
+
+    def _join_stores(self, usage, minima, found, links):
+        """The stores: usage, its minima, what the search for slots keeps, and the links."""
+        return [usage, *minima, *found, *links]
+
+    def _split_stores(self, stores):
+        """What :meth:`_join_stores` joined."""
+        first = 1 + count_minima(self.memory.memory_shape[0])
+        end = first + self.search.num_stores
+        return stores[0], stores[1:first], stores[first:end], stores[end:]
+
+    # ---- a step
+
+    def _step(self, projected, before, mask, fused, advance):
+        """As in the base class; what is large is not copied where the mask is zero, but left alone."""
+        after = advance(projected, before, fused, mask=mask)
+        if mask is None:
+            return after
+        small, large = self._split(after)
+        before, _ = self._split(before)
+        return [*super()._step(None, before, mask, None, lambda *_: small), *large]
+
+    def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
+        _, _, last_weights, last_positions, reads, time, *rest = parts
+        controller, large = self._split(rest)
+        memory, *stores = large
+        usage, minima, found, links = self._split_stores(stores)
+        controller = self.controller.advance(projected, reads, controller, fused[0], **kwargs)
+        if not use_memory:
+            return [*parts[:4], pt.zeros_like(reads), time, *controller, *large]
+        interface = self.all_heads.get_interface(controller[0], fused[1])
+        runs = pt.ones_like(time, dtype="bool") if mask is None else pt.neq(mask, 0)
+        time = time + 1
+
+        least_used = sparse_addressing.find_least_used(usage, minima)
+        write_positions = pt.concatenate(
+            [join_last_axes(last_positions, 2), least_used[:, None]], axis=1
+        )
+        write_weights = sparse_addressing.get_write_weights(
+            last_weights, interface.write_gate, interface.interpolation_gate
+        )
+        added = write_weights[:, :, None] * interface.add[:, None, :]
+        added = pt.switch(runs[:, None, None], added, pt.zeros_like(added))
+        memory = write_rows(memory, write_positions, added, erases=runs)
+        found = self.search.update(found, memory, write_positions, write_weights, runs, time)
+        links = self._update_links(links, write_positions, write_weights, runs)
+
+        read_positions, read_weights, rows = self._read(
+            interface, memory, found, links, last_positions, last_weights
+        )
+        reads = self._side_by_side(sparse_addressing.read(rows, read_weights))
+        weights = pt.concatenate([write_weights, join_last_axes(read_weights, 2)], axis=1)
+        accessed = pt.concatenate([write_positions, join_last_axes(read_positions, 2)], axis=1)
+        usage = sparse_addressing.update_usage(
+            usage,
+            time,
+            accessed,
+            pt.switch(runs[:, None], weights, pt.zeros_like(weights)),
+            self.usage_threshold,
+        )
+        return [
+            write_weights,
+            write_positions,
+            read_weights,
+            read_positions,
+            reads,
+            time,
+            *controller,
+            memory,
+            *self._join_stores(usage, update_minima(minima, usage, accessed), found, links),
+        ]
+
+    def _update_links(self, links, write_positions, write_weights, runs):
+        """The links after a write; they stay as they are where `runs`, (B,), is false."""
+        return links
+
+    def _read(self, interface, memory, found, links, last_positions, last_weights) -> Any:
+        """Where and what to read.
+
+        Parameters
+        ----------
+        interface : ntm.heads.sparse.Interface
+        memory : tensor (B, N, M)
+            After the write, as what follows.
+        found : list of tensors
+            What the search for slots keeps.
+        links : list of tensors
+            From :meth:`_update_links`.
+        last_positions, last_weights : tensors (B, R, V)
+            Of the read of the step before; V is `num_places`.
+
+        Returns
+        -------
+        integer tensor (B, R, V), tensor (B, R, V)
+            The slots read, and their weights.
+        tensor (B, R, V, M)
+            What the slots hold.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define _read()")
+
+    # ---- output
+
+    def get_params(self, unwrap_shared=True, **tags):
+        """Parameters as of every memory layer, then those of the index."""
+        params = super().get_params(unwrap_shared=unwrap_shared, **tags)
+        return unique([*params, *self.search.get_params(unwrap_shared=unwrap_shared, **tags)])
+
+    def _get_details(self, traces):
+        """The weights are those of all slots, (T, B, 1, N) and (T, B, R, N)."""
+        num_slots = self.memory.memory_shape[0]
+        written = spread(traces.write_positions, traces.write_weights, num_slots)
+        traces_of_all = traces._replace(
+            write_weights=written[:, :, None],
+            read_weights=spread(traces.read_positions, traces.read_weights, num_slots),
+        )
+        return [
+            *super()._get_details(traces_of_all),
+            traces.reads,
+            traces.read_positions,
+            traces.usage,
+        ]
+
+
+class SAMLayer(SparseMemoryLayer):
+    """A Sparse Access Memory: each head reads a few slots, and a step writes to those read last and to an unused one.
+
+    At each step the controller computes its output h(t) from the input and the read vectors of the step before. From
+    h(t) the write head writes to the slots read at the step before, or to the one that was not accessed for longest,
+    which is erased first. Then each read head reads the K slots most like its key. The layer's output is h and the R
+    read vectors side by side, of shape (B, T, H + R * M).
+
+    Training keeps, of each step, the rows of the memory that it changed, and going back undoes the writes: it takes
+    memory for 2 N M + T R K M numbers for each batch item, and not for T N M. This holds for the JAX back end, and
+    where neither the traces of the memory are asked for (``get_details=True``) nor `gradient_steps`, `grad_clipping`,
+    `unroll_scan` or `keep_every` given, for which the memory of every step is kept.
+
+    Parameters
+    ----------
+    incoming : Layer or tuple
+        Gives (B, T, F); B and T may be ``None``.
+    memory : Memory or tuple (N, M)
+        A tuple stands for ``Memory((N, M))``.
+    controller : Controller or callable
+        A function from a layer to a layer, such as ``lambda l: LSTMController(l, num_units=100)``, becomes a
+        :class:`ntm.controllers.StackController`, sizes worked out.
+    heads : list of SAMWriteHead and SAMReadHead, optional
+        One that writes and at least one that reads; unless given, one that writes and `num_reads` that read. With a
+        function as controller, the heads are given as classes or ``functools.partial`` of them.
+    num_reads : int, optional
+        R, the number of read heads that are made where `heads` is not given: by default as many as the controller was
+        made for, or one if it is a function.
+    num_read_slots : int
+        K, how many slots a head reads at a step: at most N.
+    usage_threshold : float
+        delta: a slot read and written with no more weight than this counts as not accessed.
+    nearest : {"exact", "hashing", "auto"} or HyperplaneIndex
+        How the slots most like a key are found. ``"exact"`` compares all slots; ``"hashing"`` stands for
+        ``HyperplaneIndex((N, M))``, an index that finds most of them, in a time that does not depend on N;
+        ``"auto"`` takes the index above 16,384 slots. With an index the state is an
+        :class:`ntm.layers.IndexedSAMState`.
+    only_return_final : bool
+        Whether to return the output of the last step only, (B, H + R * M).
+    mask_input : Layer or tuple, optional
+        Gives (B, T): where it is zero, the step leaves the state as it was. The input there, which may be NaN or
+        infinite, changes neither output nor gradient of the layer; layers below do not know the mask.
+    backwards : bool
+        Whether to run from the last step to the first. The output is in the input's order all the same.
+    gradient_steps : int
+        How many steps the gradient goes back; -1 for all.
+    grad_clipping : float
+        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
+        element by element.
+    unroll_scan : bool
+        Whether to lay the steps out one after another rather than in a loop; T must be known.
+    precompute_input : bool
+        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
+        the others have no such part.
+    keep_every : int
+        Of how many steps the gradient keeps the state, memory and all, once, to run the steps again when it comes to
+        them. 1, the default, undoes the writes instead, and takes less memory.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If shapes or numbers of heads, slots, memory, controller and input do not fit each other.
+    TypeError
+        If something is not of the kind listed above.
+
+    References
+    ----------
+    Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 3.
+
+    Examples
+    --------
+    >>> l_in = InputLayer((None, None, 9))
+    >>> l_sam = SAMLayer(l_in, (4096, 20), lambda l: LSTMController(l, num_units=100), num_reads=4)
+    >>> l_sam.output_shape
+    (None, None, 180)
+    """
+
+    read_head_type = SAMReadHead
+    state_type = SAMState
+    indexed_state_type = IndexedSAMState
+
+    def _read(self, interface, memory, found, links, last_positions, last_weights):
+        positions = self.search.select(interface.key, memory, found, int(self.num_read_slots))
+        rows = read_rows(memory, positions)
+        weights = sparse_addressing.get_read_weights(interface.key, interface.beta, rows)
+        return positions, weights, rows

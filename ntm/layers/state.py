@@ -1,0 +1,232 @@
+"""The state of a memory network: what one step hands to the next, and how it enters and leaves a network.
+
+Notation: B batch, N slots, M slot width, H controller units, W write heads, R read heads.
+"""
+
+from collections import namedtuple
+from typing import Any, NamedTuple
+
+
+class MemoryState:
+    """What the states of all memory networks can do.
+
+    A state is a named tuple of parts, of which `controller` is a tuple of several. The parts are tensors, shared
+    variables or arrays. Those that `own_parts` names belong to one controller and its heads; where several share a
+    memory (`ntm.layers.shared`), each has its own. The others are the memory's.
+    """
+
+    __slots__ = ()
+    own_parts: tuple[str, ...] = ("controller", "reads")
+    controller: tuple
+
+    @property
+    def hidden(self):
+        """The controller's output, (B, H)."""
+        return self.controller[0]
+
+    @classmethod
+    def label_parts(cls: Any, num_parts):
+        """The name of each of so many parts, in the order of :meth:`flatten`."""
+        names: list[str] = []
+        for name in cls._fields:
+            names += [name] * (1 if name != "controller" else num_parts - len(cls._fields) + 1)
+        return names
+
+    def flatten(self: Any):
+        """The parts in one list, in the order of the attributes."""
+        parts: list[Any] = []
+        for name in self._fields:
+            part = getattr(self, name)
+            parts += part if name == "controller" else [part]
+        return parts
+
+    @classmethod
+    def unflatten(cls: Any, parts):
+        """The state from such a list, for example from what a compiled function returned."""
+        parts = list(parts)
+        start = cls._fields.index("controller")
+        end = start + len(parts) - len(cls._fields) + 1
+        return cls(*parts[:start], tuple(parts[start:end]), *parts[end:])
+
+    def map(self, function):
+        """The state with `function` applied to every part."""
+        return self.unflatten([function(part) for part in self.flatten()])
+
+    def updates_to(self, new):
+        """Updates for a compiled function that store `new` in this state's shared variables."""
+        return list(zip(self.flatten(), new.flatten(), strict=True))
+
+
+class _NTMParts(NamedTuple):
+    memory: Any
+    controller: tuple
+    write_weights: Any
+    read_weights: Any
+
+
+class NTMState(_NTMParts, MemoryState):
+    """The state of an NTM after a step.
+
+    Attributes
+    ----------
+    memory : (B, N, M)
+    controller : tuple of (B, units)
+        The controller's state; its output h comes first, for an LSTM the cell follows.
+    write_weights : (B, W, N)
+    read_weights : (B, R, N)
+    """
+
+    __slots__ = ()
+    own_parts = ("controller", "write_weights", "read_weights")
+
+
+class _DNCParts(NamedTuple):
+    memory: Any
+    controller: tuple
+    write_weights: Any
+    read_weights: Any
+    reads: Any
+    usage: Any
+    precedence: Any
+    links: Any
+
+
+class DNCState(_DNCParts, MemoryState):
+    """The state of a DNC after a step.
+
+    Attributes
+    ----------
+    memory : (B, N, M)
+    controller : tuple of (B, units)
+        The controller's state; its output h comes first, for an LSTM the cell follows.
+    write_weights : (B, W, N)
+    read_weights : (B, R, N)
+    reads : (B, R, M)
+        The read vectors.
+    usage : (B, N)
+        How much of each slot is in use, from 0 to 1.
+    precedence : (B, W, N)
+        How much each slot was the last that a write head wrote to.
+    links : (B, W, N, N)
+        ``links[b, w, i, j]`` is how much write head w wrote to slot i just after slot j.
+    """
+
+    __slots__ = ()
+
+
+class _SAMParts(NamedTuple):
+    memory: Any
+    controller: tuple
+    write_weights: Any
+    write_positions: Any
+    read_weights: Any
+    read_positions: Any
+    reads: Any
+    usage: Any
+    time: Any
+
+
+class SAMState(_SAMParts, MemoryState):
+    """The state of a sparse access memory after a step.
+
+    K slots are read by each head, J = R K + 1 written to. Positions, usage and time are integers.
+
+    Attributes
+    ----------
+    memory : (B, N, M)
+    controller : tuple of (B, units)
+        The controller's state; its output h comes first, for an LSTM the cell follows.
+    write_weights, write_positions : (B, J)
+        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several
+        times.
+    read_weights, read_positions : (B, R, K)
+        Weights and slots of the last read, the slot most like the key first.
+    reads : (B, R, M)
+        The read vectors.
+    usage : (B, N)
+        The step at which each slot was last accessed; zero for none.
+    time : (B,)
+        The number of steps so far that used the memory; where levels share it, each level's step counts.
+    """
+
+    __slots__ = ()
+
+
+def _extend(parts, *names):
+    """A named tuple of the parts of another, and more after them."""
+    return namedtuple("Parts", (*parts._fields, *names))
+
+
+_SDNCParts: Any = _extend(
+    _SAMParts,
+    "precedence",
+    "precedence_positions",
+    "backward_links",
+    "backward_positions",
+    "forward_links",
+    "forward_positions",
+)
+
+
+class SDNCState(_SDNCParts, MemoryState):
+    """The state of a sparse DNC after a step.
+
+    Each head reads K slots by content, K backward and K forward; J = 3 R K + 1 are written to. L links are kept of each
+    slot. Positions, usage and time are integers. Precedence and links are sparse: a number of zero is none, whatever
+    its position.
+
+    Attributes
+    ----------
+    memory : (B, N, M)
+    controller : tuple of (B, units)
+        The controller's state; its output h comes first, for an LSTM the cell follows.
+    write_weights, write_positions : (B, J)
+        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several
+        times.
+    read_weights, read_positions : (B, R, 3 K)
+        Weights and slots of the last read: backward, by content, forward. A slot may come several times.
+    reads : (B, R, M)
+        The read vectors.
+    usage : (B, N)
+        The step at which each slot was last accessed; zero for none.
+    time : (B,)
+        The number of steps so far that used the memory; where levels share it, each level's step counts.
+    precedence, precedence_positions : (B, L)
+        How much a slot was the last that was written to, and which slot it is.
+    backward_links, backward_positions : (B, N, L)
+        ``backward_links[b, i, k]`` is how much slot i was written to just after slot ``backward_positions[b, i, k]``.
+    forward_links, forward_positions : (B, N, L)
+        ``forward_links[b, i, k]`` is how much slot i was written to just before slot ``forward_positions[b, i, k]``.
+    """
+
+    __slots__ = ()
+
+
+_INDEX = ("buckets", "recent")
+_IndexedSAMParts: Any = _extend(_SAMParts, *_INDEX)
+_IndexedSDNCParts: Any = _extend(_SDNCParts, *_INDEX)
+
+
+class IndexedSAMState(_IndexedSAMParts, MemoryState):
+    """The state of a sparse access memory with a :class:`ntm.addressing.nearest.HyperplaneIndex`, after a step.
+
+    Attributes
+    ----------
+    memory, controller, write_weights, write_positions, read_weights, read_positions, reads, usage, time
+        As of a :class:`SAMState`.
+    buckets : (B, L * 2**b, bucket_size + 1)
+        Of L tables with b bits: numbers of slots, plus one, zero for none; and the place that is next.
+    recent : (B, num_recent)
+        The slots that were least used at the last steps: numbers plus one, zero for none.
+    """
+
+    __slots__ = ()
+
+
+class IndexedSDNCState(_IndexedSDNCParts, MemoryState):
+    """The state of a sparse DNC with an index: the parts of an :class:`SDNCState`, then those of the index.
+
+    `buckets` and `recent` are as of an :class:`IndexedSAMState`.
+    """
+
+    __slots__ = ()

@@ -1,0 +1,181 @@
+"""Networks with memories whose state goes in and out: in parts of a sequence, or step by step."""
+
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+
+from lasagne.layers import InputLayer, get_all_layers
+from lasagne.layers.helper import build_output
+from lasagne.layers.recurrent import RecurrenceLayer
+from lasagne.utils import is_float
+from ntm.arguments import describe
+from ntm.layers.base import MemoryLayer
+
+
+def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):
+    """Like `lasagne.layers.get_output`, with the state of every memory network in it in and out.
+
+    Parameters
+    ----------
+    layer_or_layers : Layer or list of Layer
+    inputs : as in `lasagne.layers.get_output`
+    states : dict from MemoryLayer to MemoryState, optional
+        Where to start, for the layers that do not start from their initial state.
+    **kwargs
+        Handed to the layers.
+
+    Returns
+    -------
+    output : tensor or list of tensors
+    states : dict from MemoryLayer to MemoryState
+        The state of each such layer after its last step.
+
+    Raises
+    ------
+    ValueError
+        If `states` names a layer that is not in the network, and as `lasagne.layers.get_output`.
+    TypeError
+        As `lasagne.layers.get_output`.
+    """
+    layers = get_all_layers(layer_or_layers)
+    states = states or {}
+    for layer in states:
+        if layer not in layers or not isinstance(layer, MemoryLayer):
+            raise ValueError(f"states: {layer!r} is not a memory layer of this network")
+    for name in ("state", "return_state"):
+        if name in kwargs:
+            raise TypeError(
+                f"get_output_and_states() takes the states before the first step as `states`, a dictionary from "
+                f"memory layers, and returns those after the last; it does not take {name!r}"
+            )
+    new_states = {}
+
+    def compute(layer, layer_input, kwargs):
+        if not isinstance(layer, MemoryLayer):
+            return layer.get_output_for(layer_input, **kwargs)
+        output, new_states[layer] = layer.get_output_for(
+            layer_input, state=states.get(layer), return_state=True, **kwargs
+        )
+        return output
+
+    # Each layer is computed once, from those below it, so that a dropout mask is drawn once
+    outputs = build_output(
+        layer_or_layers, inputs, kwargs, compute, caller="get_output_and_states()"
+    )
+    return outputs, new_states
+
+
+class StepFunction:
+    """A network with memories in it, compiled to take one time step at a time and to remember the rest.
+
+    Parameters
+    ----------
+    layer : Layer
+        The output, (B, T, O), of a network with one input layer, (B, T, F) or of more axes.
+    batch_size : int
+        Sequences that run side by side.
+    mode : pytensor mode, optional
+        For example from `lasagne.backends.modes.get_mode`.
+    **kwargs
+        Handed to the layers; ``deterministic=True`` unless given.
+
+    Attributes
+    ----------
+    states : dict from MemoryLayer to MemoryState
+        Shared variables that hold the states after the last step. Unless they are set before, the first step, and the
+        first after a reset, starts from the initial values that the parameters have then.
+
+    Raises
+    ------
+    ValueError
+        If the network has another number of inputs, no memory layer, or a layer that cannot go on from a step before:
+        a recurrent layer of another kind, a mask, or a memory layer that runs backwards or returns its last output
+        only.
+
+    Examples
+    --------
+    >>> step = StepFunction(l_out, mode=get_mode("jax"))
+    >>> y = step(x)  # (B, F) to (B, O)
+    >>> step.reset()
+    """
+
+    def __init__(self, layer, batch_size=1, mode=None, **kwargs):
+        layers = get_all_layers(layer)
+        inputs = [each for each in layers if isinstance(each, InputLayer)]
+        if len(inputs) != 1:
+            raise ValueError(f"StepFunction: the network must have one input, not {len(inputs)}")
+        memory_layers = [each for each in layers if isinstance(each, MemoryLayer)]
+        if not memory_layers:
+            raise ValueError(f"StepFunction: there is no memory layer below {layer!r}")
+        for each in layers:
+            options = [
+                name
+                for name in ("backwards", "only_return_final", "has_mask")
+                if isinstance(each, MemoryLayer) and getattr(each, name)
+            ]
+            if isinstance(each, RecurrenceLayer) or options:
+                label = describe(type(each).__name__, each.name)
+                reason = f" ({', '.join(options)})" if options else ""
+                raise ValueError(f"StepFunction: {label} cannot run step by step{reason}")
+        self.states = {each: each.make_shared_state(batch_size) for each in memory_layers}
+        given: Any = inputs[0].input_var
+        self._dtype = pytensor.config.floatX if is_float(given) else given.dtype
+        x = pt.tensor(dtype=self._dtype, shape=(None,) * (given.ndim - 1))
+        output, new_states = get_output_and_states(
+            layer, x[:, None], self.states, **{"deterministic": True, **kwargs}
+        )
+        updates: list = []
+        for each, state in self.states.items():
+            updates += state.updates_to(new_states[each])
+        self._mode = mode
+        self._step = pytensor.function([x], output[:, 0], updates=updates, mode=mode)
+        self._resets: dict = {}
+        self._untouched: dict = {}
+        self._note_states()
+
+    def __call__(self, x):
+        """The output (B, O) for the next time step's input x (B, F), of the input layer's axes but for time."""
+        self._start()
+        return np.asarray(self._step(np.asarray(x, dtype=self._dtype)))
+
+    def _note_states(self):
+        """Note what the shared variables hold, to see before the next step whether it was set."""
+        self._untouched = {
+            layer: [part.container.storage[0] for part in state.flatten()]
+            for layer, state in self.states.items()
+        }
+
+    def _start(self):
+        """Before the first step, take the initial values as they are now: parameters may have been set since."""
+        untouched, self._untouched = self._untouched, {}
+        for layer, values in untouched.items():
+            parts = self.states[layer].flatten()
+            if all(p.container.storage[0] is v for p, v in zip(parts, values, strict=True)):
+                self._reset(layer, False)
+
+    def _reset(self, layer, memory_only):
+        if (layer, memory_only) not in self._resets:
+            state = self.states[layer]
+            updates = state.updates_to(layer.reset(state, memory_only))
+            changes = [pair for pair in updates if pair[0] is not pair[1]]
+            self._resets[layer, memory_only] = pytensor.function(
+                [], updates=changes, mode=self._mode
+            )
+        self._resets[layer, memory_only]()
+
+    def reset(self, memory_only=False):
+        """Go back to the state before the first step.
+
+        Parameters
+        ----------
+        memory_only : bool
+            Whether to keep the controllers' states; see `ntm.layers.base.MemoryLayer.reset`.
+        """
+        if memory_only:
+            self._start()
+        for layer in self.states:
+            self._reset(layer, bool(memory_only))
+        if not memory_only:
+            self._note_states()

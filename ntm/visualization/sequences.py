@@ -1,0 +1,118 @@
+"""Pictures of what a memory network does with a sequence.
+
+Notation: T steps, F input and O output features, N slots, W write and R read heads.
+"""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+
+def plot_sequence(
+    inputs,
+    targets,
+    predictions,
+    write_weights=None,
+    read_weights=None,
+    mask=None,
+    title=None,
+    figure=None,
+):
+    """Draw one sequence over time: input, target, prediction, and where each head wrote and read.
+
+    Of the memory, the range of slots is shown that the heads use.
+
+    Parameters
+    ----------
+    inputs : array (T, F)
+    targets, predictions : arrays (T, O)
+        In [0, 1].
+    write_weights : array (T, W, N), optional
+    read_weights : array (T, R, N), optional
+    mask : array (T,), optional
+        Where it is zero, the prediction does not count and is left grey.
+    title : str, optional
+    figure : matplotlib.figure.Figure, optional
+        An empty figure to draw on, for example one of pyplot's that is to be shown.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in their number of steps, or have another number of axes.
+    """
+    predictions = np.array(predictions, dtype=float)
+    if mask is not None:
+        predictions[np.asarray(mask) == 0] = np.nan
+    features = [("input", inputs), ("target", targets), ("prediction", predictions)]
+    features = [(name, np.asarray(values, dtype=float)) for name, values in features]
+    weights = _list_heads("write", write_weights) + _list_heads("read", read_weights)
+    steps = len(features[0][1])
+    for name, values in features + weights:
+        if values.ndim != 2 or len(values) != steps:
+            raise ValueError(f"{name} must be of shape ({steps}, ...), not {values.shape}")
+
+    heights = [min(0.3 + 0.09 * values.shape[1], 4.0) for _, values in features]
+    heights += [1.9] * len(weights)
+    figure = Figure() if figure is None else figure
+    figure.set_size_inches(9.0, 0.9 + 1.15 * sum(heights))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    for axis, (name, values) in zip(axes, features, strict=False):
+        _draw(figure, axis, name, values.T, "channel", "gray_r", range(values.shape[1]))
+    slots = _find_used_slots([values for _, values in weights])
+    for axis, (name, values) in zip(axes[len(features) :], weights, strict=True):
+        _draw(figure, axis, name, values.T[slots.start : slots.stop], "slot", "magma", slots)
+        axis.invert_yaxis()
+    axes[-1].set_xlabel("time step", fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _list_heads(kind, weights):
+    """A pair of a name and the weights (T, N) for each head."""
+    if weights is None:
+        return []
+    weights = np.asarray(weights, dtype=float)
+    if weights.ndim != 3:
+        raise ValueError(
+            f"{kind} weights must be of shape (time, heads, slots), not {weights.shape}"
+        )
+    heads = weights.shape[1]
+    names = [f"{kind} weights" + (f", head {k + 1}" if heads > 1 else "") for k in range(heads)]
+    return [(name, weights[:, k]) for k, name in enumerate(names)]
+
+
+def _find_used_slots(weights, threshold=0.05):
+    """The range of slots that any head gives weight to, all of them if no slot stands out."""
+    if not weights:
+        return range(0)
+    highest = np.max([values.max(axis=0) for values in weights], axis=0)
+    used = np.flatnonzero(highest > threshold)
+    if len(used) == 0:
+        return range(len(highest))
+    return range(max(used[0] - 2, 0), min(used[-1] + 3, len(highest)))
+
+
+def _draw(figure, axis, name, values, unit, colors, rows):
+    """Draw values (rows, T) in [0, 1], with the numbers that `rows` stand for on the axis."""
+    image = axis.imshow(
+        values,
+        aspect="auto",
+        interpolation="nearest",
+        cmap=matplotlib.colormaps[colors].with_extremes(bad="0.85"),
+        vmin=0.0,
+        vmax=1.0,
+        extent=(-0.5, values.shape[1] - 0.5, rows[-1] + 0.5, rows[0] - 0.5),
+    )
+    axis.set_title(name, loc="left", fontsize=10)
+    axis.set_ylabel(unit, fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    figure.colorbar(image, ax=axis, pad=0.01, fraction=0.02, ticks=[0, 1])

@@ -1,0 +1,129 @@
+"""Train a Sparse Access Memory to recall from ever longer lists of items, in an ever larger memory.
+
+python scripts/long_recall.py
+python scripts/long_recall.py --minutes 10 --folder runs/long-recall
+
+Lists of up to six items come first; once these are recalled, lists may be twice as long, and so on (Rae et al. 2016,
+section 4.3 and figure 3). How many slots the memory has is nothing that is learnt: each level has as many as it needs.
+What is learnt at a level is kept in the folder; where it is there already, training goes on from it.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import ntm.cli  # Ctrl-C while it imports: no traceback
+
+# isort: split
+import numpy as np
+import pytensor
+
+import ntm
+from lasagne.layers import get_all_param_values, set_all_param_values
+from ntm.experiments.locking import FolderLock
+from ntm.experiments.settings import make_settings
+from ntm.files import write_json
+from ntm.tasks import TASKS
+
+FIRST_ITEMS, MOST_ITEMS = 6, 2**16
+#: A level ends when the mean loss of so many steps is below so many bits, of the 18 of an item
+WINDOW, RECALLED_BELOW = 50, 0.5
+#: Steps of all sequences of a batch together, and sequences, at most
+MOST_STEPS, MOST_SEQUENCES = 2**13, 16
+
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
+parser.add_argument("--minutes", type=float, default=30.0, help="no new step after so long")
+parser.add_argument("--folder", type=Path, default=Path("runs/long-recall"))
+parser.add_argument("--seed", type=int, default=1)
+options = parser.parse_args()
+if options.minutes <= 0:
+    parser.error(f"--minutes must be positive, not {options.minutes}")
+pytensor.config.floatX = "float32"
+end = time.monotonic() + 60 * options.minutes
+options.folder.mkdir(parents=True, exist_ok=True)
+
+
+def count_steps(items):
+    """Steps of a list of so many items, the query and the answer."""
+    return TASKS["associative-recall"](max_items=items).longest
+
+
+def count_slots(items):
+    """Slots in which everything finds its place: a step writes to one, and spares those that it reads."""
+    return max(512, 2 ** int(np.ceil(np.log2(5 * count_steps(items)))))
+
+
+def make_trainer(items):
+    """What trains on lists of up to so many items."""
+    return make_settings(
+        "associative-recall",
+        "sam",
+        seed=options.seed,
+        batch_size=int(np.clip(MOST_STEPS // count_steps(items), 1, MOST_SEQUENCES)),
+        learning_rate=1e-3 if items == FIRST_ITEMS else 3e-4,
+        schedule="constant",
+        task_options={"max_items": items},
+        # One head reads: four are more exact, and take three times as long
+        model_options={"memory_slots": count_slots(items), "num_reads": 1},
+    ).make_trainer()
+
+
+def learn():
+    """Train level by level until the time is up; what is learnt at a level is where the next one begins."""
+    print("items    slots  sequences  minutes  bits  right of the longest lists", flush=True)
+    values, items = None, FIRST_ITEMS
+    while items <= MOST_ITEMS and time.monotonic() < end:
+        network = options.folder / f"seed-{options.seed}-items-{items}.safetensors"
+        if network.exists():
+            values = get_all_param_values(ntm.load(network), trainable=True)
+            items *= 2
+            continue
+        trainer = make_trainer(items)
+        if values is not None:
+            set_all_param_values(trainer.l_out, values, trainable=True)
+        started, losses = time.monotonic(), []
+        recalled = False
+        while not recalled and time.monotonic() < end:
+            if (
+                trainer.train(trainer.step_count + 1, solve_every=0, progress=False)
+                == "interrupted"
+            ):
+                sys.exit(130)
+            # Losses of steps that were left out as not finite are NaN
+            losses = [loss for loss in trainer.losses if np.isfinite(loss)][-WINDOW:]
+            recalled = len(losses) == WINDOW and np.mean(losses) < RECALLED_BELOW
+        measured = (
+            trainer.evaluate({"items": items}, num_sequences=20)
+            if recalled
+            else {"correct": np.nan}
+        )
+        row = {
+            "items": items,
+            "slots": count_slots(items),
+            "sequences": trainer.num_sequences,
+            "minutes": (time.monotonic() - started) / 60,
+            "bits": float(np.mean(losses)) if losses else np.nan,
+            "correct": float(measured["correct"]),
+        }
+        print(
+            f"{items:5d} {row['slots']:8d} {row['sequences']:10d} {row['minutes']:8.1f} {row['bits']:5.2f}  "
+            + (f"{row['correct']:.0%}" if recalled else "time is up"),
+            flush=True,
+        )
+        if recalled:
+            write_json(network.with_suffix(".json"), row)
+            ntm.save(network, trainer.l_out)
+            values = get_all_param_values(trainer.l_out, trainable=True)
+        items *= 2
+
+
+try:
+    with FolderLock(options.folder):
+        learn()
+except BlockingIOError as error:
+    parser.exit(1, f"{error}\n")
+except KeyboardInterrupt:
+    sys.exit(130)
