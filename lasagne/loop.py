@@ -23,7 +23,7 @@ from pytensor.graph.traversal import ancestors, graph_inputs, truncated_graph_in
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.type import TensorType
 
-from .layers._tensors import update_by_default
+from .tensors import update_by_default
 from .utils import is_float
 
 

@@ -7,7 +7,7 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.random.variable import shared_rng
 
 from ..random import get_rng
-from ._tensors import update_by_default
+from ..tensors import update_by_default
 
 # the seeds that Theano's generators accept, and so the range in which Lasagne draws its seeds
 MAX_SEED = 2147462579

@@ -10,7 +10,7 @@ from pytensor.graph.basic import Variable
 from .. import utils
 from ..checks import check_mask, check_rows, check_unrolled
 from ..loop import get_last, loop
-from ._tensors import sizes, sizes_to_reshape
+from ..tensors import sizes, sizes_to_reshape
 from .base import Layer, MergeLayer, check_integer, known_shape
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytensor.tensor as pt
 
 from .. import init, nonlinearities
-from ._tensors import join_last_axes, with_known_sizes
+from ..tensors import join_last_axes, with_known_sizes
 from .base import Layer, Shape, check_integer, check_positive, known_shape
 
 __all__ = ["DenseLayer", "NINLayer"]

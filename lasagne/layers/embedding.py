@@ -6,7 +6,7 @@ import numpy as np
 import pytensor.tensor as pt
 
 from .. import init
-from ._tensors import join_last_axes, sizes_to_reshape
+from ..tensors import join_last_axes, sizes_to_reshape
 from .base import Layer, Shape, check_positive, known_shape
 
 __all__ = ["EmbeddingLayer"]

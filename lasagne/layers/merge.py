@@ -6,7 +6,7 @@ from typing import Any
 
 import pytensor.tensor as pt
 
-from ._tensors import sizes
+from ..tensors import sizes
 from .base import MergeLayer, Shape, check_integer, known_shape
 
 __all__ = [

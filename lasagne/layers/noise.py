@@ -5,8 +5,8 @@ from typing import Any
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
+from ..tensors import as_axes, like, sizes
 from ._random import RandomStream
-from ._tensors import as_axes, like, sizes
 from .base import Layer
 
 __all__ = [

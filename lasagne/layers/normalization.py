@@ -6,7 +6,7 @@ import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 
 from .. import init
-from ._tensors import as_axes, as_shared_axes, shape_beyond, sizes, update_by_default
+from ..tensors import as_axes, as_shared_axes, shape_beyond, sizes, update_by_default
 from .base import Layer
 from .special import BiasLayer, NonlinearityLayer, ScaleLayer, take_nonlinearity
 

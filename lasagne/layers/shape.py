@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.scalar import upcast
 
-from ._tensors import join_last_axes, like, sizes
+from ..tensors import join_last_axes, like, sizes
 from .base import Layer, Shape, check_positive, known_shape
 
 __all__ = [

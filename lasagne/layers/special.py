@@ -9,8 +9,8 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from .. import init, nonlinearities, utils
+from ..tensors import as_shared_axes, like, shape_beyond, sizes
 from ._random import RandomStream
-from ._tensors import as_shared_axes, like, shape_beyond, sizes
 from .base import Layer, MergeLayer, Shape, known_shape
 
 __all__ = [

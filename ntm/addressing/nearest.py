@@ -16,7 +16,7 @@ from pytensor.gradient import disconnected_grad
 from lasagne.checks import in_range
 from lasagne.init import Normal
 from lasagne.layers import Layer
-from lasagne.layers._tensors import join_last_axes
+from lasagne.tensors import join_last_axes
 from ntm.addressing.rows import read_rows
 from ntm.addressing.sparse import get_likeness, get_squares, select_slots
 from ntm.arguments import check_memory_shape, check_options, describe, is_integer

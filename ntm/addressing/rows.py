@@ -7,7 +7,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
 from lasagne.checks import in_range
-from lasagne.layers._tensors import join_last_axes
+from lasagne.tensors import join_last_axes
 
 
 def _batch_index(positions):

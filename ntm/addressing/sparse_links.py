@@ -16,7 +16,7 @@ import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
 from lasagne.checks import in_range
-from lasagne.layers._tensors import join_last_axes
+from lasagne.tensors import join_last_axes
 from lasagne.utils import is_float
 from ntm.addressing.rows import TopK
 

@@ -14,9 +14,9 @@ from pytensor.graph.traversal import ancestors
 
 from lasagne.checks import check_mask, check_same_size, check_unrolled
 from lasagne.layers import Layer, MergeLayer
-from lasagne.layers._tensors import join_last_axes, with_known_sizes
 from lasagne.layers.base import known_shape
 from lasagne.loop import get_last, loop
+from lasagne.tensors import join_last_axes, with_known_sizes
 from lasagne.utils import clip_gradient, hide_masked, is_float, unique, unroll_scan
 from ntm.arguments import check_options, count_features, describe, is_integer, is_number
 from ntm.controllers import Controller, StackController

@@ -9,7 +9,7 @@ from typing import Any
 import pytensor
 import pytensor.tensor as pt
 
-from lasagne.layers._tensors import join_last_axes
+from lasagne.tensors import join_last_axes
 from lasagne.utils import unique
 from ntm.addressing import sparse as sparse_addressing
 from ntm.addressing.nearest import make_search

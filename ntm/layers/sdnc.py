@@ -8,7 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
-from lasagne.layers._tensors import join_last_axes
+from lasagne.tensors import join_last_axes
 from ntm.addressing import sparse as sparse_addressing
 from ntm.addressing import sparse_links
 from ntm.addressing.rows import read_rows

@@ -7,8 +7,8 @@ import pytest
 
 from lasagne.backends.modes import get_mode
 from lasagne.layers._random import RandomStream
-from lasagne.layers._tensors import update_by_default
 from lasagne.loop import Loop, LoopGradient, loop
+from lasagne.tensors import update_by_default
 
 T, B, F, H = 5, 3, 2, 4
 MODES = {"python": "FAST_COMPILE", "jax": get_mode("jax")}
