@@ -584,52 +584,11 @@ def _save(figure, path):
     print(f"Picture: {path}")
 
 
-def run_example(task, description, arguments=None):
-    """Train on a task and draw a sequence, with the options of ``ntm train``; returns the exit code.
-
-    Parameters
-    ----------
-    task : str
-        Its name.
-    description : str
-        What ``--help`` says.
-    arguments : list of str, optional
-        Instead of those of the process.
-    """
-
-    def make():
-        parser = argparse.ArgumentParser(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        parser.set_defaults(run=_run_example, task=task)
-        _add_train(parser, task)
-        _add_output(parser, f"{task}.png")
-        return parser
-
-    return _main(make, arguments)
-
-
-def _run_example(options):
-    with _usage():
-        settings = read_settings_from(options, options.task)
-    folder = Path(options.folder or _default_folder(settings))
-    run = _open_or_create(folder, settings)
-    code = _go_on(run, options)
-    if code != INTERRUPTED:
-        _save(draw_sequence(run), options.output)
-    return code
-
-
 def main(arguments=None):
     """Run the command line; returns the exit code."""
-    return _main(make_parser, arguments)
-
-
-def _main(make, arguments):
-    """Parse arguments with the parser that a function makes, and do what they say; returns the exit code."""
     try:
         with stop_on_signals(NOTICE) as stop:
-            options = make().parse_args(arguments)
+            options = make_parser().parse_args(arguments)
             stop.check()
             pytensor.config.floatX = "float32"
             return options.run(options)

@@ -10,8 +10,16 @@ import pytensor
 import pytest
 
 from lasagne.layers import get_all_layers, get_all_params
-from ntm.cli import DONE, FAILED, NOT_SOLVED, WRONG_USAGE, main, make_parser, read_settings_from
-from ntm.cli import EXAMPLES as EXAMPLES_OF_HELP
+from ntm.cli import (
+    DONE,
+    EXAMPLES,
+    FAILED,
+    NOT_SOLVED,
+    WRONG_USAGE,
+    main,
+    make_parser,
+    read_settings_from,
+)
 from ntm.experiments.runs import Run
 from ntm.experiments.settings import make_settings
 from ntm.layers.base import MemoryLayer
@@ -69,9 +77,7 @@ def test_help(capsys, words, expected):
 
 
 def test_the_commands_in_the_help_are_right():
-    commands = [
-        line.split("  ")[1] for line in EXAMPLES_OF_HELP.splitlines() if line.startswith("  ntm")
-    ]
+    commands = [line.split("  ")[1] for line in EXAMPLES.splitlines() if line.startswith("  ntm")]
     assert len(commands) == 9
     for command in commands:
         if not command.endswith("--help"):
@@ -329,23 +335,11 @@ def test_as_a_module():
     assert "copy" in result.stdout
 
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*-task.py"))
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def test_there_is_an_example_for_every_task():
-    assert {path.stem.removesuffix("-task") for path in EXAMPLES} == set(TASKS)
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_examples_explain_themselves(path):
-    command = [sys.executable, str(path), "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "--learning-rate" in result.stdout
-    assert path.name in result.stdout or path.stem == "copy-task"
-
-
-def test_the_example_of_long_lists_stops_in_time(tmp_path):
-    path = EXAMPLES[0].with_name("long_recall.py")
+def test_the_script_of_long_lists_stops_in_time(tmp_path):
+    path = SCRIPTS / "long_recall.py"
     command = [sys.executable, str(path), "--minutes", "0.1", "--folder", str(tmp_path / "lists")]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     title, row = result.stdout.splitlines()
