@@ -1,5 +1,10 @@
 """Figures: how charts are prepared, and written to files."""
 
+import tempfile
+from os import PathLike
+from pathlib import Path
+
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from ntm.files import replacing
@@ -26,3 +31,30 @@ def save_figure(figure, path, dpi=120):
     """
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
+
+
+def check_figure_path(path: str | PathLike[str]) -> None:
+    """Check before a long computation that :func:`save_figure` will be able to write this file.
+
+    Nothing that is there is changed.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Raises
+    ------
+    ValueError
+        If the ending is none that Matplotlib writes, or `path` is a folder.
+    OSError
+        If its folder does not exist or may not be written to.
+    """
+    path = Path(path)
+    endings = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in endings:
+        known = ", ".join(f".{ending}" for ending in sorted(endings))
+        raise ValueError(f"the name of a picture must end in one of {known}, not {path.name!r}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected the name of a picture")
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ntm.visualization.figures import save_figure
+from ntm.visualization.figures import check_figure_path, save_figure
 from ntm.visualization.sequences import plot_sequence
 
 T, F, OUT, N = 7, 3, 2, 20
@@ -123,3 +123,26 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         save_figure(figure, path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("picture.xyz", ValueError, r"must end in one of .*\.png.*, not 'picture.xyz'"),
+        ("picture", ValueError, "must end in one of"),
+        ("folder.png", ValueError, "is a folder"),
+        ("nowhere/picture.png", FileNotFoundError, "nowhere"),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_found_before(tmp_path, name, error, message):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(error, match=message):
+        check_figure_path(tmp_path / name)
+
+
+def test_checking_a_path_changes_nothing(tmp_path):
+    (tmp_path / "old.png").write_bytes(b"old")
+    for name in ("old.png", "new.pdf", "new.SVG"):
+        check_figure_path(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]
+    assert (tmp_path / "old.png").read_bytes() == b"old"
