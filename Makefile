@@ -1,17 +1,41 @@
 # make copy-task    train a Neural Turing Machine to copy (makes what it needs first)
+# make quick        the tests that take no time, in a minute
+# make test         everything that CI runs: linter, type checker and tests
+# make test-all     all tests on Python 3.11 and 3.13
 # make reproduce    train every task on several seeds; writes docs/results.md
 # make benchmark    compare with PyTorch and with JAX by hand; writes benchmarks/results.md
-# make test         everything that CI runs
+# make dist         build wheel and sdist into dist/
+# make hooks        lint before each commit
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: install install-test install-benchmarks copy-task reproduce benchmark test lint types unit format clean
+.PHONY: install install-test install-dev install-benchmarks copy-task reproduce benchmark quick test test-all \
+	lint types unit format dist hooks clean
+
+# Whoever names a Python means it: an environment that was made with another one will not do.
+# The origin of PYTHON is `file` where it is the default above.
+ifneq ($(origin PYTHON),file)
+ifneq ($(wildcard $(BIN)/python),)
+ifeq ($(filter clean,$(MAKECMDGOALS)),)
+get_version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+asked := $(call get_version,$(PYTHON))
+found := $(call get_version,$(BIN)/python)
+ifneq ($(asked),$(found))
+$(error $(VENV) was made with Python $(found), but $(PYTHON) is $(or $(asked),missing): choose another folder with \
+VENV=$(VENV)-$(or $(asked),NAME), or remove this one with `make clean`)
+endif
+endif
+endif
+endif
 
 install: $(VENV)/installed
 
 install-test: $(VENV)/installed-test
+
+install-dev: $(VENV)/installed-dev
 
 install-benchmarks: $(VENV)/installed-benchmarks
 
@@ -36,7 +60,13 @@ reproduce: $(VENV)/installed
 benchmark: install-benchmarks
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+quick: $(VENV)/installed-test
+	$(PYTEST) -m 'not slow' $(ARGS)
+
 test: lint types unit
+
+test-all: $(VENV)/installed-dev
+	$(BIN)/nox --error-on-missing-interpreters $(ARGS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -46,11 +76,18 @@ types: $(VENV)/installed-test
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-test
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+	$(PYTEST) $(ARGS)
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+dist: $(VENV)/installed-dev
+	rm -rf build dist
+	$(BIN)/python -m build
+
+hooks: $(VENV)/installed-test $(VENV)/installed-dev
+	$(BIN)/pre-commit install
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .nox build dist *.egg-info

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         set_later_layout_values,
     )
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "Controller",

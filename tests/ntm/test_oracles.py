@@ -1,7 +1,9 @@
-"""The models that ntm-lasagne published, and a training step of it, computed on Theano."""
+"""The models that ntm-lasagne published, and a training step of it, computed on Theano.
+
+``tests/data/oracles/README.md`` says what the files hold.
+"""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,8 @@ from ntm.updates import graves_rmsprop
 from . import reference
 from .networks import to_jax, to_python
 
-FOLDER = Path(os.environ.get("NTM_ORACLES", Path(__file__).parents[3] / "shared" / "oracles"))
+FOLDER = Path(__file__).parents[1] / "data" / "oracles"
 MODELS = ["copy", "dyck-words", "associative-recall"]
-
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"there is no folder {FOLDER}")
 
 
 def load(name):

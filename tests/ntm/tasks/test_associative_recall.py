@@ -1,4 +1,3 @@
-import os
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,7 @@ from ntm.tasks import AssociativeRecallTask
 
 from .samples import assert_sequence, bits_of, in_sequences, samples
 
-FOLDER = Path(os.environ.get("NTM_ORACLES", Path(__file__).parents[4] / "shared" / "oracles"))
+FOLDER = Path(__file__).parents[2] / "data" / "oracles"
 
 SAMPLES = samples(
     AssociativeRecallTask,
@@ -69,7 +68,6 @@ def test_recalls(sample):
         assert_recalls(sequence, task.size, **size)
 
 
-@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"there is no folder {FOLDER}")
 @pytest.mark.parametrize("k", range(8))
 def test_layout_of_the_published_model(k):
     with np.load(FOLDER / "associative-recall.npz") as file:

@@ -1,4 +1,3 @@
-import os
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -13,7 +12,7 @@ from ntm.tasks.dyck_words import draw_dyck_word, draw_other_word, find_dyck_pref
 
 from .samples import SEEDS, assert_sequence, bits_of, in_sequences, samples
 
-FOLDER = Path(os.environ.get("NTM_ORACLES", Path(__file__).parents[4] / "shared" / "oracles"))
+FOLDER = Path(__file__).parents[2] / "data" / "oracles"
 
 
 def is_dyck_word(word):
@@ -56,7 +55,6 @@ def test_prefixes_of_any_word(word):
     assert find_dyck_prefixes(word).tolist() == expected
 
 
-@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"there is no folder {FOLDER}")
 def test_prefixes_of_the_published_words():
     with np.load(FOLDER / "dyck-words.npz") as file:
         for k in range(8):
