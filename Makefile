@@ -24,7 +24,7 @@ get_version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])
 asked := $(call get_version,$(PYTHON))
 found := $(call get_version,$(BIN)/python)
 ifneq ($(asked),$(found))
-$(error $(VENV) was made with Python $(found), but $(PYTHON) is $(or $(asked),missing): choose another folder with \
+$(error $(VENV) was made with Python $(found), but $(PYTHON) is $(if $(asked),Python $(asked),missing): choose another folder with \
 VENV=$(VENV)-$(or $(asked),NAME), or remove this one with `make clean`)
 endif
 endif
@@ -82,7 +82,7 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-dist: $(VENV)/installed-dev
+dist: $(VENV)/installed-test
 	rm -rf build dist
 	$(BIN)/python -m build
 
