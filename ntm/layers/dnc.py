@@ -80,6 +80,8 @@ class DNCLayer(ReadVectorsLayer):
 
     Examples
     --------
+    >>> from lasagne.layers import InputLayer
+    >>> from ntm import DNCLayer, LSTMController
     >>> l_in = InputLayer((None, None, 9))
     >>> l_dnc = DNCLayer(l_in, (64, 20), lambda l: LSTMController(l, num_units=100), num_reads=4)
     >>> l_dnc.output_shape

@@ -75,6 +75,8 @@ class NTMLayer(MemoryLayer):
 
     Examples
     --------
+    >>> from lasagne.layers import DenseLayer, InputLayer
+    >>> from ntm import NTMLayer, ReadHead, WriteHead
     >>> l_in = InputLayer((None, None, 9))
     >>> l_ntm = NTMLayer(l_in, memory=(128, 20), controller=lambda l: DenseLayer(l, 100), heads=[WriteHead, ReadHead])
     >>> l_ntm.output_shape

@@ -397,6 +397,8 @@ class SAMLayer(SparseMemoryLayer):
 
     Examples
     --------
+    >>> from lasagne.layers import InputLayer
+    >>> from ntm import LSTMController, SAMLayer
     >>> l_in = InputLayer((None, None, 9))
     >>> l_sam = SAMLayer(l_in, (4096, 20), lambda l: LSTMController(l, num_units=100), num_reads=4)
     >>> l_sam.output_shape

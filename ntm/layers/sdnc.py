@@ -99,6 +99,8 @@ class SDNCLayer(SparseMemoryLayer):
 
     Examples
     --------
+    >>> from lasagne.layers import InputLayer
+    >>> from ntm import LSTMController, SDNCLayer
     >>> l_in = InputLayer((None, None, 9))
     >>> l_sdnc = SDNCLayer(l_in, (4096, 20), lambda l: LSTMController(l, num_units=100), num_reads=4)
     >>> l_sdnc.output_shape

@@ -92,6 +92,9 @@ class SharedMemoryLayer(MemoryLayer):
 
     Examples
     --------
+    >>> from functools import partial
+    >>> from lasagne.layers import InputLayer
+    >>> from ntm import DNCLayer, LSTMController, SharedMemoryLayer
     >>> l_in = InputLayer((None, None, 9))
     >>> level = partial(DNCLayer, controller=lambda l: LSTMController(l, num_units=100), num_reads=2)
     >>> SharedMemoryLayer(l_in, (64, 20), [level, level]).output_shape

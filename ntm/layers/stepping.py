@@ -96,9 +96,15 @@ class StepFunction:
 
     Examples
     --------
-    >>> step = StepFunction(l_out, mode=get_mode("jax"))
-    >>> y = step(x)  # (B, F) to (B, O)
-    >>> step.reset()
+    >>> import numpy as np
+    >>> from lasagne.layers import DenseLayer, InputLayer
+    >>> from ntm import NTMLayer, ReadHead, StepFunction, WriteHead, get_mode
+    >>> l_in = InputLayer((None, None, 3))
+    >>> l_ntm = NTMLayer(l_in, (8, 4), lambda l: DenseLayer(l, 5), [WriteHead, ReadHead])
+    >>> step = StepFunction(l_ntm, batch_size=2, mode=get_mode("jax"))
+    >>> step(np.zeros((2, 3))).shape  # (B, F) to (B, O); the state is remembered
+    (2, 5)
+    >>> step.reset()  # the next step begins new sequences
     """
 
     def __init__(self, layer, batch_size=1, mode=None, **kwargs):
