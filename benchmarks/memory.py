@@ -1,4 +1,4 @@
-"""How much memory a training step takes: one rival in a process of its own."""
+"""How much memory a training step takes: one rival in a process of its own. Linux only, for its /proc."""
 
 import ctypes
 import resource

@@ -3,11 +3,15 @@
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 ERROR = re.compile(r"[\w.]*(Error|Exception)\b")
 
@@ -56,7 +60,7 @@ def call(script, request, threads, environment=None):
         capture_output=True,
         text=True,
         env=os.environ | variables | (environment or {}),
-        preexec_fn=partial(_confine, threads),
+        preexec_fn=partial(_confine, threads) if os.name == "posix" else None,
     )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if ERROR.match(line)]
@@ -72,19 +76,26 @@ def answer(function):
 
 
 def available_cores():
-    """The numbers of the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0))
+    """Return the numbers of the cores that this process may use: all where the system, as macOS, does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def available_memory():
-    """Bytes of memory that are free or can be freed."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError("/proc/meminfo does not tell the available memory")
+    """Return the bytes of memory that are free or can be freed; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return next((1024 * int(kilobytes) for kilobytes in found), None)
 
 
 def _confine(threads):
-    os.sched_setaffinity(0, available_cores()[:threads])
-    # Who needs more than there is gets an error, where the system would end some process or other
-    resource.setrlimit(resource.RLIMIT_DATA, (available_memory(),) * 2)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, available_cores()[:threads])
+    memory = available_memory()
+    if memory is not None and resource is not None:
+        # A process that needs more than there is gets an error, where the system would end some process or other
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))

@@ -5,6 +5,7 @@ import math
 import os
 import platform
 import stat
+import sys
 import threading
 import zlib
 from contextlib import contextmanager, suppress
@@ -116,7 +117,7 @@ def _remove_abandoned(folder, start, ending):
 
 
 def _is_alive(process):
-    if os.name != "posix":  # elsewhere, signal 0 is no mere question
+    if sys.platform == "win32":  # there, signal 0 is no mere question
         return True
     try:
         os.kill(process, 0)

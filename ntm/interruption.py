@@ -89,7 +89,8 @@ class Stop:
         if callable(before):
             before(number, frame)
         else:
-            os.kill(os.getpid(), number)
+            # On Windows, os.kill() would end the process whatever the number
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -122,4 +122,5 @@ def _refuse(*args, **kwargs):
     )
 
 
-os.register_at_fork(before=_look_at_jax, after_in_child=_change_child)
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(before=_look_at_jax, after_in_child=_change_child)
