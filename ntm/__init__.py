@@ -49,7 +49,6 @@ if TYPE_CHECKING:
         load_parameters,
         register,
         save,
-        save_parameters,
         set_first_layout_values,
         set_later_layout_values,
     )
@@ -93,7 +92,6 @@ __all__ = [
     "load_parameters",
     "register",
     "save",
-    "save_parameters",
     "set_first_layout_values",
     "set_later_layout_values",
 ]
@@ -143,7 +141,6 @@ _MODULES = {
         "load_parameters",
         "register",
         "save",
-        "save_parameters",
         "set_first_layout_values",
         "set_later_layout_values",
     ),

@@ -58,7 +58,7 @@ def inside(folder, name):
 
 
 @contextmanager
-def replacing(path):
+def atomic_write(path):
     """Give a temporary path to write to, whose file takes the place of `path` in the end.
 
     Whatever happens before, a full disk or the end of the process, the file that was there stays as it was. What
@@ -212,7 +212,7 @@ def read_json(path):
 
 def write_json(path, value):
     """Write JSON to a file, by :func:`to_json`; the file is complete or as it was."""
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(f"{to_json(value, indent=2)}\n")
 
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from ntm.experiments.networks import MODELS, get_model_options
 from ntm.experiments.runs import read_settings
 from ntm.experiments.settings import make_settings
-from ntm.files import inside, read_json, replacing
+from ntm.files import atomic_write, inside, read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -315,7 +315,7 @@ def write_report(entries, folder, path):
             lines += [*tables[entry.name], ""]
     if missing:
         lines += ["## Not trained to the end", "", *missing]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         Path(temporary).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 

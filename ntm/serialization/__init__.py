@@ -1,13 +1,7 @@
-"""Networks in files that hold names and numbers, never code."""
+"""Networks in files. A file holds names and numbers, never code."""
 
-from ntm.serialization.networks import (
-    load,
-    load_parameters,
-    save,
-    save_parameters,
-    set_first_layout_values,
-    set_later_layout_values,
-)
+from ntm.serialization.layouts import set_first_layout_values, set_later_layout_values
+from ntm.serialization.networks import load, load_parameters, save
 from ntm.serialization.registry import register
 
 __all__ = [
@@ -15,7 +9,6 @@ __all__ = [
     "load_parameters",
     "register",
     "save",
-    "save_parameters",
     "set_first_layout_values",
     "set_later_layout_values",
 ]

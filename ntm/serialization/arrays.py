@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.numpy
 
 from ntm.arguments import shorten
-from ntm.files import MAX_HEADER, check_json, from_json, replacing
+from ntm.files import MAX_HEADER, atomic_write, check_json, from_json
 
 FORMAT = "ntm-lasagne arrays"
 
@@ -64,7 +64,7 @@ def write_arrays(path, arrays, about):
         raise ValueError(
             f"{path}: what is said about the arrays, and their names, are longer than {MAX_HEADER} bytes"
         )
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
 
 

@@ -5,7 +5,7 @@ import io
 import os
 
 from ntm.arguments import shorten
-from ntm.files import from_json, replacing, to_json
+from ntm.files import atomic_write, from_json, to_json
 
 
 class JSONLines:
@@ -22,7 +22,7 @@ class JSONLines:
     def __init__(self, path, step=0):
         self.path = os.fspath(path)
         rows = [row for row in read_json_lines(path) if row["step"] <= step]
-        with replacing(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with atomic_write(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.writelines(to_json(row) + "\n" for row in rows)
 
     def __call__(self, row):
@@ -76,7 +76,7 @@ class CSV:
             with open(self.path, newline="", encoding="utf-8") as file:
                 complete = [line for line in file.readlines() if line.endswith("\n")]
                 rows = [row for row in csv.DictReader(complete) if int(row["step"]) <= step]
-        with replacing(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with atomic_write(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(self._format(dict(zip(self.columns, self.columns, strict=True))))
             file.writelines(self._format(row) for row in rows)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
-from ntm.files import replacing
+from ntm.files import atomic_write
 
 
 def _prepare_chart(figure):
@@ -29,7 +29,7 @@ def save_figure(figure, path, dpi=120):
     dpi : int
         Dots per inch, for formats of dots.
     """
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
 
 

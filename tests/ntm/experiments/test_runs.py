@@ -24,7 +24,7 @@ from lasagne.layers import get_all_param_values
 from ntm import files
 from ntm.experiments.runs import Run, list_checkpoints, read_settings
 from ntm.experiments.settings import make_settings
-from ntm.serialization.arrays import read_arrays
+from ntm.serialization.arrays import read_arrays, write_arrays
 from ntm.training.loggers import read_json_lines
 
 KILLS = int(os.environ.get("NTM_KILLS", "4"))
@@ -248,10 +248,10 @@ def test_a_checkpoint_of_when_there_were_fewer_settings(stopped):
     for name in ("restart_after", "restart_above"):
         del about["settings"][name]
     del about["trainer"]["restarts"]
-    files.write_arrays(path, arrays, about)
+    write_arrays(path, arrays, about)
     assert Run.open(stopped).trainer.step_count == 20
     about["settings"]["colour"] = "blue"
-    files.write_arrays(path, arrays, about)
+    write_arrays(path, arrays, about)
     with pytest.raises(ValueError, match="is not a checkpoint of this run"):
         Run.open(stopped)
 
@@ -289,7 +289,7 @@ def test_two_processes_in_one_folder(stopped):
     for path in list_checkpoints(stopped):  # These are of fewer steps
         arrays, about = read_arrays(path)
         about["settings"]["max_steps"] = 10**6
-        files.write_arrays(path, arrays, about)
+        write_arrays(path, arrays, about)
     with open_in_another_process(stopped) as other:
         try:
             assert other.stdout.readline() == "training\n"
