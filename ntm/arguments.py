@@ -4,6 +4,8 @@ import difflib
 import inspect
 import math
 import numbers
+import sys
+import warnings
 from argparse import ArgumentTypeError
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 
 #: The largest number of float32, in which everything is computed
 LARGEST = 3.4028234e38
+#: The packages of this library
+OWN_PACKAGES = ("lasagne", "ntm")
 
 
 def check_choice(kind, name, known):
@@ -135,11 +139,23 @@ def check_options(layer_type, options):
     unknown = [option for option in options if option != "name"]
     if not unknown:
         return
-    known = [name for name in inspect.signature(layer_type).parameters if name != "kwargs"]
+    parameters = inspect.signature(layer_type).parameters.values()
+    known = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
     close = difflib.get_close_matches(unknown[0], known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}, name"
     label = describe(layer_type.__name__, options.get("name"))
     raise TypeError(f"{label}: unknown option {unknown[0]!r}; {hint}")
+
+
+def warn_deprecated(message):
+    """Warn that an old name is used, at the line of the program outside of this library that uses it.
+
+    Python shows a `DeprecationWarning` only where the warning is about a line of the program itself.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in OWN_PACKAGES:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, DeprecationWarning, stacklevel=level)
 
 
 def describe(kind, name):

@@ -328,7 +328,8 @@ def make_search(nearest, memory_shape):
 
     Parameters
     ----------
-    nearest : {"exact", "hashing", "auto"} or HyperplaneIndex
+    nearest : {"exact", "lsh", "auto"} or HyperplaneIndex
+        ``"hashing"`` is an old name of ``"lsh"``.
     memory_shape : tuple (N, M)
 
     Returns
@@ -348,11 +349,11 @@ def make_search(nearest, memory_shape):
             )
         return nearest
     if nearest == "auto":
-        nearest = "exact" if memory_shape[0] <= _MOST_COMPARED else "hashing"
+        nearest = "exact" if memory_shape[0] <= _MOST_COMPARED else "lsh"
     if nearest == "exact":
         return ExactSearch()
-    if nearest == "hashing":
+    if nearest in ("lsh", "hashing"):
         return HyperplaneIndex(memory_shape, name="index")
     raise ValueError(
-        f"nearest must be 'exact', 'hashing', 'auto' or a HyperplaneIndex, not {nearest!r}"
+        f"nearest must be 'exact', 'lsh', 'auto' or a HyperplaneIndex, not {nearest!r}"
     )

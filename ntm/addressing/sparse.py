@@ -103,21 +103,21 @@ def count_minima(num_slots):
     return count
 
 
-def get_minima(usage):
+def get_minima(last_access):
     """The least of each block of slots, then the least of each block of these, and so on until they are few.
 
     With them, the slot least used is found without going through all slots. The last block may be a shorter one.
 
     Parameters
     ----------
-    usage : integer tensor (B, N)
+    last_access : integer tensor (B, N)
 
     Returns
     -------
     list of integer tensors (B, N / 64), (B, N / 64**2), ...; empty where there are few slots
     """
-    levels = [usage]
-    for _ in range(count_minima(usage.type.shape[1])):
+    levels = [last_access]
+    for _ in range(count_minima(last_access.type.shape[1])):
         batch, length = levels[-1].shape[0], levels[-1].type.shape[1]
         blocks = -(-length // _BLOCK)
         end = pt.repeat(levels[-1][:, -1:], blocks * _BLOCK - length, axis=1)
@@ -126,10 +126,10 @@ def get_minima(usage):
     return levels[1:]
 
 
-def update_minima(minima, usage, positions):
-    """The minima, after the usage at positions (B, P) has changed."""
+def update_minima(minima, last_access, positions):
+    """The minima, after the last accesses at positions (B, P) have changed."""
     batch = pt.arange(positions.shape[0])[:, None]
-    updated, below = [], usage
+    updated, below = [], last_access
     for level in minima:
         positions = in_range(positions // _BLOCK)
         inside = in_range(_get_block(positions, below.type.shape[1]))
@@ -145,19 +145,19 @@ def _get_block(numbers, length):
     return pt.minimum(inside, np.int32(length - 1))
 
 
-def find_least_used(usage, minima=()):
+def find_least_used(last_access, minima=()):
     """The slot that was not accessed for longest, (B,); of several, the first. There is no gradient.
 
     Parameters
     ----------
-    usage : integer tensor (B, N)
+    last_access : integer tensor (B, N)
         The step of the last access to each slot.
     minima : list of integer tensors
         From :func:`get_minima`.
     """
-    levels = [usage, *minima]
+    levels = [last_access, *minima]
     found = _find_first_least(levels[-1])
-    batch = pt.arange(usage.shape[0])[:, None]
+    batch = pt.arange(last_access.shape[0])[:, None]
     for level in reversed(levels[:-1]):
         inside = _get_block(found, level.type.shape[1])
         found = found * np.int32(_BLOCK) + _find_first_least(level[batch, inside])
@@ -194,12 +194,12 @@ def get_write_weights(read_weights, write_gate, interpolation_gate):
     return pt.concatenate([last_read, least_used], axis=1) * write_gate[:, None]
 
 
-def update_usage(usage, time, positions, weights, threshold):
+def update_last_access(last_access, time, positions, weights, threshold):
     """The step of the last access to each slot, after this step's accesses.
 
     Parameters
     ----------
-    usage : integer tensor (B, N)
+    last_access : integer tensor (B, N)
     time : integer tensor (B,)
         The number of this step.
     positions : integer tensor (B, P)
@@ -216,7 +216,7 @@ def update_usage(usage, time, positions, weights, threshold):
     weights = disconnected_grad(weights)
     total = pt.switch(same, weights[:, None, :], 0.0).sum(axis=2)
     batch = pt.arange(positions.shape[0])[:, None]
-    old = usage[batch, in_range(positions)]
+    old = last_access[batch, in_range(positions)]
     return pt.set_subtensor(old, pt.switch(total > threshold, time[:, None], old))
 
 

@@ -3,6 +3,7 @@
 from ntm.layers.base import MemoryLayer
 from ntm.layers.dnc import DNCLayer
 from ntm.layers.ntm import NTMLayer
+from ntm.layers.options import LoopOptions
 from ntm.layers.sam import SAMLayer
 from ntm.layers.sdnc import SDNCLayer
 from ntm.layers.shared import SharedMemoryLayer
@@ -22,6 +23,7 @@ __all__ = [
     "DNCState",
     "IndexedSAMState",
     "IndexedSDNCState",
+    "LoopOptions",
     "MemoryLayer",
     "MemoryState",
     "NTMLayer",

@@ -5,7 +5,7 @@ units.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytensor
@@ -18,9 +18,10 @@ from lasagne.layers.base import known_shape
 from lasagne.loop import get_last, loop
 from lasagne.tensors import join_last_axes, with_known_sizes
 from lasagne.utils import clip_gradient, hide_masked, is_float, unique, unroll_scan
-from ntm.arguments import check_options, count_features, describe, is_integer, is_number
+from ntm.arguments import count_features, describe, is_integer, is_number
 from ntm.controllers import Controller, StackController
 from ntm.heads.base import MemoryHead
+from ntm.layers.options import LoopOptions, complete_options, rename_options, takes_loop_options
 from ntm.layers.sparse_loop import sparse_loop
 from ntm.memory import Memory
 
@@ -48,27 +49,8 @@ class MemoryLayer(MergeLayer):
         :class:`ntm.controllers.StackController`, sizes worked out.
     heads : list of MemoryHead
         With a function as controller, the heads are given as classes or ``functools.partial`` of them.
-    only_return_final : bool
-        Whether to return the output of the last step only.
-    mask_input : Layer or tuple, optional
-        Gives (B, T): where it is zero, the step leaves the state as it was. The input there, which may be NaN or
-        infinite, changes neither output nor gradient of the layer; layers below do not know the mask.
-    backwards : bool
-        Whether to run from the last step to the first. The output is in the input's order all the same.
-    gradient_steps : int
-        How many steps the gradient goes back; -1 for all.
-    grad_clipping : float
-        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
-        element by element.
-    unroll_scan : bool
-        Whether to lay the steps out one after another rather than in a loop; T must be known.
-    precompute_input : bool
-        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
-        the others have no such part.
-    keep_every : int
-        Of how many steps the gradient keeps the state once, to run the steps again when it comes to them: less memory,
-        more time; the square root of T takes the least. 1 keeps the state of every step. For the JAX back end.
-    name : str, optional
+    **options
+        Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
     Raises
     ------
@@ -86,36 +68,31 @@ class MemoryLayer(MergeLayer):
     # How many of the last of what the loop holds are a sparse memory and its stores; see `ntm.layers.sparse_loop`
     num_large = 0
 
+    @takes_loop_options
     def __init__(
         self,
         incoming,
         memory,
         controller,
         heads,
-        only_return_final=False,
-        mask_input=None,
-        backwards=False,
-        gradient_steps=-1,
-        grad_clipping=0,
-        unroll_scan=False,
-        precompute_input=True,
-        keep_every=1,
-        **kwargs,
+        **options: Unpack[LoopOptions],
     ):
-        check_options(type(self), kwargs)
-        super().__init__([incoming] if mask_input is None else [incoming, mask_input], **kwargs)
+        complete = complete_options(type(self), options)
+        mask_input = complete["mask_input"]
+        incomings = [incoming] if mask_input is None else [incoming, mask_input]
+        super().__init__(incomings, name=complete["name"])
         self._label = describe(type(self).__name__, self.name)
         self._check_inputs()
         self.memory = memory if isinstance(memory, Memory) else Memory(memory, name="memory")
         self._make_parts(controller, heads)
         self.has_mask = mask_input is not None
-        self.only_return_final = only_return_final
-        self.backwards = backwards
-        self.gradient_steps = gradient_steps
-        self.grad_clipping = grad_clipping
-        self.unroll_scan = unroll_scan
-        self.precompute_input = precompute_input
-        self.keep_every = keep_every
+        self.only_return_final = complete["only_return_final"]
+        self.backwards = complete["backwards"]
+        self.gradient_steps = complete["gradient_steps"]
+        self.grad_clipping = complete["grad_clipping"]
+        self.unroll_scan = complete["unroll_scan"]
+        self.precompute_input = complete["precompute_input"]
+        self.checkpoint_every = complete["checkpoint_every"]
         self._check_options()
 
     # ---- construction
@@ -243,8 +220,10 @@ class MemoryLayer(MergeLayer):
         steps = self.gradient_steps
         if not is_integer(steps) or (steps != -1 and steps < 1):
             self._fail(f"gradient_steps must be -1 or positive, not {self.gradient_steps}")
-        if not is_integer(self.keep_every) or self.keep_every < 1:
-            self._fail(f"keep_every must be a positive integer, not {self.keep_every!r}")
+        if not is_integer(self.checkpoint_every) or self.checkpoint_every < 1:
+            self._fail(
+                f"checkpoint_every must be a positive integer, not {self.checkpoint_every!r}"
+            )
         clipping = self.grad_clipping
         if not is_number(clipping) or not clipping >= 0:
             self._fail(f"grad_clipping must be a number that is not negative, not {clipping!r}")
@@ -340,7 +319,9 @@ class MemoryLayer(MergeLayer):
         """As in `lasagne.layers.Layer`, with the memory, the controller and the heads that were made."""
         arguments = super().get_arguments()
         made = ("memory", "controller", "heads")
-        return arguments | {name: getattr(self, name) for name in made if name in arguments}
+        made_parts = {name: getattr(self, name) for name in made if name in arguments}
+        # An option given by its old name comes after the default of its present one, and takes its place
+        return rename_options(arguments | made_parts)
 
     def get_output_shape_for(self, input_shapes):
         """(B, T, outputs), or (B, outputs) with `only_return_final`; takes one shape or a list of them."""
@@ -561,14 +542,16 @@ class MemoryLayer(MergeLayer):
         if self.unroll_scan:
             length = self.input_shape[1]
             return unroll_scan(step, sequences, parts, [], length, go_backwards=backwards)
-        is_plain = self.gradient_steps == -1 and not self.grad_clipping and self.keep_every == 1
+        is_plain = (
+            self.gradient_steps == -1 and not self.grad_clipping and self.checkpoint_every == 1
+        )
         if self.num_large and is_plain and not keep_all:
             count = len(parts) - self.num_large
             memory, *stores = parts[count:]
             traces, last = sparse_loop(step, sequences, parts[:count], memory, stores, backwards)
             # Of what is large the last is all that is needed: a trace of one step
             return [*traces, *(part[None] for part in last)]
-        return loop(step, sequences, parts, self.gradient_steps, backwards, self.keep_every)
+        return loop(step, sequences, parts, self.gradient_steps, backwards, self.checkpoint_every)
 
     def _fit_state(self, state, initial, x):
         """A given state, with the dtypes and the shapes of the initial one, which the loop relies on."""
@@ -637,7 +620,16 @@ class ReadVectorsLayer(MemoryLayer):
 
     all_heads: Any
 
-    def __init__(self, incoming, memory, controller, heads=None, num_reads=None, **options):
+    @takes_loop_options
+    def __init__(
+        self,
+        incoming,
+        memory,
+        controller,
+        heads=None,
+        num_reads=None,
+        **options: Unpack[LoopOptions],
+    ):
         self._num_reads_given = num_reads
         super().__init__(incoming, memory, controller, heads, **options)
 

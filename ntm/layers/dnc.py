@@ -5,6 +5,7 @@ units.
 """
 
 from functools import partial
+from typing import Unpack
 
 import pytensor
 import pytensor.tensor as pt
@@ -14,6 +15,7 @@ from ntm.addressing import allocation, temporal_links
 from ntm.arguments import describe, is_number
 from ntm.heads.dnc import DNCHeadCollection, DNCReadHead, DNCWriteHead
 from ntm.layers.base import ReadVectorsLayer
+from ntm.layers.options import LoopOptions, takes_loop_options
 from ntm.layers.state import DNCState
 
 
@@ -44,27 +46,8 @@ class DNCLayer(ReadVectorsLayer):
         made for, or one if it is a function.
     clip : float, optional
         If given, the controller's output as the heads see it, and the layer's output, are clipped to [-clip, clip].
-    only_return_final : bool
-        Whether to return the output of the last step only, (B, H + R * M).
-    mask_input : Layer or tuple, optional
-        Gives (B, T): where it is zero, the step leaves the state as it was. The input there, which may be NaN or
-        infinite, changes neither output nor gradient of the layer; layers below do not know the mask.
-    backwards : bool
-        Whether to run from the last step to the first. The output is in the input's order all the same.
-    gradient_steps : int
-        How many steps the gradient goes back; -1 for all.
-    grad_clipping : float
-        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
-        element by element.
-    unroll_scan : bool
-        Whether to lay the steps out one after another rather than in a loop; T must be known.
-    precompute_input : bool
-        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
-        the others have no such part.
-    keep_every : int
-        Of how many steps the gradient keeps the state once, to run the steps again when it comes to them: less memory,
-        more time; the square root of T takes the least. 1 keeps the state of every step. For the JAX back end.
-    name : str, optional
+    **options
+        Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
     Raises
     ------
@@ -92,6 +75,7 @@ class DNCLayer(ReadVectorsLayer):
     read_head_type = DNCReadHead
     detail_names = (*ReadVectorsLayer.detail_names, "reads", "usage", "precedence", "links")
 
+    @takes_loop_options
     def __init__(
         self,
         incoming,
@@ -100,15 +84,7 @@ class DNCLayer(ReadVectorsLayer):
         heads=None,
         num_reads=None,
         clip=None,
-        only_return_final=False,
-        mask_input=None,
-        backwards=False,
-        gradient_steps=-1,
-        grad_clipping=0,
-        unroll_scan=False,
-        precompute_input=True,
-        keep_every=1,
-        **kwargs,
+        **options: Unpack[LoopOptions],
     ):
         self.clip = clip
         super().__init__(
@@ -117,15 +93,7 @@ class DNCLayer(ReadVectorsLayer):
             controller,
             heads,
             num_reads,
-            only_return_final=only_return_final,
-            mask_input=mask_input,
-            backwards=backwards,
-            gradient_steps=gradient_steps,
-            grad_clipping=grad_clipping,
-            unroll_scan=unroll_scan,
-            precompute_input=precompute_input,
-            keep_every=keep_every,
-            **kwargs,
+            **options,
         )
 
     def _make_heads(self, controller, makers, num_writes):

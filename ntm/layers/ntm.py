@@ -39,28 +39,8 @@ class NTMLayer(MemoryLayer):
     heads : list of Head
         At least one. With a function as controller, the heads are given as classes or ``functools.partial`` of
         them, for example ``[WriteHead, partial(ReadHead, num_shifts=5, name="read")]``.
-    only_return_final : bool
-        Whether to return the output of the last step only, (B, H).
-    mask_input : Layer or tuple, optional
-        Gives (B, T): where it is zero, the step leaves memory, weights and controller as they were. The input there,
-        which may be NaN or infinite, changes neither output nor gradient of the layer; layers below do not know the
-        mask.
-    backwards : bool
-        Whether to run from the last step to the first. The output is in the input's order all the same.
-    gradient_steps : int
-        How many steps the gradient goes back; -1 for all.
-    grad_clipping : float
-        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
-        element by element.
-    unroll_scan : bool
-        Whether to lay the steps out one after another rather than in a loop; T must be known.
-    precompute_input : bool
-        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
-        the others have no such part.
-    keep_every : int
-        Of how many steps the gradient keeps the memory once, to run the steps again when it comes to them: less memory,
-        more time; the square root of T takes the least. 1 keeps the memory of every step. For the JAX back end.
-    name : str, optional
+    **options
+        Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
     Raises
     ------

@@ -4,7 +4,7 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, R read
 H controller units.
 """
 
-from typing import Any
+from typing import Any, Unpack
 
 import pytensor
 import pytensor.tensor as pt
@@ -18,6 +18,7 @@ from ntm.addressing.sparse import count_minima, get_minima, spread, update_minim
 from ntm.arguments import is_integer, is_number
 from ntm.heads.sparse import SAMReadHead, SAMWriteHead, SparseHeadCollection
 from ntm.layers.base import ReadVectorsLayer
+from ntm.layers.options import LoopOptions, takes_loop_options
 from ntm.layers.state import IndexedSAMState, SAMState
 
 
@@ -27,13 +28,12 @@ class SparseMemoryLayer(ReadVectorsLayer):
     A step writes to the slots read at the step before and to the one that was not accessed for longest, as
     :class:`SAMLayer` tells. A subclass tells the kinds of its read heads and of its state (`read_head_type`,
     `state_type`, and `indexed_state_type` for a memory with an index) and defines :meth:`_read`. What it keeps of every
-    slot besides memory and usage, `num_links_stores` tensors, is made by :meth:`_make_initial_parts`, goes through the
-    loop by :meth:`_pack_links` and :meth:`_unpack_links`, and is changed by :meth:`_update_links`.
+    slot besides memory and last access, `num_links_stores` tensors, is made by :meth:`_make_initial_parts`, goes
+    through the loop by :meth:`_pack_links` and :meth:`_unpack_links`, and is changed by :meth:`_update_links`.
 
     Parameters
     ----------
-    incoming, memory, controller, heads, num_reads, num_read_slots, usage_threshold, nearest, only_return_final, \
-mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, keep_every, name
+    incoming, memory, controller, heads, num_reads, num_read_slots, usage_threshold, nearest, **options
         As those of :class:`SAMLayer`.
 
     Raises
@@ -48,8 +48,9 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
     state_type: Any
     indexed_state_type: Any
     num_links_stores = 0
-    detail_names = (*ReadVectorsLayer.detail_names, "reads", "read_positions", "usage")
+    detail_names = (*ReadVectorsLayer.detail_names, "reads", "read_positions", "last_access")
 
+    @takes_loop_options
     def __init__(
         self,
         incoming,
@@ -60,15 +61,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         num_read_slots=4,
         usage_threshold=0.005,
         nearest="exact",
-        only_return_final=False,
-        mask_input=None,
-        backwards=False,
-        gradient_steps=-1,
-        grad_clipping=0,
-        unroll_scan=False,
-        precompute_input=True,
-        keep_every=1,
-        **kwargs,
+        **options: Unpack[LoopOptions],
     ):
         self.num_read_slots = num_read_slots
         self.usage_threshold = usage_threshold
@@ -79,15 +72,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             controller,
             heads,
             num_reads,
-            only_return_final=only_return_final,
-            mask_input=mask_input,
-            backwards=backwards,
-            gradient_steps=gradient_steps,
-            grad_clipping=grad_clipping,
-            unroll_scan=unroll_scan,
-            precompute_input=precompute_input,
-            keep_every=keep_every,
-            **kwargs,
+            **options,
         )
 
     def _check_options(self):
@@ -144,7 +129,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             "read_weights": pt.zeros((batch_size, reads, places), dtype),
             "read_positions": pt.zeros((batch_size, reads, places), "int32"),
             "reads": pt.zeros((batch_size, reads, width), dtype),
-            "usage": pt.zeros((batch_size, num_slots), "int32"),
+            "last_access": pt.zeros((batch_size, num_slots), "int32"),
             "time": pt.zeros((batch_size,), "int32"),
         }
 
@@ -160,8 +145,8 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             *state.controller,
             state.memory,
             *self._join_stores(
-                state.usage,
-                get_minima(state.usage),
+                state.last_access,
+                get_minima(state.last_access),
                 self.search.pack(state.memory, state[len(self.state_type._fields) :]),
                 self._pack_links(state),
             ),
@@ -170,7 +155,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
     def _unpack(self, parts):
         write_weights, write_positions, read_weights, read_positions, reads, time, *rest = parts
         controller, (memory, *stores) = self._split(rest)
-        usage, _, found, links = self._split_stores(stores)
+        last_access, _, found, links = self._split_stores(stores)
         parts = {
             "memory": memory,
             "controller": tuple(controller),
@@ -179,14 +164,14 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             "read_weights": read_weights,
             "read_positions": read_positions,
             "reads": self._set_apart(reads),
-            "usage": usage,
+            "last_access": last_access,
             "time": time,
             **self._unpack_links(links),
         }
         return self._make_state(parts, self.search.unpack(found))
 
     def _pack_links(self, state) -> list:
-        """What the loop holds of every slot besides memory and usage, without a gradient."""
+        """What the loop holds of every slot besides memory and last access, without a gradient."""
         return []
 
     def _unpack_links(self, links) -> dict:
@@ -203,9 +188,9 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         """What is small, and what is large."""
         return parts[: -self.num_large], parts[-self.num_large :]
 
-    def _join_stores(self, usage, minima, found, links):
-        """The stores: usage, its minima, what the search for slots keeps, and the links."""
-        return [usage, *minima, *found, *links]
+    def _join_stores(self, last_access, minima, found, links):
+        """The stores: the last accesses, their minima, what the search for slots keeps, and the links."""
+        return [last_access, *minima, *found, *links]
 
     def _split_stores(self, stores):
         """What :meth:`_join_stores` joined."""
@@ -228,7 +213,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         _, _, last_weights, last_positions, reads, time, *rest = parts
         controller, large = self._split(rest)
         memory, *stores = large
-        usage, minima, found, links = self._split_stores(stores)
+        last_access, minima, found, links = self._split_stores(stores)
         controller = self.controller.advance(projected, reads, controller, fused[0], **kwargs)
         if not use_memory:
             return [*parts[:4], pt.zeros_like(reads), time, *controller, *large]
@@ -236,7 +221,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         runs = pt.ones_like(time, dtype="bool") if mask is None else pt.neq(mask, 0)
         time = time + 1
 
-        least_used = sparse_addressing.find_least_used(usage, minima)
+        least_used = sparse_addressing.find_least_used(last_access, minima)
         write_positions = pt.concatenate(
             [join_last_axes(last_positions, 2), least_used[:, None]], axis=1
         )
@@ -255,8 +240,8 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
         reads = self._side_by_side(sparse_addressing.read(rows, read_weights))
         weights = pt.concatenate([write_weights, join_last_axes(read_weights, 2)], axis=1)
         accessed = pt.concatenate([write_positions, join_last_axes(read_positions, 2)], axis=1)
-        usage = sparse_addressing.update_usage(
-            usage,
+        last_access = sparse_addressing.update_last_access(
+            last_access,
             time,
             accessed,
             pt.switch(runs[:, None], weights, pt.zeros_like(weights)),
@@ -271,7 +256,9 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             time,
             *controller,
             memory,
-            *self._join_stores(usage, update_minima(minima, usage, accessed), found, links),
+            *self._join_stores(
+                last_access, update_minima(minima, last_access, accessed), found, links
+            ),
         ]
 
     def _update_links(self, links, write_positions, write_weights, runs):
@@ -321,7 +308,7 @@ mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_in
             *super()._get_details(traces_of_all),
             traces.reads,
             traces.read_positions,
-            traces.usage,
+            traces.last_access,
         ]
 
 
@@ -336,7 +323,7 @@ class SAMLayer(SparseMemoryLayer):
     Training keeps, of each step, the rows of the memory that it changed, and going back undoes the writes: it takes
     memory for 2 N M + T R K M numbers for each batch item, and not for T N M. This holds for the JAX back end, and
     where neither the traces of the memory are asked for (``get_details=True``) nor `gradient_steps`, `grad_clipping`,
-    `unroll_scan` or `keep_every` given, for which the memory of every step is kept.
+    `unroll_scan` or `checkpoint_every` given, for which the memory of every step is kept.
 
     Parameters
     ----------
@@ -357,32 +344,13 @@ class SAMLayer(SparseMemoryLayer):
         K, how many slots a head reads at a step: at most N.
     usage_threshold : float
         delta: a slot read and written with no more weight than this counts as not accessed.
-    nearest : {"exact", "hashing", "auto"} or HyperplaneIndex
-        How the slots most like a key are found. ``"exact"`` compares all slots; ``"hashing"`` stands for
-        ``HyperplaneIndex((N, M))``, an index that finds most of them, in a time that does not depend on N;
+    nearest : {"exact", "lsh", "auto"} or HyperplaneIndex
+        How the slots most like a key are found. ``"exact"`` compares all slots; ``"lsh"`` (locality-sensitive hashing)
+        stands for ``HyperplaneIndex((N, M))``, an index that finds most of them, in a time that does not depend on N;
         ``"auto"`` takes the index above 16,384 slots. With an index the state is an
         :class:`ntm.layers.IndexedSAMState`.
-    only_return_final : bool
-        Whether to return the output of the last step only, (B, H + R * M).
-    mask_input : Layer or tuple, optional
-        Gives (B, T): where it is zero, the step leaves the state as it was. The input there, which may be NaN or
-        infinite, changes neither output nor gradient of the layer; layers below do not know the mask.
-    backwards : bool
-        Whether to run from the last step to the first. The output is in the input's order all the same.
-    gradient_steps : int
-        How many steps the gradient goes back; -1 for all.
-    grad_clipping : float
-        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
-        element by element.
-    unroll_scan : bool
-        Whether to lay the steps out one after another rather than in a loop; T must be known.
-    precompute_input : bool
-        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
-        the others have no such part.
-    keep_every : int
-        Of how many steps the gradient keeps the state, memory and all, once, to run the steps again when it comes to
-        them. 1, the default, undoes the writes instead, and takes less memory.
-    name : str, optional
+    **options
+        Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
     Raises
     ------

@@ -4,6 +4,8 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, R read
 of three ways, L links of each slot, H controller units.
 """
 
+from typing import Unpack
+
 import pytensor
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
@@ -16,6 +18,7 @@ from ntm.addressing.sparse import spread
 from ntm.addressing.sparse_links import Sparse
 from ntm.arguments import is_integer
 from ntm.heads.sparse import SDNCReadHead
+from ntm.layers.options import LoopOptions, takes_loop_options
 from ntm.layers.sam import SparseMemoryLayer
 from ntm.layers.state import IndexedSDNCState, SDNCState
 
@@ -62,29 +65,10 @@ class SDNCLayer(SparseMemoryLayer):
         paper's K_L): at most N.
     usage_threshold : float
         delta: a slot read and written with no more weight than this counts as not accessed.
-    nearest : {"exact", "hashing", "auto"} or HyperplaneIndex
+    nearest : {"exact", "lsh", "auto"} or HyperplaneIndex
         How the slots most like a key are found, as of a :class:`ntm.layers.SAMLayer`.
-    only_return_final : bool
-        Whether to return the output of the last step only, (B, H + R * M).
-    mask_input : Layer or tuple, optional
-        Gives (B, T): where it is zero, the step leaves the state as it was. The input there, which may be NaN or
-        infinite, changes neither output nor gradient of the layer; layers below do not know the mask.
-    backwards : bool
-        Whether to run from the last step to the first. The output is in the input's order all the same.
-    gradient_steps : int
-        How many steps the gradient goes back; -1 for all.
-    grad_clipping : float
-        If not zero, the gradient that a step hands to the step before is clipped to [-grad_clipping, grad_clipping],
-        element by element.
-    unroll_scan : bool
-        Whether to lay the steps out one after another rather than in a loop; T must be known.
-    precompute_input : bool
-        Whether to compute the controller's product with the input for all steps at once. For the built-in controllers;
-        the others have no such part.
-    keep_every : int
-        Of how many steps the gradient keeps the state, memory and all, once, to run the steps again when it comes to
-        them. 1, the default, undoes the writes instead, and takes less memory.
-    name : str, optional
+    **options
+        Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
     Raises
     ------
@@ -120,6 +104,7 @@ class SDNCLayer(SparseMemoryLayer):
         "forward_positions",
     )
 
+    @takes_loop_options
     def __init__(
         self,
         incoming,
@@ -131,15 +116,7 @@ class SDNCLayer(SparseMemoryLayer):
         num_links=8,
         usage_threshold=0.005,
         nearest="exact",
-        only_return_final=False,
-        mask_input=None,
-        backwards=False,
-        gradient_steps=-1,
-        grad_clipping=0,
-        unroll_scan=False,
-        precompute_input=True,
-        keep_every=1,
-        **kwargs,
+        **options: Unpack[LoopOptions],
     ):
         self.num_links = num_links
         super().__init__(
@@ -151,15 +128,7 @@ class SDNCLayer(SparseMemoryLayer):
             num_read_slots,
             usage_threshold,
             nearest,
-            only_return_final=only_return_final,
-            mask_input=mask_input,
-            backwards=backwards,
-            gradient_steps=gradient_steps,
-            grad_clipping=grad_clipping,
-            unroll_scan=unroll_scan,
-            precompute_input=precompute_input,
-            keep_every=keep_every,
-            **kwargs,
+            **options,
         )
 
     def _check_options(self):

@@ -4,24 +4,16 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, W writ
 units.
 """
 
+from typing import Unpack
+
 import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
 
 from ntm.arguments import describe
 from ntm.layers.base import MemoryLayer
+from ntm.layers.options import LOOP_DEFAULTS, LoopOptions, takes_loop_options
 from ntm.layers.sam import SparseMemoryLayer
 
-# What the levels have nothing to say about, with the values that they are to have
-_LOOP_OPTIONS = {
-    "has_mask": False,
-    "only_return_final": False,
-    "backwards": False,
-    "gradient_steps": -1,
-    "grad_clipping": 0,
-    "unroll_scan": False,
-    "precompute_input": True,
-    "keep_every": 1,
-}
 # Traces of which each level has its own, and along which axis they stand side by side
 _JOINED_DETAILS = {
     "hidden": -1,
@@ -59,11 +51,10 @@ class SharedMemoryLayer(MemoryLayer):
         level below, the first on `incoming`, and from `memory`, which is then a :class:`ntm.memory.Memory`. All are of
         one kind: `NTMLayer`, `DNCLayer` or another. But for an NTM, they have the same numbers of heads of each sort,
         and of slots that a head reads.
-    only_return_final, mask_input, backwards, gradient_steps, grad_clipping, unroll_scan, precompute_input, keep_every
-        As for the other memory layers; they are given here, not to the levels. Levels that are
-        :class:`ntm.layers.SAMLayer` keep few rows a step for the gradient as that layer does, where `gradient_steps`,
-        `grad_clipping`, `unroll_scan` and `keep_every` are not given.
-    name : str, optional
+    **options
+        Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`. They are given here, not to the
+        levels. Levels that are :class:`ntm.layers.SAMLayer` store few rows a step for the gradient, as that layer does,
+        unless `gradient_steps`, `grad_clipping`, `unroll_scan` or `checkpoint_every` is given.
 
     Attributes
     ----------
@@ -101,20 +92,13 @@ class SharedMemoryLayer(MemoryLayer):
     (None, None, 140)
     """
 
+    @takes_loop_options
     def __init__(
         self,
         incoming,
         memory,
         levels,
-        only_return_final=False,
-        mask_input=None,
-        backwards=False,
-        gradient_steps=-1,
-        grad_clipping=0,
-        unroll_scan=False,
-        precompute_input=True,
-        keep_every=1,
-        **kwargs,
+        **options: Unpack[LoopOptions],
     ):
         self.levels = levels
         super().__init__(
@@ -122,15 +106,7 @@ class SharedMemoryLayer(MemoryLayer):
             memory,
             controller=None,
             heads=None,
-            only_return_final=only_return_final,
-            mask_input=mask_input,
-            backwards=backwards,
-            gradient_steps=gradient_steps,
-            grad_clipping=grad_clipping,
-            unroll_scan=unroll_scan,
-            precompute_input=precompute_input,
-            keep_every=keep_every,
-            **kwargs,
+            **options,
         )
 
     # ---- construction
@@ -173,10 +149,10 @@ class SharedMemoryLayer(MemoryLayer):
         if level.input_layer is not below or level.input_shape[1:] != self._shape_below()[1:]:
             wanted = "the layer's input" if number == 0 else f"level {number - 1}"
             self._fail(f"{label} must stand on {wanted}, not on {level.input_layer!r}")
-        for name, value in _LOOP_OPTIONS.items():
-            if getattr(level, name) != value:
-                option = "mask_input" if name == "has_mask" else name
-                self._fail(f"{label} has an option {option}; give it to the {type(self).__name__}")
+        for name, default in LOOP_DEFAULTS.items():
+            is_given = level.has_mask if name == "mask_input" else getattr(level, name) != default
+            if is_given:
+                self._fail(f"{label} has an option {name}; give it to the {type(self).__name__}")
         if level.memory is not self.memory:
             self._fail(
                 f"{label} must be made from this layer's memory, {self.memory.memory_shape}, which is to be a "

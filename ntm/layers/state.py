@@ -6,6 +6,8 @@ Notation: B batch, N slots, M slot width, H controller units, W write heads, R r
 from collections import namedtuple
 from typing import Any, NamedTuple
 
+from ntm.arguments import warn_deprecated
+
 
 class MemoryState:
     """What the states of all memory networks can do.
@@ -122,14 +124,28 @@ class _SAMParts(NamedTuple):
     read_weights: Any
     read_positions: Any
     reads: Any
-    usage: Any
+    last_access: Any
     time: Any
 
 
-class SAMState(_SAMParts, MemoryState):
+class _SparseState(MemoryState):
+    """What the states of sparse memories have in common."""
+
+    __slots__ = ()
+    last_access: Any
+
+    @property
+    def usage(self):
+        """The old name of `last_access`."""
+        kind = type(self).__name__
+        warn_deprecated(f"{kind}: usage is now called last_access; the old name still works")
+        return self.last_access
+
+
+class SAMState(_SAMParts, _SparseState):
     """The state of a sparse access memory after a step.
 
-    K slots are read by each head, J = R K + 1 written to. Positions, usage and time are integers.
+    K slots are read by each head, J = R K + 1 written to. Positions, last_access and time are integers.
 
     Attributes
     ----------
@@ -143,8 +159,8 @@ class SAMState(_SAMParts, MemoryState):
         Weights and slots of the last read, the slot most like the key first.
     reads : (B, R, M)
         The read vectors.
-    usage : (B, N)
-        The step at which each slot was last accessed; zero for none.
+    last_access : (B, N)
+        The step at which each slot was last read or written; zero if it never was.
     time : (B,)
         The number of steps so far that used the memory; where levels share it, each level's step counts.
     """
@@ -168,12 +184,12 @@ _SDNCParts: Any = _extend(
 )
 
 
-class SDNCState(_SDNCParts, MemoryState):
+class SDNCState(_SDNCParts, _SparseState):
     """The state of a sparse DNC after a step.
 
     Each head reads K slots by content, K backward and K forward; J = 3 R K + 1 are written to. L links are kept of each
-    slot. Positions, usage and time are integers. Precedence and links are sparse: a number of zero is none, whatever
-    its position.
+    slot. Positions, last_access and time are integers. Precedence and links are sparse: a number of zero is none,
+    whatever its position.
 
     Attributes
     ----------
@@ -187,8 +203,8 @@ class SDNCState(_SDNCParts, MemoryState):
         Weights and slots of the last read: backward, by content, forward. A slot may come several times.
     reads : (B, R, M)
         The read vectors.
-    usage : (B, N)
-        The step at which each slot was last accessed; zero for none.
+    last_access : (B, N)
+        The step at which each slot was last read or written; zero if it never was.
     time : (B,)
         The number of steps so far that used the memory; where levels share it, each level's step counts.
     precedence, precedence_positions : (B, L)
@@ -207,12 +223,12 @@ _IndexedSAMParts: Any = _extend(_SAMParts, *_INDEX)
 _IndexedSDNCParts: Any = _extend(_SDNCParts, *_INDEX)
 
 
-class IndexedSAMState(_IndexedSAMParts, MemoryState):
+class IndexedSAMState(_IndexedSAMParts, _SparseState):
     """The state of a sparse access memory with a :class:`ntm.addressing.nearest.HyperplaneIndex`, after a step.
 
     Attributes
     ----------
-    memory, controller, write_weights, write_positions, read_weights, read_positions, reads, usage, time
+    memory, controller, write_weights, write_positions, read_weights, read_positions, reads, last_access, time
         As of a :class:`SAMState`.
     buckets : (B, L * 2**b, bucket_size + 1)
         Of L tables with b bits: numbers of slots, plus one, zero for none; and the place that is next.
@@ -223,7 +239,7 @@ class IndexedSAMState(_IndexedSAMParts, MemoryState):
     __slots__ = ()
 
 
-class IndexedSDNCState(_IndexedSDNCParts, MemoryState):
+class IndexedSDNCState(_IndexedSDNCParts, _SparseState):
     """The state of a sparse DNC with an index: the parts of an :class:`SDNCState`, then those of the index.
 
     `buckets` and `recent` are as of an :class:`IndexedSAMState`.

@@ -13,6 +13,8 @@ from lasagne.layers import Layer
 from lasagne.utils import check_param_value, initializing_by
 from ntm.arguments import shorten
 from ntm.files import check_json
+from ntm.layers.base import MemoryLayer
+from ntm.layers.options import rename_options
 from ntm.serialization.arrays import DTYPES, check_name
 from ntm.serialization.encoding import (
     FORMAT,
@@ -127,7 +129,7 @@ class _Decoder:
         if not (isinstance(kind, type) and issubclass(kind, Layer)):
             raise ValueError(f"{description['class']!r} is no class of layers")
         self.needs = []
-        arguments = self.decode_arguments(description["arguments"])
+        arguments = _rename(kind, self.decode_arguments(description["arguments"]))
         check_name(arguments.get("name"))
         numbers = description["variables"]
         with initializing_by(self.make_initializer(numbers)):
@@ -268,7 +270,7 @@ class _Decoder:
 
     def decode_partial(self, value):
         function = self.decode(value["partial"])
-        arguments = self.decode_arguments(value["arguments"])
+        arguments = _rename(function, self.decode_arguments(value["arguments"]))
         return partial(function, *arguments.pop("*", ()), **arguments)
 
     def decode_object(self, value):
@@ -309,6 +311,12 @@ def _call(kind, arguments):
     """Call a class with arguments by name; those without one are under the key ``"*"``."""
     arguments = dict(arguments)
     return kind(*arguments.pop("*", ()), **arguments)
+
+
+def _rename(kind, arguments):
+    """Arguments by name, with the present names of those that an older version wrote by other names."""
+    is_memory_layer = isinstance(kind, type) and issubclass(kind, MemoryLayer)
+    return rename_options(arguments) if is_memory_layer else arguments
 
 
 def _find(things, number, kind):

@@ -29,7 +29,7 @@ class State(NamedTuple):
     read_weights: np.ndarray
     reads: np.ndarray
     positions: np.ndarray
-    usage: np.ndarray
+    last_access: np.ndarray
     time: int
 
 
@@ -74,7 +74,7 @@ def run_sequence(layer, x, mask, use_memory):
         "read_weights": np.stack([each.read_weights for each in states]),
         "reads": np.stack([each.reads for each in states]),
         "read_positions": np.stack([each.positions for each in states]),
-        "usage": np.stack([each.usage for each in states]),
+        "last_access": np.stack([each.last_access for each in states]),
     }
 
 
@@ -86,8 +86,8 @@ def step(layer, x, state, use_memory):
         return state._replace(controller=tuple(controller), reads=np.zeros_like(state.reads))
     h, time = controller[0], state.time + 1
 
-    oldest = min(range(len(state.usage)), key=lambda slot: (state.usage[slot], slot))
-    least_used = np.zeros(len(state.usage))
+    oldest = min(range(len(state.last_access)), key=lambda slot: (state.last_access[slot], slot))
+    least_used = np.zeros(len(state.last_access))
     least_used[oldest] = 1.0
     alpha, gamma = dense(writer.write_gate, h)[0], dense(writer.interpolation_gate, h)[0]
     writes = alpha * (gamma * state.read_weights.mean(axis=0) + (1.0 - gamma) * least_used)
@@ -108,6 +108,6 @@ def step(layer, x, state, use_memory):
         weights,
         weights @ memory,
         np.array(positions),
-        np.where(accessed, time, state.usage),
+        np.where(accessed, time, state.last_access),
         time,
     )

@@ -92,7 +92,7 @@ class State(NamedTuple):
     write_weights: np.ndarray
     read_weights: np.ndarray
     reads: np.ndarray
-    usage: np.ndarray
+    last_access: np.ndarray
     time: int
     precedence: np.ndarray
     choices: Choices
@@ -177,9 +177,9 @@ def step(layer, x, state, use_memory=True, chosen=None):
     if not use_memory:
         return state._replace(controller=tuple(controller), reads=np.zeros_like(state.reads))
     h, time = controller[0], state.time + 1
-    num_slots, count = len(state.usage), layer.num_read_slots
+    num_slots, count = len(state.last_access), layer.num_read_slots
 
-    least_used = min(range(num_slots), key=lambda slot: (state.usage[slot], slot))
+    least_used = min(range(num_slots), key=lambda slot: (state.last_access[slot], slot))
     least_used = least_used if chosen is None else chosen.least_used
     is_least_used = np.eye(num_slots)[least_used]
     alpha, gamma = dense(writer.write_gate, h)[0], dense(writer.interpolation_gate, h)[0]
@@ -214,7 +214,7 @@ def step(layer, x, state, use_memory=True, chosen=None):
         writes,
         weights,
         weights @ memory,
-        np.where(accessed, time, state.usage),
+        np.where(accessed, time, state.last_access),
         time,
         precedence,
         Choices(least_used, backward, forward, *(list(each) for each in zip(*places, strict=True))),
@@ -226,7 +226,7 @@ def run_dense(layer, x):
     outputs = []
     for b in range(len(x)):
         state = initial_state(layer)
-        links = np.zeros((len(state.usage),) * 2)
+        links = np.zeros((len(state.last_access),) * 2)
         for t in range(x.shape[1]):
             after = step(layer, x[b, t], state)
             written, h = after.write_weights, after.controller[0]

@@ -12,7 +12,7 @@ from lasagne.backends.modes import get_mode
 from lasagne.layers import InputLayer, get_all_params
 from ntm import HyperplaneIndex, SAMLayer, StepFunction, load, save
 from ntm.addressing.nearest import ExactSearch
-from ntm.addressing.sparse import find_least_used, get_minima, update_minima, update_usage
+from ntm.addressing.sparse import find_least_used, get_minima, update_last_access, update_minima
 from ntm.controllers import GRUController, LSTMController
 from ntm.layers.state import IndexedSAMState, SAMState
 
@@ -158,17 +158,17 @@ def test_sizes():
 
 @pytest.mark.parametrize("slots", [40, 1500, 70000])
 def test_least_used_is_the_first_of_the_oldest(slots):
-    usage = pt.tensor("usage", dtype="int32", shape=(None, slots))
+    last_access = pt.tensor("last_access", dtype="int32", shape=(None, slots))
     positions, weights, time = pt.imatrix(), pt.matrix(), pt.ivector()
-    minima = [pt.tensor(dtype="int32", shape=v.type.shape) for v in get_minima(usage)]
+    minima = [pt.tensor(dtype="int32", shape=v.type.shape) for v in get_minima(last_access)]
     assert len(minima) == {40: 0, 1500: 1, 70000: 2}[slots]
-    new = update_usage(usage, time, positions, weights, 0.1)
+    new = update_last_access(last_access, time, positions, weights, 0.1)
     after = update_minima(minima, new, positions)
     step = to_jax(
-        [usage, *minima, positions, weights, time],
-        [find_least_used(usage, minima), new, *after],
+        [last_access, *minima, positions, weights, time],
+        [find_least_used(last_access, minima), new, *after],
     )
-    start = to_jax([usage], [usage, *get_minima(usage)])
+    start = to_jax([last_access], [last_access, *get_minima(last_access)])
     rng = np.random.default_rng(0)
     _, *low = start(np.zeros((2, slots), "int32"))
     values = rng.integers(0, 3, (2, slots)).astype("int32")
@@ -189,11 +189,16 @@ def test_least_used_is_the_first_of_the_oldest(slots):
 @pytest.mark.parametrize("slots", [1025, 1500, 4160, 70001])
 def test_least_used_of_slots_that_are_all_in_use(slots, compile):
     """Wherever it is: in the first block, at the ends of blocks, in the last block, which may be a short one."""
-    usage, positions = pt.tensor("usage", dtype="int32", shape=(None, slots)), pt.imatrix()
-    minima = get_minima(usage)
-    function = compile([usage], [find_least_used(usage, minima), *minima])
+    last_access, positions = (
+        pt.tensor("last_access", dtype="int32", shape=(None, slots)),
+        pt.imatrix(),
+    )
+    minima = get_minima(last_access)
+    function = compile([last_access], [find_least_used(last_access, minima), *minima])
     before = [pt.tensor(dtype="int32", shape=level.type.shape) for level in minima]
-    update = compile([usage, *before, positions], update_minima(before, usage, positions))
+    update = compile(
+        [last_access, *before, positions], update_minima(before, last_access, positions)
+    )
     rng = np.random.default_rng(0)
     last = slots - 1
     for place in (0, 63, 64, slots // 2, last - last % 64 - 1, last - last % 64, last):
@@ -215,19 +220,19 @@ def test_least_used_of_slots_that_are_all_in_use(slots, compile):
             np.testing.assert_array_equal(level, wanted)
 
 
-@pytest.mark.parametrize("nearest", ["exact", "hashing"])
+@pytest.mark.parametrize("nearest", ["exact", "lsh"])
 def test_a_step_from_a_state_in_use_writes_to_the_slot_least_used(nearest):
     slots = 1100
     layer = make_sam(memory_shape=(slots, M), nearest=nearest)
     state, x = layer.make_state_variables(), pt.matrix("x")
     new = layer.step(x, state)
-    outputs = [new.write_positions, new.usage]
+    outputs = [new.write_positions, new.last_access]
     function = to_python([x, *state.flatten()], outputs, on_unused_input="ignore")
     start = state.unflatten(to_python([], layer.get_initial_state(B).flatten())())
-    usage = np.random.default_rng(0).integers(2, 9, (B, slots)).astype("int32")
+    last_access = np.random.default_rng(0).integers(2, 9, (B, slots)).astype("int32")
     oldest = [1, slots - 1, slots - slots % 64]
-    usage[range(B), oldest] = 1
-    start = start._replace(usage=usage, time=np.full(B, 20, "int32"))
+    last_access[range(B), oldest] = 1
+    start = start._replace(last_access=last_access, time=np.full(B, 20, "int32"))
     positions, after = function(data(B, F), *start.flatten())
     np.testing.assert_array_equal(positions[:, -1], oldest)
     np.testing.assert_array_equal(after[range(B), oldest], 21)
@@ -316,7 +321,7 @@ def test_step_function_and_reset():
 
 
 @pytest.mark.usefixtures("float32")
-@pytest.mark.parametrize("nearest", ["exact", "hashing"])
+@pytest.mark.parametrize("nearest", ["exact", "lsh"])
 def test_no_step_copies_what_is_large(nearest):
     slots, width, steps = 4096, 16, 5
     layer = make_sam(num_reads=2, memory_shape=(slots, width), nearest=nearest)
@@ -336,7 +341,7 @@ def test_no_step_copies_what_is_large(nearest):
 # ---- Construction
 
 
-@pytest.mark.parametrize("nearest", ["hashing", "given"])
+@pytest.mark.parametrize("nearest", ["lsh", "given"])
 def test_saving_and_loading(tmp_path, nearest):
     layer = SAMLayer(
         InputLayer((None, None, F)),

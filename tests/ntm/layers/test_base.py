@@ -179,7 +179,7 @@ def lstm(layer):
 INDEX = {"num_tables": 2, "num_bits": 2, "bucket_size": 2, "num_flips": 1, "num_recent": 2}
 LAYERS = {
     "ntm": make_ntm,
-    "ntm of few residuals": partial(make_ntm, keep_every=2),
+    "ntm of few residuals": partial(make_ntm, checkpoint_every=2),
     "ntm of short gradients": partial(make_ntm, gradient_steps=2),
     "dnc": make_dnc,
     "sam": make_sam,

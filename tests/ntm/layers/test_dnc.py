@@ -103,7 +103,7 @@ def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs)
             "num_reads": 2,
             "clip": 0.5,
             "only_return_final": True,
-            "keep_every": 4,
+            "checkpoint_every": 4,
         },
     ],
 )
@@ -195,8 +195,8 @@ def test_grad_clipping_clips_between_steps():
 def test_keeping_fewer_states_changes_nothing():
     x, values = pt.tensor3("x"), data(B, 7, F)
     grads = []
-    for keep_every in (1, 3):
-        layer = make_dnc(num_reads=2, memory_shape=MEMORY_SHAPE, keep_every=keep_every)
+    for checkpoint_every in (1, 3):
+        layer = make_dnc(num_reads=2, memory_shape=MEMORY_SHAPE, checkpoint_every=checkpoint_every)
         cost = weighted_sum(layer.get_output_for(x))
         grads.append(to_jax([x], pytensor.grad(cost, layer.get_params()))(values))
     for value, expected in zip(*grads, strict=True):

@@ -65,7 +65,7 @@ def assert_hidden(inputs, output, wrt, values, compile=to_jax):
     ("kind", "options"),
     [
         ("ntm", {}),
-        ("ntm", {"backwards": True, "precompute_input": False, "keep_every": 2}),
+        ("ntm", {"backwards": True, "precompute_input": False, "checkpoint_every": 2}),
         ("dnc", {"gradient_steps": 3, "grad_clipping": 1.0, "only_return_final": True}),
         ("sam", {"backwards": True, "only_return_final": True, "precompute_input": False}),
         ("sdnc", {}),

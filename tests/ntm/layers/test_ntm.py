@@ -296,11 +296,11 @@ def test_gradient_steps_cut_the_gradient(backwards):
     assert np.any(grad)
 
 
-@pytest.mark.parametrize("keep_every", [2, T, T + 1])
-def test_keeping_fewer_states_changes_nothing(keep_every):
+@pytest.mark.parametrize("checkpoint_every", [2, T, T + 1])
+def test_keeping_fewer_states_changes_nothing(checkpoint_every):
     x, mask = pt.tensor3("x"), pt.matrix("mask")
     results = []
-    for options in ({}, {"keep_every": keep_every}):
+    for options in ({}, {"checkpoint_every": checkpoint_every}):
         layers = [InputLayer((None, None, F)), InputLayer((None, None))]
         layer = make_ntm(LSTMController, incoming=layers[0], mask_input=layers[1], **options)
         cost = weighted_sum(layer.get_output_for([x, mask]))
@@ -703,7 +703,11 @@ ERRORS = {
         ["NTMLayer 'my ntm'", "gradient_steps"],
     ),
     "gradient_steps": ({"gradient_steps": 0}, ValueError, ["NTMLayer 'my ntm'", "0"]),
-    "keep_every": ({"keep_every": 0}, ValueError, ["NTMLayer 'my ntm'", "keep_every", "0"]),
+    "checkpoint_every": (
+        {"checkpoint_every": 0},
+        ValueError,
+        ["NTMLayer 'my ntm'", "checkpoint_every", "0"],
+    ),
     "grad_clipping": ({"grad_clipping": -1}, ValueError, ["NTMLayer 'my ntm'", "-1"]),
     "grad_clipping that is none": (
         {"grad_clipping": "1"},

@@ -19,7 +19,7 @@ from lasagne.nonlinearities import tanh
 from ntm import SAMLayer, load, save
 from ntm.addressing.jax_rows import find_largest
 from ntm.addressing.rows import ReadRows, TopK, WriteRows, read_rows, write_rows
-from ntm.addressing.sparse import find_least_used, get_write_weights, spread, update_usage
+from ntm.addressing.sparse import find_least_used, get_write_weights, spread, update_last_access
 from ntm.controllers import DenseController, GRUController, LSTMController
 from ntm.heads.sparse import SAMReadHead, SAMWriteHead
 from ntm.layers.sparse_loop import sparse_loop
@@ -118,17 +118,23 @@ def test_largest_of_many_are_those_of_a_sort(length):
 
 
 def test_usage_and_write_weights():
-    usage = pt.constant(np.array([[3, 1, 1, 5]], dtype="int32"))
-    assert find_least_used(usage).eval().tolist() == [1]
+    last_access = pt.constant(np.array([[3, 1, 1, 5]], dtype="int32"))
+    assert find_least_used(last_access).eval().tolist() == [1]
     # Each of two weights is below the threshold, and they are together above it
     positions = pt.constant(np.array([[0, 1, 0, 3]], dtype="int32"))
     weights = pt.constant(np.array([[0.3, 0.3, 0.3, 0.7]]))
     time = pt.constant(np.array([6], dtype="int32"))
-    assert update_usage(usage, time, positions, weights, 0.5).eval().tolist() == [[6, 1, 1, 6]]
+    assert update_last_access(last_access, time, positions, weights, 0.5).eval().tolist() == [
+        [6, 1, 1, 6]
+    ]
     # What is no more than the threshold does not count, at a threshold of zero either
     weights = pt.constant(np.array([[0.0, 0.5, 0.0, 0.75]]))
-    assert update_usage(usage, time, positions, weights, 0.5).eval().tolist() == [[3, 1, 1, 6]]
-    assert update_usage(usage, time, positions, weights, 0.0).eval().tolist() == [[3, 6, 1, 6]]
+    assert update_last_access(last_access, time, positions, weights, 0.5).eval().tolist() == [
+        [3, 1, 1, 6]
+    ]
+    assert update_last_access(last_access, time, positions, weights, 0.0).eval().tolist() == [
+        [3, 6, 1, 6]
+    ]
     given = pt.constant(np.array([[[0.75, 0.25], [0.5, 0.5]]]))
     gates = (pt.constant(np.array([gate])) for gate in (0.5, 0.8))
     weights = get_write_weights(given, *gates).eval()
@@ -147,13 +153,13 @@ def compile_all(layer, compile=to_jax, **kwargs):
     inputs = [pt.tensor3("x"), *([pt.matrix("mask")] if layer.has_mask else [])]
     output, last = layer.get_output_for(inputs, return_state=True, **kwargs)
     details = layer.get_output_for(inputs, get_details=True, **kwargs)
-    return compile(inputs, [output, last.memory, last.usage, last.time, *details])
+    return compile(inputs, [output, last.memory, last.last_access, last.time, *details])
 
 
 def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs):
     x = data(B, steps, F)
     function = compile_all(layer, compile, **kwargs)
-    output, memory, usage, time, *details = function(*([x] if mask is None else [x, mask]))
+    output, memory, last_access, time, *details = function(*([x] if mask is None else [x, mask]))
     use_memory = kwargs.get("pass_through_memory", True)
     expected, traces = sam_reference.run(layer, x, mask, use_memory)
     end = 0 if layer.backwards else -1
@@ -162,7 +168,7 @@ def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs)
     for name, value in details.items():
         assert_close(value, traces[name])
     assert_close(memory, traces["memory"][:, end])
-    assert_close(usage, traces["usage"][:, end])
+    assert_close(last_access, traces["last_access"][:, end])
     steps = np.full(B, steps) if mask is None else mask.sum(axis=1)
     np.testing.assert_array_equal(time, steps * use_memory)
     return details
@@ -179,7 +185,7 @@ def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs)
 def test_layer_equals_the_reference(options):
     layer = make_sam(memory_shape=MEMORY_SHAPE, **options)
     details = assert_equals_reference(layer, MASK if layer.has_mask else None)
-    assert len(np.unique(details["usage"])) > 4
+    assert len(np.unique(details["last_access"])) > 4
     slots = layer.num_read_slots
     assert ((details["read_weights"] > 0).sum(axis=-1) <= slots).all()
 
@@ -195,7 +201,7 @@ def test_memory_left_out():
     assert not np.any(details["reads"])
 
 
-@pytest.mark.parametrize("nearest", ["exact", "hashing"])
+@pytest.mark.parametrize("nearest", ["exact", "lsh"])
 def test_memory_left_out_after_steps_with_it(nearest):
     assert_memory_is_left_out(make_sam(LSTMController, 2, memory_shape=(9, M), nearest=nearest))
 
@@ -224,8 +230,8 @@ def test_weights_are_weights(seed, scale):
     assert positions.min() >= 0
     assert positions.max() < N
     assert (np.diff(np.sort(positions, axis=-1), axis=-1) > 0).all()
-    assert (np.diff(details["usage"], axis=1) >= 0).all()
-    assert (details["usage"] <= np.arange(1, T + 1)[:, None]).all()
+    assert (np.diff(details["last_access"], axis=1) >= 0).all()
+    assert (details["last_access"] <= np.arange(1, T + 1)[:, None]).all()
 
 
 # ---- Gradients
@@ -421,8 +427,8 @@ def test_step_function_and_resets():
     layer, top = get_network()
     before, after = reset_memory_after_steps(layer, top, data(B, 4, F), 1)
     np.testing.assert_array_equal(after.hidden, before.hidden)
-    assert not np.any(after.usage)
-    assert np.any(before.usage)
+    assert not np.any(after.last_access)
+    assert np.any(before.last_access)
 
 
 @pytest.mark.parametrize("threshold", [0.005, 0.0])

@@ -188,16 +188,16 @@ def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs)
     inputs = get_inputs(layer)
     output, last = layer.get_output_for(inputs, return_state=True, **kwargs)
     details = layer.get_output_for(inputs, get_details=True, **kwargs)
-    parts = [last.memory, last.usage, last.time, *details]
+    parts = [last.memory, last.last_access, last.time, *details]
     values = [x] if mask is None else [x, mask[:, :steps]]
-    output, memory, usage, time, *details = compile(inputs, [output, *parts])(*values)
+    output, memory, last_access, time, *details = compile(inputs, [output, *parts])(*values)
     use_memory = kwargs.get("pass_through_memory", True)
     expected, traces, chosen = sdnc_reference.run(layer, *values, use_memory=use_memory)
     end = 0 if layer.backwards else -1
     assert_close(output, expected[:, end] if layer.only_return_final else expected)
     assert_details_equal(layer, details, traces, chosen)
     assert_close(memory, traces["memory"][:, end])
-    assert_close(usage, traces["usage"][:, end])
+    assert_close(last_access, traces["last_access"][:, end])
     np.testing.assert_array_equal(time, traces["time"][:, end])
     return traces
 
@@ -212,7 +212,7 @@ def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs)
 def test_layer_equals_the_reference(options):
     layer = make(**options)
     traces = assert_equals_reference(layer, MASK if layer.has_mask else None)
-    assert len(np.unique(traces["usage"])) > 4
+    assert len(np.unique(traces["last_access"])) > 4
     # Links are left out, and followed
     assert ((traces["backward_links"] > 0).sum(axis=-1) == layer.num_links).any()
     assert ((traces["forward_links"] > 0).sum(axis=-1) == layer.num_links).any()
@@ -379,7 +379,7 @@ def test_step_function_and_resets():
     layer, top = get_network()
     before, after = reset_memory_after_steps(layer, top, data(B, 4, F), 3)
     np.testing.assert_array_equal(after.hidden, before.hidden)
-    for name in ("usage", "precedence", "backward_links", "forward_links"):
+    for name in ("last_access", "precedence", "backward_links", "forward_links"):
         assert not np.any(getattr(after, name))
         assert np.any(getattr(before, name))
 

@@ -135,7 +135,7 @@ def assert_equals_reference(layer, compile=to_jax, steps=T, use_memory=True):
     ("kind", "options"),
     [
         ("ntm", {"num_levels": 3, "backwards": True, "precompute_input": False}),
-        ("dnc", {"mask_input": L_MASK, "keep_every": 4}),
+        ("dnc", {"mask_input": L_MASK, "checkpoint_every": 4}),
         ("sam", {"mask_input": L_MASK, "only_return_final": True}),
         ("sam", {"num_levels": 3, "backwards": True}),
         ("sdnc", {"mask_input": L_MASK}),
@@ -152,7 +152,7 @@ def test_layer_equals_the_reference(kind, options):
         for links in (details["backward_links"], details["forward_links"]):
             assert ((links > 0.01).sum(axis=-1) == 2).any()
     if kind == "sam":
-        assert (details["usage"][:, 0 if options.get("backwards") else -1] > 0).all()
+        assert (details["last_access"][:, 0 if options.get("backwards") else -1] > 0).all()
 
 
 def test_layer_in_python_equals_the_reference():
@@ -272,7 +272,7 @@ def assert_gradients_close(grads, expected):
 @pytest.mark.parametrize("kind", ["sam", "indexed sam", "sdnc"])
 def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_memories(kind):
     x, results = pt.tensor3("x"), []
-    for options in ({}, {"keep_every": 2}):
+    for options in ({}, {"checkpoint_every": 2}):
         layer = make_shared(kind, **options)
         results.append([layer.get_output_for(x), *get_gradients(layer, x)])
     count, values = len(results[0]), data(B, 6, F)
@@ -476,7 +476,7 @@ ERRORS = {
         ["level 1", "backwards", "to the SharedMemoryLayer"],
     ),
     "indexes": (
-        [partial(SAMLayer, controller=dense, nearest="hashing", num_read_slots=2)] * 2,
+        [partial(SAMLayer, controller=dense, nearest="lsh", num_read_slots=2)] * 2,
         ValueError,
         ["level 1", "give all levels one HyperplaneIndex"],
     ),
@@ -497,8 +497,8 @@ def test_errors_say_where_what_and_why(case):
 def test_options_and_states_that_do_not_fit():
     with pytest.raises(TypeError, match="unknown option 'level'; did you mean 'levels'"):
         SharedMemoryLayer(L_IN, MEMORY, [DNC], level=3)
-    with pytest.raises(ValueError, match="keep_every must be a positive integer"):
-        SharedMemoryLayer(L_IN, MEMORY, [DNC], keep_every=0)
+    with pytest.raises(ValueError, match="checkpoint_every must be a positive integer"):
+        SharedMemoryLayer(L_IN, MEMORY, [DNC], checkpoint_every=0)
     layer = SharedMemoryLayer(L_IN, MEMORY, [DNC, DNC])
     with pytest.raises(TypeError, match="state must be of type DNCState, not NTMState"):
         layer.get_output_for(pt.tensor3(), state=NTM(L_IN, MEMORY).make_state_variables())
