@@ -64,6 +64,10 @@ class AssociativeRecallTask(Task):
         """Steps that a list of so many items of `item_length` vectors takes, and its query and answer."""
         return (item_length + 1) * (items + 2)
 
+    def count_items(self, item_length, items):
+        """Return how many items the network has to keep: `items`, if each item is written to one slot."""
+        return items
+
     def make(self, rng, item_length, items):
         """Draw a list of `items` items of `item_length` vectors: see :meth:`Task.make`."""
         self._check_items(item_length, items)

@@ -168,12 +168,36 @@ class Task:
         """
         raise NotImplementedError(f"{type(self).__name__} must have a method make")
 
+    # ---- What a task may write
+
+    def count_items(self, **sizes):
+        """Return how many items of such a sequence the network has to keep, None where the task does not know.
+
+        A network that keeps each item in a memory slot of its own needs so many slots at least. A sequence with more
+        items is longer than the memory has slots.
+
+        Parameters
+        ----------
+        **sizes : int
+            Each of the task's sizes.
+
+        Returns
+        -------
+        int or None
+        """
+        return None
+
     # ---- What it gets for that
+
+    @property
+    def largest_sizes(self):
+        """The largest value of each size in training: a dict from str to int."""
+        return {name: high for name, (_, high) in self.sizes.items()}
 
     @property
     def longest(self):
         """Steps of a sequence of the largest sizes."""
-        return self.num_steps(**{name: high for name, (_, high) in self.sizes.items()})
+        return self.num_steps(**self.largest_sizes)
 
     def __iter__(self):
         return self
@@ -181,7 +205,7 @@ class Task:
     def __next__(self):
         return self.sample()
 
-    def sample(self, batch_size=None, num_steps=None, **sizes):
+    def sample(self, batch_size=None, num_steps=None, rng=None, **sizes):
         """Draw a batch.
 
         Parameters
@@ -190,6 +214,8 @@ class Task:
             Instead of the task's.
         num_steps : int, optional
             Steps to pad to, instead of those of the longest sequence.
+        rng : numpy.random.Generator, optional
+            What the batch is drawn from, instead of the task's own generator, which is then left as it is.
         **sizes : int or array of int (B,)
             Sizes instead of random ones, for all sequences or for each. They may be beyond the task's range.
 
@@ -208,7 +234,11 @@ class Task:
         if batch_size is None:
             batch_size = self.batch_size
         batch_size = self.check_integer("batch_size", batch_size)
-        drawn = self._draw_sizes(batch_size, sizes)
+        if rng is None:
+            rng = self.rng
+        elif not isinstance(rng, np.random.Generator):
+            self._fail(f"rng must be a numpy.random.Generator, not {rng!r}")
+        drawn = self._draw_sizes(rng, batch_size, sizes)
         steps = [self.num_steps(**each) for each in drawn]
         if num_steps is None:
             num_steps = max(steps)
@@ -225,7 +255,7 @@ class Task:
             np.zeros((batch_size, num_steps), np.float32),
         )
         for k, (each, length) in enumerate(zip(drawn, steps, strict=True)):
-            parts = self.make(self.rng, **each)
+            parts = self.make(rng, **each)
             if not isinstance(parts, tuple | list) or len(parts) != len(batch):
                 given = len(parts) if isinstance(parts, tuple | list) else type(parts).__name__
                 self._fail(f"make must give three arrays, inputs, targets and weights, not {given}")
@@ -293,7 +323,7 @@ class Task:
             self._fail(f"{name} must be {expected}, not {value}")
         return int(value)
 
-    def _draw_sizes(self, batch_size, given):
+    def _draw_sizes(self, rng, batch_size, given):
         """A dict of the sizes of each sequence: those given, the others at random."""
         unknown = [name for name in given if name not in self.sizes]
         if unknown:
@@ -306,7 +336,7 @@ class Task:
             if name in given:
                 values = self._check_sizes(name, given[name], batch_size)
             else:
-                values = self.rng.integers(low, high + 1, batch_size).tolist()
+                values = rng.integers(low, high + 1, batch_size).tolist()
             for each, value in zip(drawn, values, strict=True):
                 each[name] = value
         return drawn

@@ -50,6 +50,10 @@ class CopyTask(Task):
         """Steps that a sequence of `length` vectors takes."""
         return 2 * length + 2
 
+    def count_items(self, length):
+        """Return how many vectors the network has to keep: `length`."""
+        return length
+
     def make(self, rng, length):
         """Draw a sequence of `length` vectors: see :meth:`Task.make`."""
         vectors = rng.integers(0, 2, (length, self.size))

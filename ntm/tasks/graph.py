@@ -76,6 +76,10 @@ class GraphTask(Task):
         edges = nodes * min(self.degree[1], nodes - 1)
         return edges + self.count_question_steps(length) + length + 1
 
+    def count_items(self, nodes, length):
+        """Return how many edges the network has to keep: those of a graph with the fewest edges."""
+        return nodes * min(self.degree[0], nodes - 1)
+
     def make(self, rng, nodes, length):
         """Draw a graph of `nodes` nodes and a question whose answer has `length` triples: see :meth:`Task.make`."""
         self._check_nodes(nodes)

@@ -54,6 +54,10 @@ class PrioritySortTask(Task):
         """Steps that a sequence of so many vectors takes."""
         return items + 1 + min(items, self.num_sorted)
 
+    def count_items(self, items):
+        """Return how many vectors the network has to keep: those of the answer."""
+        return min(items, self.num_sorted)
+
     def make(self, rng, items):
         """Draw a sequence of `items` vectors: see :meth:`Task.make`."""
         vectors = np.zeros((items, self.size + 1), np.float32)

@@ -79,6 +79,10 @@ class RepeatCopyTask(Task):
         """Steps that `repeats` repeats of `length` vectors take."""
         return length + (repeats if self.unary else 1) + 1 + length * repeats + 1
 
+    def count_items(self, length, repeats):
+        """Return how many vectors the network has to keep: `length`."""
+        return length
+
     def make(self, rng, length, repeats):
         """Draw a sequence of `length` vectors to be repeated `repeats` times: see :meth:`Task.make`."""
         bits = rng.integers(0, 2, (length, self.size))

@@ -54,6 +54,10 @@ class SortTask(Task):
         """Steps that a sequence of `length` numbers takes."""
         return 2 * length + 1
 
+    def count_items(self, length):
+        """Return how many numbers the network has to keep: `length`."""
+        return length
+
     def make(self, rng, length):
         """Draw a sequence of `length` numbers: see :meth:`Task.make`."""
         vectors = rng.integers(0, 2, (length, self.size))

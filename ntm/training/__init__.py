@@ -1,6 +1,7 @@
-"""Training: the trainer, curricula, learning-rate schedules, recovery and loggers."""
+"""Training: the trainer, the evaluator, curricula, learning-rate schedules, recovery and loggers."""
 
 from ntm.training.curricula import CURRICULA, make_curriculum
+from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import CSV, JSONLines, TensorBoard, read_json_lines
 from ntm.training.losses import predictions, sequence_loss
 from ntm.training.recovery import Restarter, Rewinder
@@ -11,6 +12,7 @@ __all__ = [
     "CSV",
     "CURRICULA",
     "SCHEDULES",
+    "Evaluator",
     "JSONLines",
     "Restarter",
     "Rewinder",

@@ -56,6 +56,23 @@ def sequence_loss(kind, outputs, targets, mask):
     return (errors * mask).sum(axis=1)
 
 
+def reduce_losses(losses, weights=None):
+    """Return the mean loss of sequences: the one place where losses of sequences become a number.
+
+    Parameters
+    ----------
+    losses : tensor (B,)
+        The loss of each sequence.
+    weights : tensor (B,), optional
+        The weight of each sequence in the mean; all alike unless given.
+
+    Returns
+    -------
+    scalar tensor
+    """
+    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+
 def predictions(kind, outputs):
     """Probabilities of ones, classes or digits, or the numbers, from a network's outputs (B, T, O)."""
     if kind == "bits":
@@ -72,7 +89,7 @@ def _split_digits(outputs):
     return outputs.reshape((outputs.shape[0], outputs.shape[1], -1, 10))
 
 
-def _check_last_nonlinearity(l_out, task):
+def check_last_nonlinearity(l_out, task, caller):
     """Raise a `ValueError` if a network gives probabilities where the loss takes logits."""
     layer = l_out
     while isinstance(layer, REARRANGING) and not hasattr(layer, "nonlinearity"):
@@ -80,7 +97,7 @@ def _check_last_nonlinearity(l_out, task):
     nonlinearity = getattr(layer, "nonlinearity", None)
     if task.output != "numbers" and nonlinearity in PROBABILITIES:
         raise ValueError(
-            f"Trainer: the network ends in {getattr(nonlinearity, '__name__', nonlinearity)}, of {layer!r}, but the "
+            f"{caller}: the network ends in {getattr(nonlinearity, '__name__', nonlinearity)}, of {layer!r}, but the "
             f"targets of {type(task).__name__} are {task.output}, and the loss takes logits: give that layer "
             "nonlinearity=None"
         )

@@ -4,7 +4,7 @@ Notation: B sequences in a batch, T steps, F input and O output features.
 """
 
 import copy
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pytensor
@@ -13,24 +13,20 @@ from pytensor.tensor.random.type import RandomType
 from tqdm import tqdm
 
 from lasagne._norms import get_total_norm
-from lasagne.backends.modes import get_mode
-from lasagne.layers import (
-    InputLayer,
-    get_all_layers,
-    get_all_params,
-    get_output,
-)
+from lasagne.layers import get_all_params, get_output
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from lasagne.utils import check_param_value
-from ntm.arguments import Number
 from ntm.interruption import stop_on_signals
-from ntm.layers.base import MemoryLayer
 from ntm.serialization.encoding import check_finite
+from ntm.tasks import Batch
 from ntm.training.curricula import make_curriculum
-from ntm.training.losses import _check_last_nonlinearity, predictions, sequence_loss
+from ntm.training.evaluator import Evaluator
+from ntm.training.inputs import NetworkInputs
+from ntm.training.losses import check_last_nonlinearity, reduce_losses, sequence_loss
 from ntm.training.recovery import Rewinder, latest_loss
 from ntm.training.schedules import constant
 from ntm.training.state_checks import check_state
+from ntm.typing import Array, ArrayLike
 from ntm.updates import centered_rmsprop
 
 #: How many steps in a row may be skipped before training gives up
@@ -81,6 +77,8 @@ class Trainer:
 
     Attributes
     ----------
+    evaluator : Evaluator
+        Measures the network on the task.
     step_count : int
         Training steps done.
     losses : list of float
@@ -117,14 +115,14 @@ class Trainer:
             raise TypeError(
                 f"Trainer: update must be an update rule, such as lasagne.updates.sgd, not {update!r}"
             )
-        _check_last_nonlinearity(l_out, task)
+        self._network = NetworkInputs(l_out, task, "Trainer")
+        check_last_nonlinearity(l_out, task, "Trainer")
+        self.evaluator = Evaluator(l_out, task, mode, seed, solved_below)
+        self.mode = self.evaluator.mode
         self.l_out, self.task, self.seed = l_out, task, seed
         self.learning_rate = learning_rate
         self.schedule = schedule or constant()
-        name, threshold = task.solved
-        self.solved = name, threshold if solved_below is None else solved_below
         self.num_buckets = num_buckets
-        self.mode = get_mode() if mode is None else mode
         self.params = get_all_params(l_out)
         rng = np.random.default_rng([seed, 0])
         self.curriculum = make_curriculum(curriculum, task.sizes, rng, curriculum_options)
@@ -135,12 +133,10 @@ class Trainer:
         self.evaluations: list[dict] = []
         self.solved_at: int | None = None
         self._skipped_in_a_row = 0
-        self._look = None
         self.rewinder = Rewinder() if rewind else None
         self.restarter = restarter
         self._kept: dict[str, np.ndarray] = {}
 
-        self._inputs = self._make_inputs()
         self._make_functions(update, clip_value, clip_norm, penalty)
         if restarter is not None:
             self._initial_curriculum = copy.deepcopy(self.curriculum.get_state())
@@ -150,47 +146,12 @@ class Trainer:
                 if variable not in self.params
             }
 
-    def _make_inputs(self):
-        """The variables of inputs, targets and mask, and of masks that the network takes."""
-        layers = get_all_layers(self.l_out)
-        masks = [layer.input_layers[index] for layer in layers if (index := _mask_index(layer))]
-        inputs = [layer for layer in layers if isinstance(layer, InputLayer)]
-        self._step_masks: list[Any] = list(
-            dict.fromkeys(layer.input_var for layer in inputs if layer in masks)
-        )
-        inputs = [layer for layer in inputs if layer not in masks]
-        if len(inputs) != 1:
-            raise ValueError(
-                f"Trainer: the network must have one input besides masks of layers, not {len(inputs)}: "
-                f"{', '.join(map(repr, inputs))}"
-            )
-        shapes = inputs[0].output_shape, self.l_out.output_shape
-        for kind, shape, expected in zip(
-            ("takes", "gives"), shapes, (self.task.num_inputs, self.task.num_outputs), strict=True
-        ):
-            if len(shape) != 3 or shape[2] != expected:
-                raise ValueError(
-                    f"Trainer: the network {kind} {shape}, but {type(self.task).__name__} has "
-                    f"{expected} features: expected (batch, time, {expected})"
-                )
-        return [inputs[0].input_var, pt.tensor3("targets"), pt.matrix("mask"), *self._step_masks]
-
-    def _list_arrays(self, batch):
-        """The values of those variables."""
-        return [*batch, *self._cast_step_mask(batch.step_mask)]
-
-    def _cast_step_mask(self, values):
-        return [np.asarray(values, mask.dtype) for mask in self._step_masks]
-
     def _make_functions(self, update, clip_value, clip_norm, penalty):
-        x, targets, mask = self._inputs[:3]
-        kind = self.task.output
-
-        def mean_loss(**kwargs):
-            outputs = get_output(self.l_out, **kwargs)
-            return sequence_loss(kind, outputs, targets, mask).mean()
-
-        loss = mean_loss()
+        x, *step_masks = self._network.variables
+        targets, mask = pt.tensor3("targets"), pt.matrix("mask")
+        outputs = get_output(self.l_out)
+        loss = reduce_losses(sequence_loss(self.task.output, outputs, targets, mask))
+        self._inputs = [x, targets, mask, *step_masks]
         trainable = get_all_params(self.l_out, trainable=True)
         grads = list(get_or_compute_grads(loss + penalty, trainable))
         scaled_norm, scale = get_total_norm(grads)
@@ -223,15 +184,6 @@ class Trainer:
             updates=updates,
             mode=self.mode,
         )
-        outputs = get_output(self.l_out, deterministic=True)
-        self._predict = pytensor.function(
-            [x, *self._step_masks], predictions(kind, outputs), mode=self.mode
-        )
-        self._loss: Any = None
-        if self.curriculum.needs_gain:
-            self._loss = pytensor.function(
-                self._inputs, mean_loss(deterministic=True), mode=self.mode
-            )
 
     # ---- one step
 
@@ -283,8 +235,8 @@ class Trainer:
         if self.rewinder is not None:
             rate *= self.rewinder.rate
         rate = np.asarray(rate, "float32")
-        arrays = self._list_arrays(batch)
-        before = float(self._loss(*arrays)) if self.curriculum.needs_gain else None
+        arrays = [*batch, *self._network.cast_step_mask(batch.step_mask)]
+        before = self.evaluator.compute_loss(batch) if self.curriculum.needs_gain else None
         loss, norm, finite, finite_grads = map(np.asarray, self._train(*arrays, rate))
         self.step_count += 1
         loss = float(loss) / self.unit
@@ -293,7 +245,8 @@ class Trainer:
             self._skipped_in_a_row = 0
             gain = None
             if before is not None:
-                gain = (before - float(self._loss(*arrays))) / self.unit / batch.inputs.shape[1]
+                after = self.evaluator.compute_loss(batch)
+                gain = (before - after) / self.unit / batch.inputs.shape[1]
             self.curriculum.update(loss, gain)
         else:
             self._skip(loss, finite_grads)
@@ -346,128 +299,39 @@ class Trainer:
                 "A lower learning rate or clip_norm may help."
             )
 
-    # ---- measures
+    # ---- Measures: see Evaluator, which does the work
 
-    def predict(self, inputs, chunk=100, step_mask=None):
-        """Predict.
+    def predict(
+        self, inputs: ArrayLike, chunk: int = 100, step_mask: ArrayLike | None = None
+    ) -> Array:
+        """Predict the targets of sequences: see :meth:`Evaluator.predict`."""
+        return self.evaluator.predict(inputs, chunk, step_mask)
 
-        Parameters
-        ----------
-        inputs : array (B, T, F)
-        chunk : int
-            How many sequences at a time.
-        step_mask : array (B, T), optional
-            One at the steps of a sequence, zero in its padding, for a network that takes a mask; else it is not used.
-            All ones if not given.
+    def measure(self, batch: Batch, chunk: int = 100) -> dict[str, float]:
+        """Measure a batch: see :meth:`Evaluator.measure`."""
+        return self.evaluator.measure(batch, chunk)
 
-        Returns
-        -------
-        array (B, T, O)
+    def evaluate(
+        self,
+        sizes: Mapping[str, int] | None = None,
+        num_sequences: int = 100,
+        num_steps: int | None = None,
+        draw: int = 0,
+    ) -> dict[str, float]:
+        """Measure new sequences, the same at each call: see :meth:`Evaluator.evaluate`."""
+        return self.evaluator.evaluate(sizes, num_sequences, num_steps, draw)
 
-        Raises
-        ------
-        ValueError
-            If an array has another shape, or `chunk` is not positive.
-        """
-        chunk = Number(int, 1).check("Trainer.predict: chunk", chunk)
-        inputs = np.asarray(inputs, dtype="float32")
-        if inputs.ndim != 3 or inputs.shape[2] != self.task.num_inputs:
-            raise ValueError(
-                f"Trainer.predict: inputs must be of shape (batch, time, {self.task.num_inputs}), not {inputs.shape}"
-            )
-        masks = self._cast_step_mask(np.ones(inputs.shape[:2]) if step_mask is None else step_mask)
-        for mask in masks:
-            if mask.shape != inputs.shape[:2]:
-                raise ValueError(
-                    f"Trainer.predict: step_mask must be of shape {inputs.shape[:2]}, not {mask.shape}"
-                )
-        if len(inputs) == 0:
-            return np.zeros((*inputs.shape[:2], self.task.num_outputs), "float32")
-        parts = [
-            np.asarray(self._predict(*(array[k : k + chunk] for array in (inputs, *masks))))
-            for k in range(0, len(inputs), chunk)
-        ]
-        return np.concatenate(parts)
+    def count_steps(self, sizes: Iterable[Mapping[str, int]]) -> int | None:
+        """Return the steps of the longest of some sizes: see :meth:`Evaluator.count_steps`."""
+        return self.evaluator.count_steps(sizes)
 
-    def measure(self, batch, chunk=100):
-        """The task's measures of a batch: a dict from name to the mean over its sequences."""
-        predicted = self.predict(batch.inputs, chunk, batch.step_mask)
-        measures = self.task.measure(predicted, batch)
-        return {name: float(np.mean(values)) for name, values in measures.items()}
+    def look_inside(self, inputs: ArrayLike) -> list[dict[str, Array]]:
+        """Trace what heads and memories do with sequences: see :meth:`Evaluator.look_inside`."""
+        return self.evaluator.look_inside(inputs)
 
-    def evaluate(self, sizes=None, num_sequences=100, num_steps=None, draw=0):
-        """Measure the network on new sequences, the same at each call.
-
-        Parameters
-        ----------
-        sizes : dict from name to int, optional
-            Sizes of the sequences; what is not given is drawn as in training.
-        num_sequences : int
-        num_steps : int, optional
-            Steps to pad to, so that several sizes share what is compiled.
-        draw : int
-            Another number gives other sequences.
-
-        Returns
-        -------
-        dict from name of a measure to its mean
-        """
-        training_state = self.task.get_state()
-        self.task.rng = np.random.default_rng([self.seed, 1, draw])
-        try:
-            batch = self.task.sample(num_sequences, num_steps=num_steps, **(sizes or {}))
-        finally:
-            self.task.set_state(training_state)
-        return self.measure(batch)
-
-    def count_steps(self, evaluate_at):
-        """Steps of the longest of some sizes, if there are any; a size that is not given is at its largest."""
-        largest = {name: high for name, (_, high) in self.task.sizes.items()}
-        return max((self.task.num_steps(**largest | sizes) for sizes in evaluate_at), default=None)
-
-    def look_inside(self, inputs):
-        """What the heads and the memory of each memory in the network do with sequences.
-
-        Parameters
-        ----------
-        inputs : array (B, T, F)
-
-        Returns
-        -------
-        list of dict
-            For each :class:`ntm.layers.base.MemoryLayer`: ``memory`` (B, N, M) after the last step, ``write_weights``
-            (B, T, W, N) and ``read_weights`` (B, T, R, N).
-        """
-        if self._look is None:
-            traces = []
-            for layer in get_all_layers(self.l_out):
-                if isinstance(layer, MemoryLayer):
-                    details = layer.get_output_for(
-                        get_output(layer.input_layers, deterministic=True),
-                        get_details=True,
-                        deterministic=True,
-                    )
-                    memory, _, _, write, read = details[:5]
-                    traces += [memory[:, -1], write, read]
-            self._look = pytensor.function(
-                [self._inputs[0], *self._step_masks],
-                traces,
-                mode=self.mode,
-                on_unused_input="ignore",
-            )
-        inputs = np.asarray(inputs, "float32")
-        masks = self._cast_step_mask(np.ones(inputs.shape[:2]))
-        values = [np.asarray(value) for value in self._look(inputs, *masks)]
-        names = ("memory", "write_weights", "read_weights")
-        return [dict(zip(names, values[k : k + 3], strict=True)) for k in range(0, len(values), 3)]
-
-    def is_solved(self, num_sequences=2000):
-        """Whether new sequences of the training sizes have the measure by which the task counts as solved."""
-        name, threshold = self.solved
-        measured = self.evaluate(
-            num_sequences=num_sequences, num_steps=self.task.longest, draw=1 + self.step_count
-        )
-        return measured[name] < threshold
+    def is_solved(self, num_sequences: int = 2000) -> bool:
+        """Tell whether the task is solved, by sequences that are new at each step: see :meth:`Evaluator.is_solved`."""
+        return self.evaluator.is_solved(num_sequences, draw=1 + self.step_count)
 
     # ---- the loop
 
@@ -555,7 +419,7 @@ class Trainer:
         A loss counts in bits, or as a squared error, whereas the task's measure may be another; then it is always worth
         it.
         """
-        name, threshold = self.solved
+        name, threshold = self.evaluator.solved
         if name != "bits" or not self.curriculum.at_end:
             return self.curriculum.at_end
         return latest_loss(self, 200) < 2 * threshold
@@ -580,7 +444,7 @@ class Trainer:
         row = {"step": self.step_count, "sequences": self.num_sequences}
         for sizes in evaluate_at:
             where = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            measured = self.evaluate(sizes, num_steps=longest)
+            measured = self.evaluator.evaluate(sizes, num_steps=longest)
             # Predictions that are no numbers measure infinite
             row |= {
                 f"{name} at {where}": _finite_or_none(value) for name, value in measured.items()
@@ -750,14 +614,6 @@ class Trainer:
             for each, container in inputs
             if isinstance(each.variable.type, RandomType)
         ]
-
-
-def _mask_index(layer):
-    """Which of a layer's inputs is its mask, if it has one; a mask is never the first."""
-    if isinstance(layer, MemoryLayer):
-        return 1 if layer.has_mask else None
-    index = getattr(layer, "mask_incoming_index", -1)
-    return index if index > 0 else None
 
 
 #: What reading the state of a random generator raises if it is none

@@ -346,6 +346,46 @@ def test_generator_as_seed():
     assert_equal(task.sample(length=5), CopyTask(seed=3).sample(length=5))
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_a_generator_for_a_batch_leaves_the_task_as_it_is(name):
+    task = TASKS[name](seed=0)
+    before = task.get_state()
+    batch = task.sample(2, rng=np.random.default_rng(5))
+    assert task.get_state() == before
+    assert_equal(batch, TASKS[name](seed=5).sample(2))
+
+
+def test_what_is_no_generator():
+    with pytest.raises(ValueError, match=r"CopyTask: rng must be a numpy.random.Generator, not 5"):
+        CopyTask().sample(rng=5)
+
+
+def test_how_many_items_a_network_has_to_keep():
+    """Of the tasks that know."""
+    sizes = {
+        "copy": ({"length": 20}, 20),
+        "reversed-copy": ({"length": 7}, 7),
+        "upside-down-copy": ({"length": 7}, 7),
+        "repeat-copy": ({"length": 5, "repeats": 9}, 5),
+        "associative-recall": ({"item_length": 3, "items": 6}, 6),
+        "priority-sort": ({"items": 20}, 16),
+        "sort": ({"length": 4}, 4),
+        "graph-traversal": ({"nodes": 10, "length": 3}, 20),
+        "shortest-path": ({"nodes": 10, "length": 3}, 10),
+    }
+    for name, (each, expected) in sizes.items():
+        assert TASKS[name]().count_items(**each) == expected, name
+    for name in TASKS.keys() - sizes.keys():
+        task = TASKS[name]()
+        assert task.count_items(**task.largest_sizes) is None, name
+    assert TASKS["graph-traversal"]().count_items(nodes=2, length=1) == 2
+    for name in ("graph-traversal", "shortest-path"):
+        task = TASKS[name](min_degree=1, max_degree=1, min_length=1, max_length=1, seed=0)
+        inputs = task.sample(nodes=5, length=1).inputs[0]
+        edges = inputs[: inputs[:, 90].argmax()]  # up to the next phase
+        assert task.count_items(nodes=5, length=1) == len(edges) == 5
+
+
 def test_sequences_before_do_not_depend_on_those_after():
     one = CopyTask(seed=0).sample(3, length=[4, 5, 6])
     two = CopyTask(seed=0).sample(3, length=[4, 5, 9])

@@ -516,7 +516,7 @@ def test_sizes_that_are_not_given_are_drawn():
 def test_measures_that_are_infinite_can_be_saved(monkeypatch):
     trainer = make_trainer()
     monkeypatch.setattr(
-        trainer, "predict", lambda inputs, *rest: np.full((*inputs.shape[:2], 3), np.nan)
+        trainer.evaluator, "predict", lambda inputs, *rest: np.full((*inputs.shape[:2], 3), np.nan)
     )
     row = trainer._evaluate_all([{"length": 2}])
     assert row["bits at length 2"] is None
@@ -546,7 +546,7 @@ def test_a_prediction_of_no_sequences():
     ],
 )
 def test_predictions_that_are_not_possible(inputs, options, message):
-    with pytest.raises(ValueError, match=rf"Trainer\.predict: .*{message}"):
+    with pytest.raises(ValueError, match=rf"Evaluator\.predict: .*{message}"):
         make_trainer().predict(inputs, **options)
 
 
@@ -624,7 +624,7 @@ def test_each_look_whether_the_task_is_solved_takes_other_sequences(monkeypatch)
     trainer = make_trainer()
     seen = []
     monkeypatch.setattr(
-        trainer, "measure", lambda batch: seen.append(batch.inputs) or {"bits": 0.0}
+        trainer.evaluator, "measure", lambda batch: seen.append(batch.inputs) or {"bits": 0.0}
     )
     for step in (0, 0, 10, 11):
         trainer.step_count = step
@@ -644,7 +644,7 @@ def test_evaluations_of_another_seed_take_other_sequences(monkeypatch):
     seen = []
     for seed in (0, 0, 1):
         trainer = make_trainer(seed=seed)
-        monkeypatch.setattr(trainer, "measure", lambda batch: seen.append(batch.inputs))
+        monkeypatch.setattr(trainer.evaluator, "measure", lambda batch: seen.append(batch.inputs))
         trainer.evaluate({"length": 3}, num_sequences=20)
     np.testing.assert_array_equal(seen[0], seen[1])
     assert not np.array_equal(seen[0], seen[2])
@@ -659,9 +659,9 @@ def test_measures_and_gains_are_those_of_the_whole_network():
     batch = task.sample(20)
     once, again = trainer.predict(batch.inputs), trainer.predict(batch.inputs)
     np.testing.assert_array_equal(once, again)
-    loss = trainer._loss(*batch)
-    assert float(loss) == float(trainer._loss(*batch))
-    assert float(loss) / np.log(2) == pytest.approx(measure_by_hand(trainer, batch), rel=1e-5)
+    loss = trainer.evaluator.compute_loss(batch)
+    assert loss == trainer.evaluator.compute_loss(batch)
+    assert loss / np.log(2) == pytest.approx(measure_by_hand(trainer, batch), rel=1e-5)
 
 
 def test_training_goes_on_where_low_losses_were_luck(monkeypatch):
@@ -681,7 +681,7 @@ def test_training_goes_on_where_low_losses_were_luck(monkeypatch):
 @pytest.mark.parametrize(("measured", "solved"), [(0.0099, True), (0.01, False)])
 def test_the_threshold_of_a_solved_task_is_itself_too_much(monkeypatch, measured, solved):
     trainer = make_trainer()
-    monkeypatch.setattr(trainer, "evaluate", lambda **options: {"bits": measured})
+    monkeypatch.setattr(trainer.evaluator, "evaluate", lambda **options: {"bits": measured})
     assert trainer.is_solved() == solved
 
 
@@ -726,7 +726,7 @@ def test_training_that_is_not_solved():
 def test_when_it_is_worth_a_look_whether_the_task_is_solved(loss, end, measure, looks):
     """Below twice the threshold, where losses are what is measured; and not before a curriculum's end."""
     trainer = make_trainer(curriculum="uniform" if end else "naive")
-    trainer.solved = measure, 0.01
+    trainer.evaluator.solved = measure, 0.01
     trainer.losses = [50.0] * 100 + [loss] * 200
     assert trainer._looks_solved() == looks
     trainer.losses[-1] = np.nan

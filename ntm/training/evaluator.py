@@ -1,0 +1,249 @@
+"""Evaluation: what a network predicts, how well it does on a task, and what its heads and memory do meanwhile.
+
+No training function is built here, so that a trained network is measured without compiling a gradient.
+
+Notation: B sequences in a batch, T steps, F input and O output features; N memory slots of width M, R read heads and
+W write heads.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
+
+from lasagne.backends.modes import get_mode
+from lasagne.layers import Layer, get_output
+from ntm.arguments import Number
+from ntm.tasks import Batch, Task
+from ntm.training.inputs import NetworkInputs, find_memory_layers
+from ntm.training.losses import check_last_nonlinearity, predictions, reduce_losses, sequence_loss
+from ntm.typing import Array, ArrayLike
+
+__all__ = ["Evaluator"]
+
+#: Names of what :meth:`Evaluator.look_inside` gives for a memory layer
+TRACES = ("memory", "write_weights", "read_weights")
+
+
+class Evaluator:
+    """Measures a network on a task.
+
+    Functions are compiled when they are first needed, on the JAX back end for each new shape of a batch.
+
+    Parameters
+    ----------
+    l_out : Layer
+        As of :class:`ntm.training.Trainer`: (B, T, O), logits or numbers.
+    task : Task
+    mode : pytensor Mode, optional
+        What functions are compiled with, :func:`ntm.get_mode` unless given.
+    seed : int
+        Of the sequences that are measured: the same seed gives the same sequences.
+    solved_below : float, optional
+        The task counts as solved below this value of its measure, instead of below the task's own threshold.
+
+    Attributes
+    ----------
+    solved : pair of str and float
+        The measure by which the task counts as solved, and its threshold.
+    """
+
+    def __init__(
+        self,
+        l_out: Layer,
+        task: Task,
+        mode: Mode | None = None,
+        seed: int = 0,
+        solved_below: float | None = None,
+    ) -> None:
+        self._network = NetworkInputs(l_out, task, "Evaluator")
+        check_last_nonlinearity(l_out, task, "Evaluator")
+        self.l_out, self.task = l_out, task
+        self.mode = get_mode() if mode is None else mode
+        self.seed = Number(int, 0).check("Evaluator: seed", seed)
+        name, threshold = task.solved
+        if solved_below is not None:
+            threshold = Number(float).check("Evaluator: solved_below", solved_below)
+        self.solved = name, threshold
+
+    def predict(
+        self, inputs: ArrayLike, chunk: int = 100, step_mask: ArrayLike | None = None
+    ) -> Array:
+        """Predict the targets of sequences.
+
+        Parameters
+        ----------
+        inputs : array (B, T, F)
+        chunk : int
+            How many sequences are predicted at a time.
+        step_mask : array (B, T), optional
+            One at the steps of a sequence, zero in its padding. All ones unless given. It is used by networks that take
+            a mask.
+
+        Returns
+        -------
+        array (B, T, O)
+            Probabilities of ones, classes or digits, or the numbers themselves.
+
+        Raises
+        ------
+        ValueError
+            If an array has another shape, or `chunk` is not positive.
+        """
+        chunk = Number(int, 1).check("Evaluator.predict: chunk", chunk)
+        inputs = self._check_inputs("predict", inputs)
+        masks = self._network.cast_step_mask(
+            np.ones(inputs.shape[:2]) if step_mask is None else step_mask
+        )
+        for mask in masks:
+            if mask.shape != inputs.shape[:2]:
+                raise ValueError(
+                    f"Evaluator.predict: step_mask must be of shape {inputs.shape[:2]}, not {mask.shape}"
+                )
+        if len(inputs) == 0:
+            return np.zeros((*inputs.shape[:2], self.task.num_outputs), "float32")
+        parts = [
+            np.asarray(self._predict(*(array[k : k + chunk] for array in (inputs, *masks))))
+            for k in range(0, len(inputs), chunk)
+        ]
+        return np.concatenate(parts)
+
+    def measure(self, batch: Batch, chunk: int = 100) -> dict[str, float]:
+        """Measure a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+        chunk : int
+            As of :meth:`predict`.
+
+        Returns
+        -------
+        dict from str to float
+            Each of the task's measures, the mean over the sequences of the batch.
+        """
+        predicted = self.predict(batch.inputs, chunk, batch.step_mask)
+        measures = self.task.measure(predicted, batch)
+        return {name: float(np.mean(values)) for name, values in measures.items()}
+
+    def evaluate(
+        self,
+        sizes: Mapping[str, int] | None = None,
+        num_sequences: int = 100,
+        num_steps: int | None = None,
+        draw: int = 0,
+    ) -> dict[str, float]:
+        """Measure new sequences, the same at each call; the task's own generator is left as it is.
+
+        Parameters
+        ----------
+        sizes : dict from str to int, optional
+            Sizes of the sequences. A size that is not given is drawn as in training.
+        num_sequences : int
+        num_steps : int, optional
+            Steps to pad to, so that several sizes share one compilation: see :meth:`count_steps`.
+        draw : int
+            Another number gives other sequences.
+
+        Returns
+        -------
+        dict from str to float
+            Each of the task's measures, the mean over the sequences.
+        """
+        rng = np.random.default_rng([self.seed, 1, draw])
+        return self.measure(self.task.sample(num_sequences, num_steps, rng, **(sizes or {})))
+
+    def count_steps(self, sizes: Iterable[Mapping[str, int]]) -> int | None:
+        """Return the steps of the longest of some sizes, None if there are none.
+
+        A size that is not given counts as the largest in training.
+        """
+        largest = self.task.largest_sizes
+        return max((self.task.num_steps(**largest | dict(each)) for each in sizes), default=None)
+
+    def look_inside(self, inputs: ArrayLike) -> list[dict[str, Array]]:
+        """Trace what the heads and the memory of each memory layer do with sequences.
+
+        Parameters
+        ----------
+        inputs : array (B, T, F)
+
+        Returns
+        -------
+        list of dict
+            For each :class:`ntm.layers.MemoryLayer`: ``memory`` (B, N, M) after the last step, ``write_weights``
+            (B, T, W, N) and ``read_weights`` (B, T, R, N).
+        """
+        inputs = self._check_inputs("look_inside", inputs)
+        masks = self._network.cast_step_mask(np.ones(inputs.shape[:2]))
+        values = [np.asarray(value) for value in self._look(inputs, *masks)]
+        return [
+            dict(zip(TRACES, values[k : k + len(TRACES)], strict=True))
+            for k in range(0, len(values), len(TRACES))
+        ]
+
+    def is_solved(self, num_sequences: int = 2000, draw: int = 1) -> bool:
+        """Tell whether new sequences of the training sizes have the measure by which the task counts as solved.
+
+        Parameters
+        ----------
+        num_sequences : int
+        draw : int
+            As of :meth:`evaluate`.
+        """
+        name, threshold = self.solved
+        measured = self.evaluate(
+            num_sequences=num_sequences, num_steps=self.task.longest, draw=draw
+        )
+        return measured[name] < threshold
+
+    def compute_loss(self, batch: Batch) -> float:
+        """Return the mean loss of a batch, in nats or as squared error: what training lowers, without its noise."""
+        return float(self._loss(*batch, *self._network.cast_step_mask(batch.step_mask)))
+
+    def _check_inputs(self, method: str, inputs: ArrayLike) -> Array:
+        inputs = np.asarray(inputs, dtype="float32")
+        if inputs.ndim != 3 or inputs.shape[2] != self.task.num_inputs:
+            raise ValueError(
+                f"Evaluator.{method}: inputs must be of shape (batch, time, {self.task.num_inputs}), "
+                f"not {inputs.shape}"
+            )
+        return inputs
+
+    # ---- Compiled functions
+
+    @cached_property
+    def _predict(self) -> Callable[..., Any]:
+        outputs = get_output(self.l_out, deterministic=True)
+        return pytensor.function(
+            self._network.variables, predictions(self.task.output, outputs), mode=self.mode
+        )
+
+    @cached_property
+    def _loss(self) -> Callable[..., Any]:
+        targets, mask = pt.tensor3("targets"), pt.matrix("mask")
+        outputs = get_output(self.l_out, deterministic=True)
+        losses = sequence_loss(self.task.output, outputs, targets, mask)
+        x, *step_masks = self._network.variables
+        return pytensor.function(
+            [x, targets, mask, *step_masks], reduce_losses(losses), mode=self.mode
+        )
+
+    @cached_property
+    def _look(self) -> Callable[..., Any]:
+        traces: list[Any] = []
+        for layer in find_memory_layers(self.l_out):
+            details = layer.get_output_for(
+                get_output(layer.input_layers, deterministic=True),
+                get_details=True,
+                deterministic=True,
+            )
+            memory, _, _, write, read = details[:5]
+            traces += [memory[:, -1], write, read]
+        return pytensor.function(
+            self._network.variables, traces, mode=self.mode, on_unused_input="ignore"
+        )
