@@ -38,7 +38,6 @@ import json, os, resource, sys, time
 
 import lasagne, ntm
 from ntm import load, load_parameters
-from ntm.files import read_arrays
 from ntm.experiments.runs import Run
 from lasagne.layers import DenseLayer, InputLayer
 
