@@ -9,6 +9,8 @@ the processor's vectors and M is not, so a training step takes a third of the ti
 
 import pytensor.tensor as pt
 
+from ntm.addressing.sizes import get_known_size
+
 
 def read(memory, weights):
     """Read vectors: the slots averaged by the weights (equation 2).
@@ -40,15 +42,8 @@ def write(memory, weights, erase, add):
     -------
     tensor (B, M, N)
     """
-    for head in range(_static_heads(weights)):
+    for head in range(get_known_size(weights, 1, "write: the number of heads")):
         # An outer product as a product of matrices: then its gradient is one, too, rather than a sum of products
         erased = pt.matmul(erase[:, head, :, None], weights[:, head, None, :])
         memory = memory * (1.0 - erased)
     return memory + pt.matmul(add.transpose(0, 2, 1), weights)
-
-
-def _static_heads(weights):
-    num_heads = weights.type.shape[1]
-    if num_heads is None:
-        raise ValueError("write: the number of heads (axis 1 of the weights) must be static")
-    return num_heads

@@ -7,6 +7,7 @@ Hybrid computing using a neural network with dynamic external memory, Nature 538
 import pytensor.tensor as pt
 
 from lasagne.gradient import apply_with_gradient
+from ntm.addressing.sizes import get_known_size
 
 
 def get_retention(free_gates, read_weights):
@@ -114,7 +115,7 @@ def get_write_weights(content, usage, allocation_gates, write_gates):
     -------
     tensor (B, W, N), not negative, at most one in sum over the slots
     """
-    num_writes = _static_length(content)
+    num_writes = get_known_size(content, 1, "get_write_weights: the number of write heads")
     allocations = []
     for head in range(num_writes):
         allocation = get_allocation(usage)
@@ -130,13 +131,6 @@ def get_write_weights(content, usage, allocation_gates, write_gates):
 def _multiply(factors):
     """The product over axis 1, of a known length; other than `pt.prod`, its gradient divides by nothing."""
     product = factors[:, 0]
-    for k in range(1, _static_length(factors)):
+    for k in range(1, get_known_size(factors, 1, "the number of heads")):
         product = product * factors[:, k]
     return product
-
-
-def _static_length(x):
-    length = x.type.shape[1]
-    if length is None:
-        raise ValueError("the number of heads (axis 1) must be static")
-    return length

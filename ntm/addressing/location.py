@@ -7,6 +7,7 @@ Equations are those of Graves et al. 2014, Neural Turing Machines, section 3.
 import pytensor.tensor as pt
 
 from ntm.addressing.content import MAX_SHARPNESS
+from ntm.addressing.sizes import get_known_size
 
 SHIFT_MODES = ("zero-padded", "circular")
 
@@ -59,9 +60,7 @@ def convolutional_shift(weights, shift, mode="zero-padded"):
     """
     if mode not in SHIFT_MODES:
         raise ValueError(f"shift mode must be one of {SHIFT_MODES}, not {mode!r}")
-    num_shifts = shift.type.shape[-1]
-    if num_shifts is None:
-        raise ValueError("convolutional_shift: the number of shifts (last axis) must be static")
+    num_shifts = get_known_size(shift, 2, "convolutional_shift: the number of shifts")
     offsets = shift_offsets(num_shifts)
     after, before = -offsets[0], offsets[-1]
     if mode == "circular":

@@ -18,7 +18,7 @@ from lasagne.init import Normal
 from lasagne.layers import Layer
 from lasagne.tensors import join_last_axes
 from ntm.addressing.rows import read_rows
-from ntm.addressing.sparse import get_likeness, get_squares, select_slots
+from ntm.addressing.sparse import get_squares, scaled_cosine, top_k_slots
 from ntm.arguments import check_memory_shape, check_options, describe, is_integer
 
 
@@ -89,7 +89,7 @@ class ExactSearch:
         integer tensor (B, R, K), without a gradient: different slots, the most alike first, and of slots alike the
         first
         """
-        return select_slots(key, memory, stores[0], count)
+        return top_k_slots(key, memory, stores[0], count)
 
 
 class HyperplaneIndex(Layer):
@@ -267,7 +267,7 @@ class HyperplaneIndex(Layer):
         )
         rows = read_rows(memory, pt.maximum(candidates - 1, 0))
         products = (rows * key[:, :, None, :]).sum(axis=-1)
-        likeness = get_likeness(key, products, get_squares(rows))
+        likeness = scaled_cosine(key, products, get_squares(rows))
         return _choose(pt.switch(candidates > 0, likeness, -np.inf), candidates, count)
 
     def _get_probes(self, key):

@@ -18,7 +18,7 @@ from ntm.addressing.rows import TopK
 _EPS = 1e-6
 
 
-def select_slots(key, memory, squares, count):
+def top_k_slots(key, memory, squares, count):
     """The slots most like each head's key, by cosine similarity; there is no gradient.
 
     Every slot is compared; `ntm.addressing.nearest` has what compares fewer.
@@ -38,10 +38,10 @@ def select_slots(key, memory, squares, count):
     """
     key, memory, squares = (disconnected_grad(each) for each in (key, memory, squares))
     products = pt.matmul(key, memory.transpose(0, 2, 1))
-    return TopK(count)(get_likeness(key, products, squares[:, None, :]))
+    return TopK(count)(scaled_cosine(key, products, squares[:, None, :]))
 
 
-def get_likeness(key, products, squares):
+def scaled_cosine(key, products, squares):
     """Cosine similarity of keys and slots, but for a factor that is the same for all slots of a key.
 
     Parameters
@@ -90,15 +90,15 @@ def read(rows, weights):
 
 
 # So many numbers are searched through; of more, the least of each block are kept
-_FEW = 1024
-_BLOCK = 64
+_MOST_SCANNED = 1024
+_MINIMA_BLOCK = 64
 
 
 def count_minima(num_slots):
     """How many arrays :func:`get_minima` returns."""
     count = 0
-    while num_slots > _FEW:
-        num_slots = -(-num_slots // _BLOCK)
+    while num_slots > _MOST_SCANNED:
+        num_slots = -(-num_slots // _MINIMA_BLOCK)
         count += 1
     return count
 
@@ -119,10 +119,10 @@ def get_minima(last_access):
     levels = [last_access]
     for _ in range(count_minima(last_access.type.shape[1])):
         batch, length = levels[-1].shape[0], levels[-1].type.shape[1]
-        blocks = -(-length // _BLOCK)
-        end = pt.repeat(levels[-1][:, -1:], blocks * _BLOCK - length, axis=1)
+        blocks = -(-length // _MINIMA_BLOCK)
+        end = pt.repeat(levels[-1][:, -1:], blocks * _MINIMA_BLOCK - length, axis=1)
         filled = pt.concatenate([levels[-1], end], axis=1)
-        levels.append(filled.reshape((batch, blocks, _BLOCK)).min(axis=2))
+        levels.append(filled.reshape((batch, blocks, _MINIMA_BLOCK)).min(axis=2))
     return levels[1:]
 
 
@@ -131,7 +131,7 @@ def update_minima(minima, last_access, positions):
     batch = pt.arange(positions.shape[0])[:, None]
     updated, below = [], last_access
     for level in minima:
-        positions = in_range(positions // _BLOCK)
+        positions = in_range(positions // _MINIMA_BLOCK)
         inside = in_range(_get_block(positions, below.type.shape[1]))
         least = below[batch[:, :, None], inside].min(axis=2)
         below = pt.set_subtensor(level[batch, positions], least)
@@ -141,7 +141,7 @@ def update_minima(minima, last_access, positions):
 
 def _get_block(numbers, length):
     """Positions in blocks of these numbers, (..., 64), of an array of this length; the last comes again."""
-    inside = numbers[..., None] * np.int32(_BLOCK) + np.arange(_BLOCK, dtype="int32")
+    inside = numbers[..., None] * np.int32(_MINIMA_BLOCK) + np.arange(_MINIMA_BLOCK, dtype="int32")
     return pt.minimum(inside, np.int32(length - 1))
 
 
@@ -160,7 +160,7 @@ def find_least_used(last_access, minima=()):
     batch = pt.arange(last_access.shape[0])[:, None]
     for level in reversed(levels[:-1]):
         inside = _get_block(found, level.type.shape[1])
-        found = found * np.int32(_BLOCK) + _find_first_least(level[batch, inside])
+        found = found * np.int32(_MINIMA_BLOCK) + _find_first_least(level[batch, inside])
     return found
 
 
@@ -225,7 +225,7 @@ def get_squares(memory):
     return (memory * memory).sum(axis=-1)
 
 
-def spread(positions, weights, num_slots):
+def to_dense(positions, weights, num_slots):
     """Weights of all slots (..., N), from the positions (..., P) and the weights (..., P) of a few."""
     places = pt.eq(positions[..., None], pt.arange(num_slots))
     return pt.switch(places, weights[..., None], 0.0).sum(axis=-2).astype(weights.dtype)

@@ -42,7 +42,7 @@ class Sparse(NamedTuple):
     values: Any
 
 
-def sum_alike(vector):
+def sum_duplicates(vector):
     """At each place of a :class:`Sparse` the sum of the values at all places with its position, (..., E)."""
     positions, values = vector
     same = pt.eq(positions[..., :, None], positions[..., None, :])
@@ -69,7 +69,7 @@ def keep_largest(vector, count):
     same = pt.eq(positions[..., :, None], positions[..., None, :])
     # A sum, as `any` was seen to be wrong in a loop that PyTensor ran in Python
     came_before = (same & (places < places[:, None])).sum(axis=-1, dtype="int32") > 0
-    totals = pt.switch(came_before, pt.zeros_like(values), sum_alike(vector))
+    totals = pt.switch(came_before, pt.zeros_like(values), sum_duplicates(vector))
     order = in_range(TopK(count)(totals))
     return Sparse(*(pt.take_along_axis(each, order, axis=-1) for each in (positions, totals)))
 
@@ -77,14 +77,14 @@ def keep_largest(vector, count):
 # ---- Stores: something for every slot, tensors (B, N, ...)
 
 
-def get_rows(store, positions):
+def read_store(store, positions):
     """What a store (B, N, ...) holds at positions (B, ...), as constants of the gradient."""
     batch = pt.arange(positions.shape[0]).reshape((-1,) + (1,) * (positions.ndim - 1))
     rows = store[batch, in_range(positions)]
     return disconnected_grad(rows) if is_float(rows) else rows
 
 
-def set_rows(store, positions, rows):
+def write_store(store, positions, rows):
     """A store (B, N, ...) with other rows (B, P, ...); where a position comes twice, they must be the same."""
     batch = pt.arange(positions.shape[0])[:, None]
     return pt.set_subtensor(store[batch, in_range(positions)], rows)
@@ -139,7 +139,7 @@ def update_backward_links(rows, written, precedence, count):
     -------
     Sparse (B, J, L)
     """
-    weights = sum_alike(written)[:, :, None]
+    weights = sum_duplicates(written)[:, :, None]
     added = _link(written.positions, weights, precedence)
     return _add(Sparse(rows.positions, (1.0 - weights) * rows.values), added, count)
 
@@ -165,7 +165,7 @@ def update_forward_links(rows, written, precedence, count):
     Sparse (B, L, L)
     """
     # What is no entry of the precedence may have the position of one; its row is then to be the same
-    weights = sum_alike(precedence)[:, :, None]
+    weights = sum_duplicates(precedence)[:, :, None]
     return _add(rows, _link(precedence.positions, weights, written), count)
 
 
@@ -200,8 +200,8 @@ def update_decay(decay, written):
     tensor (B, N)
     """
     positions = written.positions
-    logarithm = pt.log(pt.maximum(1.0 - sum_alike(written), _LEAST_KEPT))
-    return set_rows(decay, positions, get_rows(decay, positions) + logarithm)
+    logarithm = pt.log(pt.maximum(1.0 - sum_duplicates(written), _LEAST_KEPT))
+    return write_store(decay, positions, read_store(decay, positions) + logarithm)
 
 
 def apply_decay(links, now, then):

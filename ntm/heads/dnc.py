@@ -157,7 +157,7 @@ class DNCWriteHead(MemoryHead):
         )
 
 
-class Interface(NamedTuple):
+class DNCInterface(NamedTuple):
     """What the controller tells the memory at a step.
 
     Attributes
@@ -215,7 +215,7 @@ class DNCHeadCollection:
 
         Returns
         -------
-        Interface
+        DNCInterface
         """
         activations = self.layers.get_activations(h_t, fused)
 
@@ -227,7 +227,7 @@ class DNCHeadCollection:
         writes = {part: get(self.write_heads, part) for part in ("erase", "add")}
         writes |= {part: get(self.write_heads, part) for part in ("allocation_gate", "write_gate")}
         reads = {part: get(self.read_heads, part) for part in ("free_gate", "modes")}
-        return Interface(
+        return DNCInterface(
             write_key=get(self.write_heads, "key"),
             write_beta=get(self.write_heads, "beta"),
             read_key=get(self.read_heads, "key"),

@@ -12,8 +12,7 @@ from lasagne.utils import unique
 from ntm import addressing
 from ntm.arguments import describe, is_integer
 from ntm.heads.base import FusedDense, MemoryHead, list_layers
-from ntm.init import OneHot
-from ntm.memory import count_rows, fit_rows
+from ntm.init import OneHot, count_rows, fit_rows
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid, one_plus_rectify
 
 

@@ -191,7 +191,7 @@ class SAMWriteHead(MemoryHead):
         )
 
 
-class Interface(NamedTuple):
+class SparseInterface(NamedTuple):
     """What the controller tells the memory at a step.
 
     Attributes
@@ -246,7 +246,7 @@ class SparseHeadCollection:
 
         Returns
         -------
-        Interface
+        SparseInterface
         """
         activations = self.layers.get_activations(h_t, fused)
         write = self.write_head
@@ -254,7 +254,7 @@ class SparseHeadCollection:
         def get(part):
             return self.layers.get_outputs(activations, list_layers(self.read_heads, part))
 
-        return Interface(
+        return SparseInterface(
             key=get("key"),
             beta=get("beta")[:, :, 0],
             add=self.layers.get_output(activations, write.add),

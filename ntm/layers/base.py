@@ -24,6 +24,7 @@ from ntm.heads.base import MemoryHead
 from ntm.layers.options import LoopOptions, complete_options, rename_options, takes_loop_options
 from ntm.layers.sparse_loop import sparse_loop
 from ntm.memory import Memory
+from ntm.typing import Tensor
 
 # How many read heads a layer makes by itself; a number from a file may be any
 _MAX_READS = 10_000
@@ -501,13 +502,7 @@ class MemoryLayer(MergeLayer):
 
     def _step(self, projected, before, mask, fused, advance):
         """One step of what the loop holds, from the projected input; nothing changes where the mask is zero."""
-        after = advance(projected, before, fused)
-        if mask is None:
-            return after
-        return [
-            pt.switch(mask.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
-            for new, old in zip(after, before, strict=True)
-        ]
+        return keep_where_masked(mask, advance(projected, before, fused), before)
 
     def _run(self, x, mask, state, advance, keep_all):
         """What the loop holds before the first step, and after each, time first, in the order in which the steps run.
@@ -595,6 +590,23 @@ class MemoryLayer(MergeLayer):
         if self.backwards:
             trace = trace[::-1]
         return trace.dimshuffle(1, 0, *range(2, trace.ndim))
+
+
+def keep_where_masked(mask: Tensor | None, new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
+    """Return the new parts of a state, and the old ones of each sequence whose mask (B,) is zero.
+
+    Parameters
+    ----------
+    mask : tensor (B,) or None
+        Without a mask, all parts are the new ones.
+    new, old : lists of tensors (B, ...)
+    """
+    if mask is None:
+        return new
+    return [
+        pt.switch(mask.reshape((-1,) + (1,) * (after.ndim - 1)), after, before)
+        for after, before in zip(new, old, strict=True)
+    ]
 
 
 class ReadVectorsLayer(MemoryLayer):

@@ -20,11 +20,17 @@ from lasagne.backends.jax_loop import (
     split_inputs,
 )
 from lasagne.utils import is_float
-from ntm.addressing.jax_rows import add_to_rows, get_rows_at_once, let_depend, set_rows, sum_alike
+from ntm.addressing.jax_rows import (
+    add_to_rows,
+    gather_rows_at_once,
+    let_depend,
+    scatter_rows,
+    sum_duplicate_rows,
+)
 from ntm.layers.sparse_loop import SparseLoop
 
 
-class Kept(NamedTuple):
+class SparseResiduals(NamedTuple):
     """What the gradient needs: the states before each step and after the last, the rows that each write of a step
     overwrote, and what is picked.
 
@@ -48,7 +54,7 @@ class SparseForwardLoop(ForwardLoop):
         self._keeping_step = convert_graph(parts.forward, kwargs)
 
     def run_and_keep(self, inputs, needed):
-        """Run the loop for its gradient: the outputs, and what is kept."""
+        """Run the loop for its gradient: the outputs, and what is residuals."""
         op = self._op
         sequences, carry, constants = split_inputs(op, inputs)
         count, end = op.num_states, op.num_states + op.num_carried
@@ -61,7 +67,7 @@ class SparseForwardLoop(ForwardLoop):
         carry, (before, old, picked) = jax.lax.scan(one_step, carry, sequences)
         last, memory = carry[:count], carry[count]
         outputs = [*shift_back(before, last), *carry[count:]]
-        return outputs, Kept(before, last, old, picked, memory)
+        return outputs, SparseResiduals(before, last, old, picked, memory)
 
 
 def _pull_back_rows(memory_grad, places, row_grads, positions, erases):
@@ -83,12 +89,12 @@ def _pull_back_rows(memory_grad, places, row_grads, positions, erases):
     """
     touched = jnp.concatenate([*places, positions], axis=1)
     unread = jnp.zeros((*positions.shape, memory_grad.shape[2]), memory_grad.dtype)
-    (old,) = get_rows_at_once(memory_grad, [touched])
-    rows = old + sum_alike(touched, jnp.concatenate([*row_grads, unread], axis=1))
+    (old,) = gather_rows_at_once(memory_grad, [touched])
+    rows = old + sum_duplicate_rows(touched, jnp.concatenate([*row_grads, unread], axis=1))
     added_grad = rows[:, rows.shape[1] - positions.shape[1] :]
     erased = erases[:, None] & (touched == positions[:, -1:])
     rows = let_depend(jnp.where(erased[:, :, None], 0, rows), [old])
-    return set_rows(memory_grad, touched, rows), added_grad
+    return scatter_rows(memory_grad, touched, rows), added_grad
 
 
 class SparseBackwardLoop:
@@ -120,21 +126,21 @@ class SparseBackwardLoop:
         self._reads, self._writes = parts.reads, parts.writes
         self._step = convert_graph(parts.smooth, kwargs)
 
-    def __call__(self, inputs, kept, output_grads):
+    def __call__(self, inputs, residuals, output_grads):
         """The gradients with respect to the inputs `wrt`, a list.
 
         Parameters
         ----------
         inputs : list
             Of the loop.
-        kept : Kept
+        residuals : SparseResiduals
         output_grads : list
             For the outputs `connected`.
         """
         op = self._op
         sequences, carry, constants = split_inputs(op, inputs)
         given = dict(zip(self._connected, output_grads, strict=True))
-        memory_grad = given.get(op.num_states, jnp.zeros_like(kept.memory))
+        memory_grad = given.get(op.num_states, jnp.zeros_like(residuals.memory))
         trace_grads = {
             k: given[k - self._first_state] for k in self._states if k - self._first_state in given
         }
@@ -182,8 +188,8 @@ class SparseBackwardLoop:
                 k: grads[k] for k in self._slices
             }
 
-        sums = (kept.memory, memory_grad, state_grads, constant_grads)
-        items = (sequences, kept.before, kept.old, kept.picked, trace_grads)
+        sums = (residuals.memory, memory_grad, state_grads, constant_grads)
+        items = (sequences, residuals.before, residuals.old, residuals.picked, trace_grads)
         sums, slice_grads = jax.lax.scan(step_back, sums, items, reverse=True)
         _, memory_grad, state_grads, constant_grads = sums
         if op.backwards:
@@ -202,12 +208,12 @@ class SparseBackwardLoop:
         for k in range(len(self._writes), -1, -1):
             reads = self._find_reads(k)
             places = [picked[self._reads[number].positions] for number in reads]
-            found = get_rows_at_once(memory, places)
+            found = gather_rows_at_once(memory, places)
             for number, each in zip(reads, found, strict=True):
                 rows[number] = each
             if k:
                 values = let_depend(old[k - 1], found)
-                memory = set_rows(memory, picked[self._writes[k - 1].positions], values)
+                memory = scatter_rows(memory, picked[self._writes[k - 1].positions], values)
         return rows, memory
 
 

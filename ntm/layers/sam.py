@@ -14,10 +14,10 @@ from lasagne.utils import unique
 from ntm.addressing import sparse as sparse_addressing
 from ntm.addressing.nearest import make_search
 from ntm.addressing.rows import read_rows, write_rows
-from ntm.addressing.sparse import count_minima, get_minima, spread, update_minima
+from ntm.addressing.sparse import count_minima, get_minima, to_dense, update_minima
 from ntm.arguments import is_integer, is_number
 from ntm.heads.sparse import SAMReadHead, SAMWriteHead, SparseHeadCollection
-from ntm.layers.base import ReadVectorsLayer
+from ntm.layers.base import ReadVectorsLayer, keep_where_masked
 from ntm.layers.options import LoopOptions, takes_loop_options
 from ntm.layers.state import IndexedSAMState, SAMState
 
@@ -201,13 +201,13 @@ class SparseMemoryLayer(ReadVectorsLayer):
     # ---- a step
 
     def _step(self, projected, before, mask, fused, advance):
-        """As in the base class; what is large is not copied where the mask is zero, but left alone."""
-        after = advance(projected, before, fused, mask=mask)
-        if mask is None:
-            return after
-        small, large = self._split(after)
-        before, _ = self._split(before)
-        return [*super()._step(None, before, mask, None, lambda *_: small), *large]
+        """Advance a step; where the mask is zero, the step itself leaves memory and stores alone.
+
+        To switch between two memories would copy a whole one at each step.
+        """
+        small, large = self._split(advance(projected, before, fused, mask=mask))
+        small_before, _ = self._split(before)
+        return [*keep_where_masked(mask, small, small_before), *large]
 
     def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
         _, _, last_weights, last_positions, reads, time, *rest = parts
@@ -270,7 +270,7 @@ class SparseMemoryLayer(ReadVectorsLayer):
 
         Parameters
         ----------
-        interface : ntm.heads.sparse.Interface
+        interface : ntm.heads.sparse.SparseInterface
         memory : tensor (B, N, M)
             After the write, as what follows.
         found : list of tensors
@@ -299,10 +299,10 @@ class SparseMemoryLayer(ReadVectorsLayer):
     def _get_details(self, traces):
         """The weights are those of all slots, (T, B, 1, N) and (T, B, R, N)."""
         num_slots = self.memory.memory_shape[0]
-        written = spread(traces.write_positions, traces.write_weights, num_slots)
+        written = to_dense(traces.write_positions, traces.write_weights, num_slots)
         traces_of_all = traces._replace(
             write_weights=written[:, :, None],
-            read_weights=spread(traces.read_positions, traces.read_weights, num_slots),
+            read_weights=to_dense(traces.read_positions, traces.read_weights, num_slots),
         )
         return [
             *super()._get_details(traces_of_all),

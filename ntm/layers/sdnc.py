@@ -14,7 +14,7 @@ from lasagne.tensors import join_last_axes
 from ntm.addressing import sparse as sparse_addressing
 from ntm.addressing import sparse_links
 from ntm.addressing.rows import read_rows
-from ntm.addressing.sparse import spread
+from ntm.addressing.sparse import to_dense
 from ntm.addressing.sparse_links import Sparse
 from ntm.arguments import is_integer
 from ntm.heads.sparse import SDNCReadHead
@@ -200,11 +200,11 @@ class SDNCLayer(SparseMemoryLayer):
         def change(stores, places, before, after):
             # Where the step does not run, the entries do not change their order either
             return [
-                sparse_links.set_rows(store, places, pt.switch(runs[:, None, None], new, old))
+                sparse_links.write_store(store, places, pt.switch(runs[:, None, None], new, old))
                 for store, old, new in zip(stores, before, after, strict=True)
             ]
 
-        old = Sparse(*(sparse_links.get_rows(store, write_positions) for store in backward))
+        old = Sparse(*(sparse_links.read_store(store, write_positions) for store in backward))
         new = sparse_links.update_backward_links(old, written, last, count)
         backward = change(backward, write_positions, old, new)
 
@@ -212,7 +212,7 @@ class SDNCLayer(SparseMemoryLayer):
         stores = [forward_positions, forward, stored]
         old, then = self._get_forward_rows(stores, decay, positions)
         new = sparse_links.update_forward_links(old, written, last, count)
-        now = sparse_links.get_rows(decay, new.positions)
+        now = sparse_links.read_store(decay, new.positions)
         stores = change(stores, positions, then, (*new, now))
 
         new = sparse_links.update_precedence(last, written, count)
@@ -221,15 +221,17 @@ class SDNCLayer(SparseMemoryLayer):
 
     def _get_forward_rows(self, stores, decay, positions):
         """Rows of the forward links as they are now, and what the stores hold there."""
-        then = [sparse_links.get_rows(store, positions) for store in stores]
+        then = [sparse_links.read_store(store, positions) for store in stores]
         places, values, stored = then
-        now = sparse_links.get_rows(decay, places)
+        now = sparse_links.read_store(decay, places)
         return Sparse(places, sparse_links.apply_decay(values, now, stored)), then
 
     def _read(self, interface, memory, found, links, last_positions, last_weights):
         count = int(self.num_read_slots)
         *backward_stores, forward_positions, forward, stored, decay = links[2:]
-        rows = Sparse(*(sparse_links.get_rows(store, last_positions) for store in backward_stores))
+        rows = Sparse(
+            *(sparse_links.read_store(store, last_positions) for store in backward_stores)
+        )
         backward = sparse_links.follow_links(last_weights, rows, count)
         stores = [forward_positions, forward, stored]
         rows, _ = self._get_forward_rows(stores, decay, last_positions)
@@ -251,7 +253,7 @@ class SDNCLayer(SparseMemoryLayer):
     def _get_details(self, traces):
         """As in the base class; the precedence is that of all slots, (T, B, 1, N), the links are sparse rows."""
         num_slots = self.memory.memory_shape[0]
-        precedence = spread(traces.precedence_positions, traces.precedence, num_slots)
+        precedence = to_dense(traces.precedence_positions, traces.precedence, num_slots)
         return [
             *super()._get_details(traces),
             precedence[:, :, None],

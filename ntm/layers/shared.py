@@ -10,7 +10,7 @@ import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
 
 from ntm.arguments import describe
-from ntm.layers.base import MemoryLayer
+from ntm.layers.base import MemoryLayer, keep_where_masked
 from ntm.layers.options import LOOP_DEFAULTS, LoopOptions, takes_loop_options
 from ntm.layers.sam import SparseMemoryLayer
 
@@ -317,7 +317,7 @@ class SharedMemoryLayer(MemoryLayer):
         after = [part for each in own for part in each] + memory_parts
         if more:
             # For the traces: where the mask is zero, the levels leave what they left before
-            after += super()._step(None, more, mask, None, lambda *_: between)
+            after += keep_where_masked(mask, between, more)
         return after
 
     def _loop(self, step, sequences, parts, keep_all):

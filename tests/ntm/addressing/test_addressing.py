@@ -5,7 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
-from ntm.addressing import location as addressing
+from ntm import addressing
 from ntm.similarities import cosine_similarity
 
 from .. import reference

@@ -14,7 +14,8 @@ from ntm import HyperplaneIndex, NTMLayer, SAMLayer, SharedMemoryLayer
 from ntm.controllers import GRUController, LSTMController
 from ntm.heads.ntm import ReadHead, WriteHead
 from ntm.heads.sparse import SAMReadHead
-from ntm.memory import Memory, fit_rows
+from ntm.init import fit_rows
+from ntm.memory import Memory
 
 from ..networks import (
     MEMORY_SHAPE,

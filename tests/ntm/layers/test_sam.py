@@ -17,9 +17,9 @@ from lasagne.layers import DenseLayer, InputLayer, get_all_params
 from lasagne.loop import loop
 from lasagne.nonlinearities import tanh
 from ntm import SAMLayer, load, save
-from ntm.addressing.jax_rows import find_largest
+from ntm.addressing.jax_rows import top_k_by_blocks
 from ntm.addressing.rows import ReadRows, TopK, WriteRows, read_rows, write_rows
-from ntm.addressing.sparse import find_least_used, get_write_weights, spread, update_last_access
+from ntm.addressing.sparse import find_least_used, get_write_weights, to_dense, update_last_access
 from ntm.controllers import DenseController, GRUController, LSTMController
 from ntm.heads.sparse import SAMReadHead, SAMWriteHead
 from ntm.layers.sparse_loop import sparse_loop
@@ -112,7 +112,7 @@ def test_largest_of_many_are_those_of_a_sort(length):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.integers(0, length // 8, (B, 2, length)), "float32")
     x = jnp.concatenate([x, -x, jnp.zeros_like(x), x.at[:, :, 5].set(jnp.nan)])
-    found = find_largest(x, 6)
+    found = top_k_by_blocks(x, 6)
     assert found.dtype == "int32"
     np.testing.assert_array_equal(found, jax.lax.top_k(x, 6)[1])
 
@@ -141,7 +141,7 @@ def test_usage_and_write_weights():
     assert_close(weights, np.array([[0.15, 0.05, 0.1, 0.1, 0.1]]))
     positions = pt.constant(np.array([[1, 3, 1, 3, 0]]))
     assert_close(
-        spread(positions, pt.constant(weights), 4).eval(), np.array([[0.1, 0.25, 0.0, 0.15]])
+        to_dense(positions, pt.constant(weights), 4).eval(), np.array([[0.1, 0.25, 0.0, 0.15]])
     )
 
 
@@ -359,7 +359,7 @@ def test_undoing_the_writes_restores_the_memory():
         )
         kept.append((positions, old))
     for positions, old in reversed(kept):
-        memory = jax_sparse_loop.set_rows(memory, positions, old)
+        memory = jax_sparse_loop.scatter_rows(memory, positions, old)
     np.testing.assert_array_equal(memory, first)
 
 

@@ -14,7 +14,7 @@ from lasagne.layers import DenseLayer, InputLayer, get_all_param_values, get_all
 from lasagne.nonlinearities import tanh
 from ntm import SDNCLayer, load, save
 from ntm.addressing import sparse_links
-from ntm.addressing.sparse import spread
+from ntm.addressing.sparse import to_dense
 from ntm.addressing.sparse_links import Sparse
 from ntm.controllers import DenseController, GRUController, LSTMController
 from ntm.heads.sparse import SAMReadHead, SAMWriteHead, SDNCReadHead
@@ -44,7 +44,7 @@ def test_sparse_vectors():
     values = np.array([[0.3, 0.5, 0.1, 0.0, 0.2, 0.4], [0.1, 0.0, 0.2, 0.0, 0.0, 0.3]])
     vector = Sparse(pt.constant(positions), pt.constant(values))
     together, *kept = to_python(
-        [], [sparse_links.sum_alike(vector), *sparse_links.keep_largest(vector, 3)]
+        [], [sparse_links.sum_duplicates(vector), *sparse_links.keep_largest(vector, 3)]
     )()
     assert_close(together[0], np.array([0.4, 0.7, 0.4, 0.0, 0.7, 0.4]))
     assert_close(together[1], np.full(6, 0.6))
@@ -96,12 +96,12 @@ def test_precedence_and_links():
         dense = dense.copy()
         dense[1] *= 1.0 - written
         for k, places_of_rows in ((0, positions[0]), (1, last[0][0])):
-            new = spread(*map(pt.constant, results[2 + 2 * k : 4 + 2 * k]), slots).eval()[0]
+            new = to_dense(*map(pt.constant, results[2 + 2 * k : 4 + 2 * k]), slots).eval()[0]
             for place, row in zip(places_of_rows, new, strict=True):
                 dense[k][place] = row
         assert_close(np.exp(results[-1] - decay)[0], np.maximum(1.0 - written, 1e-30))
         last, decay = results[:2], results[-1]
-        assert_close(spread(*map(pt.constant, last), slots).eval()[0], precedence)
+        assert_close(to_dense(*map(pt.constant, last), slots).eval()[0], precedence)
         assert_close(dense, expected)
     assert ((expected > 0).sum(axis=-1) == count).any()
     assert sparse_links.apply_decay(2.0, np.log(0.3), np.log(0.6)).eval() == pytest.approx(1.0)

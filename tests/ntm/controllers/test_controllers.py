@@ -29,8 +29,8 @@ from ntm.controllers import (
 from ntm.heads.ntm import ReadHead, WriteHead
 from ntm.layers.ntm import NTMLayer
 
-from . import reference
-from .networks import CONTROLLERS, MEMORY_SHAPE, B, F, H, T, data, randomize, to_jax, to_python
+from .. import reference
+from ..networks import CONTROLLERS, MEMORY_SHAPE, B, F, H, T, data, randomize, to_jax, to_python
 
 M = MEMORY_SHAPE[1]
 GATES = {
