@@ -346,7 +346,7 @@ def test_gradient_keeps_changed_rows_and_not_the_memory():
 
 def test_undoing_the_writes_restores_the_memory():
     """Bit for bit, whatever was added: the rows are put back, not subtracted from."""
-    from ntm.layers import jax_sparse_loop
+    from ntm.addressing import jax_rows
 
     rng = np.random.default_rng(0)
     first = memory = jnp.asarray(rng.normal(size=(B, N, M)), "float32")
@@ -354,12 +354,12 @@ def test_undoing_the_writes_restores_the_memory():
     for _ in range(50):
         positions = rng.integers(0, N, (B, 5)).astype("int32")
         added = (rng.normal(size=(B, 5, M)) * 10.0 ** rng.integers(-9, 9)).astype("float32")
-        memory, old = jax_sparse_loop.write_rows(
+        memory, old = jax_rows.write_rows(
             memory, positions, added, rng.uniform(size=B) < 0.5
         )
         kept.append((positions, old))
     for positions, old in reversed(kept):
-        memory = jax_sparse_loop.scatter_rows(memory, positions, old)
+        memory = jax_rows.scatter_rows(memory, positions, old)
     np.testing.assert_array_equal(memory, first)
 
 
