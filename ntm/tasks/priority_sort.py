@@ -41,8 +41,8 @@ class PrioritySortTask(Task):
     Graves et al. 2014, Neural Turing Machines, section 4.5.
     """
 
-    #: Nearer than that few networks come: two of 20 priorities are often too close for them to tell
-    solved = ("bits", 1.0)
+    #: The best network of the paper, an LSTM with five heads, ends at 17.4 bits after a million sequences (figure 18)
+    solved = ("bits", 17.4)
 
     def __init__(self, size=8, min_items=20, max_items=20, num_sorted=16, batch_size=1, seed=None):
         self.size = self.check_integer("size", size)
