@@ -208,11 +208,11 @@ PLAN = [
         "dyck-words",
         2,
         note="Also tried, one seed each: with a GRU or an LSTM the task is solved in 600 to 800 steps, and 14 to 36% "
-        "of words of semilength 20 are right; with a recurrent controller 72%. Longer training does not change this. "
-        "With 20 units, or the longest words last, 35 to 44% are right, and one seed learns nothing in 8,000 steps. "
-        "With heads that at first only move (interpolation biases of -3, no preferred shift) and words up to semilength "
-        "10 in training, one seed of four has all words right at 20 and 91% at 40; the others have 71 to 84% and 48%. "
-        "With words up to 20, one seed has 99% right at 40 and 49% at 80.",
+        "of words of semilength 20 are right; with a recurrent controller 72%. Longer training does not change "
+        "this. With 20 units, or the longest words last, 35 to 44% are right, and one seed learns nothing in "
+        "8,000 steps. With heads that at first only move (interpolation biases of -3, no preferred shift) and "
+        "words up to semilength 10 in training, one seed of four has all words right at 20 and 91% at 40; the "
+        "others have 71 to 84% and 48%. With words up to 20, one seed has 99% right at 40 and 49% at 80.",
     ),
     Entry("addition", 1),
     *compare("addition"),
