@@ -17,7 +17,7 @@ import pytest
 import ntm
 from lasagne.layers import InputLayer, get_all_layers, get_output
 from ntm import get_mode
-from ntm.experiments import Run, read_settings
+from ntm.experiments import Run, Settings, read_settings
 
 SAVED = Path(__file__).parent / "data" / "saved"
 DTYPES = ("float32", "float64")
@@ -95,18 +95,16 @@ def train_to_50(trainer):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_goes_on(name, dtype, unpack, tmp_path):
+def test_a_run(name, dtype, unpack, monkeypatch):
+    """It trains from the start, and goes on from its checkpoint, as it did: with one compiled function for both."""
     saved, losses = read_losses(unpack(dtype), dtype)
-    run = Run.open(unpack(dtype) / f"{name}-{dtype}")
-    assert run.trainer.step_count == 25
-    assert_same(train_to_50(run.trainer), losses[name], saved, dtype)
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_from_the_start(name, dtype, unpack):
-    saved, losses = read_losses(unpack(dtype), dtype)
-    settings = read_settings(unpack(dtype) / f"{name}-{dtype}")
-    assert_same(train_to_50(settings.make_trainer()), losses[name], saved, dtype)
+    folder = unpack(dtype) / f"{name}-{dtype}"
+    trainer = read_settings(folder).make_trainer()
+    assert_same(train_to_50(trainer), losses[name], saved, dtype)
+    monkeypatch.setattr(Settings, "make_trainer", lambda self: trainer)
+    assert Run.open(folder).trainer is trainer
+    assert trainer.step_count == 25
+    assert_same(train_to_50(trainer), losses[name], saved, dtype)
 
 
 @pytest.mark.parametrize("name", RUNS + NETWORKS)
