@@ -7,6 +7,7 @@ import numbers
 import sys
 import warnings
 from argparse import ArgumentTypeError
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ LARGEST = 3.4028234e38
 OWN_PACKAGES = ("lasagne", "ntm")
 
 
-def check_choice(kind, name, known):
+def check_choice(kind: str, name: object, known: Collection[str]) -> None:
     """Raise a `ValueError` unless a name is among those known.
 
     Parameters
@@ -54,22 +55,28 @@ def make_choice(kind, name, known, *arguments, options=None):
 
 
 class Number:
-    """What a number may be: a type for options of the command line, and a check of settings.
+    """The range of a number: a type for options of the command line, and a check of settings.
 
     Parameters
     ----------
     kind : {int, float}
-        A float is finite, in float32 too.
+        A float must be finite in float32.
     low, high : number, optional
-        Both are allowed.
+        Smallest and largest number allowed.
     above : number, optional
-        Not allowed, but what is larger is.
+        Exclusive lower bound.
     """
 
-    def __init__(self, kind, low=None, high=None, above=None):
+    def __init__(
+        self,
+        kind: type[int] | type[float],
+        low: float | None = None,
+        high: float | None = None,
+        above: float | None = None,
+    ) -> None:
         self.kind, self.low, self.high, self.above = kind, low, high, above
 
-    def __str__(self):
+    def __str__(self) -> str:
         noun = "an integer" if self.kind is int else "a finite number"
         if self.low is not None and self.high is not None:
             return f"{noun} from {self.low:,} to {self.high:,}"
@@ -82,8 +89,8 @@ class Number:
             [noun, *(f"{words} {bound}" for words, bound in bounds if bound is not None)]
         )
 
-    def check(self, name, value):
-        """Return a value as an int or a float; raise a `ValueError` that tells its name if it may not be."""
+    def check(self, name: str, value: Any) -> Any:
+        """Return a value as an int or a float; raise a `ValueError` with its name if the value is out of bounds."""
         kind: Any = numbers.Integral if self.kind is int else numbers.Real
         if (
             not isinstance(value, kind)
@@ -96,15 +103,15 @@ class Number:
             raise ValueError(f"{name} must be {self}, not {value!r}")
         return self.kind(value)
 
-    def __call__(self, text):
-        """The number that a word of the command line gives; what argparse calls."""
+    def __call__(self, text: str) -> Any:
+        """Return the number that a word of the command line stands for; argparse calls this."""
         try:
             return self.check("", self.kind(text))
         except (ValueError, OverflowError):
             raise ArgumentTypeError(f"must be {self}, not {text!r}") from None
 
 
-def check_memory_shape(memory_shape, name, kind):
+def check_memory_shape(memory_shape: Any, name: str | None, kind: str) -> None:
     """Raise a `ValueError` that names the layer unless `memory_shape` is two positive integers."""
     try:
         slots, width = memory_shape
@@ -118,24 +125,25 @@ def check_memory_shape(memory_shape, name, kind):
         )
 
 
-def count_features(input_shape):
-    """How many numbers a time step of an input (batch, time, ...) or (batch, features) has; ``None`` if unknown."""
+def count_features(input_shape: Sequence[int | None]) -> Any:
+    """Return the numbers in a time step of an input (batch, time, ...) or (batch, features); ``None`` if unknown."""
     sizes = input_shape[min(2, len(input_shape) - 1) :]
-    return None if len(input_shape) < 2 or None in sizes else math.prod(sizes)
+    known = [size for size in sizes if size is not None]
+    return None if len(input_shape) < 2 or len(known) < len(sizes) else math.prod(known)
 
 
-def is_integer(value):
-    """Whether a value is an integer, of Python or NumPy, and no truth value."""
+def is_integer(value: object) -> bool:
+    """Return whether a value is an integer of Python or NumPy, and not a truth value."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
 
 
-def is_number(value):
-    """Whether a value is a number, of Python or NumPy, and no truth value."""
+def is_number(value: object) -> bool:
+    """Return whether a value is a real number of Python or NumPy, and not a truth value."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def check_options(layer_type, options):
-    """Raise a `TypeError` that names the layer if there is an option besides those it lists and `name`."""
+def check_options(layer_type: type, options: Mapping[str, Any]) -> None:
+    """Raise a `TypeError` that names the layer if an option is neither in its signature nor `name`."""
     unknown = [option for option in options if option != "name"]
     if not unknown:
         return
@@ -147,7 +155,7 @@ def check_options(layer_type, options):
     raise TypeError(f"{label}: unknown option {unknown[0]!r}; {hint}")
 
 
-def warn_deprecated(message):
+def warn_deprecated(message: str) -> None:
     """Warn that an old name is used, at the line of the program outside of this library that uses it.
 
     Python shows a `DeprecationWarning` only where the warning is about a line of the program itself.
@@ -158,13 +166,13 @@ def warn_deprecated(message):
     warnings.warn(message, DeprecationWarning, stacklevel=level)
 
 
-def describe(kind, name):
-    """How error messages name a layer: its class and, where it has one, its name."""
+def describe(kind: str, name: str | None) -> str:
+    """Return how error messages name a layer: its class and, where it has one, its name."""
     return kind if name is None else f"{kind} {name!r}"
 
 
-def shorten(text, length=400):
-    """Text for a message, such as that of an error: one line of printable characters, of bounded length."""
+def shorten(text: object, length: int = 400) -> str:
+    """Return a text for a message: one line of printable characters, of bounded length."""
     text = " ".join(str(text).split())
     text = text if len(text) <= length else f"{text[: length - 1]}…"
     return text if text.isprintable() else ascii(text)[1:-1]

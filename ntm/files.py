@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and arrays together with JSON in one file, never as pickles."""
+"""Files that are written whole or not at all, and JSON."""
 
 import json
 import math
@@ -8,28 +8,41 @@ import stat
 import sys
 import threading
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ntm.arguments import shorten
+from ntm.typing import PathLike
 
-# The longest header, in bytes. One of empty lists takes thirty times as much memory when it is read
+__all__ = [
+    "atomic_write",
+    "check_json",
+    "from_json",
+    "inside",
+    "read_json",
+    "to_json",
+    "write_json",
+]
+
+# The longest JSON that is read, in bytes. JSON of empty lists takes thirty times as much memory when it is read
 MAX_HEADER = 16_000_000
-# What JSON from files may be: how deep its lists and objects are nested, and the characters of a string and of a name
+# Bounds of JSON from files: how deep lists and objects are nested, and the characters of a string
 MAX_DEPTH = 100
 MAX_STRING = 10_000
 
 
-# ---- replacing files
+# ---- Writing and finding files
 
 
-def inside(folder, name):
-    """The path of a file in the folder of a run: a file there, or none yet.
+def inside(folder: PathLike, name: str) -> Path:
+    """Return the path of a file in the folder of a run; refuse links.
 
-    Folders come from strangers, too, and a link in one may lead anywhere. The folder itself may be reached over links.
-    Another name of the same file, a hard link, does no harm: a file is replaced and never written into.
+    A folder may come from a stranger, and a link in the folder may lead anywhere. The path of the folder itself may
+    contain links. A hard link does no harm: files are replaced, never written into.
 
     Parameters
     ----------
@@ -43,12 +56,12 @@ def inside(folder, name):
     Raises
     ------
     ValueError
-        If there is a link of this name, or something else that is no file, such as a folder or a pipe.
+        If the name is that of a link, a folder, a pipe or anything else but a file.
     """
     path = Path(folder) / name
     try:
         mode = path.lstat().st_mode
-    except OSError:  # none, or not to be looked at; who opens the file says so
+    except OSError:  # the file is missing or hidden: whoever opens the file reports that
         return path
     if stat.S_ISLNK(mode):
         raise ValueError(f"{path} is a link, and the folder of a run must hold none")
@@ -58,36 +71,36 @@ def inside(folder, name):
 
 
 @contextmanager
-def atomic_write(path):
-    """Give a temporary path to write to, whose file takes the place of `path` in the end.
+def atomic_write(path: PathLike) -> Iterator[str]:
+    """Give a temporary path to write to; at the end the file there replaces `path`.
 
-    Whatever happens before, a full disk or the end of the process, the file that was there stays as it was. What
-    killed processes have left beside it is removed.
+    If anything fails before, such as a full disk or the end of the process, the old file stays as it was. Temporary
+    files that killed processes left beside `path` are removed.
 
     Parameters
     ----------
     path : str or path
-        Where this is a link, the file that it leads to is replaced.
+        Where `path` is a link, the file behind the link is replaced.
 
     Yields
     ------
     str
-        In the same folder, with the same ending.
+        The temporary path: in the same folder, with the same ending.
 
     Raises
     ------
     OSError
-        As writing raised it, naming `path`.
+        If writing fails; the error names `path`.
     """
     target = os.path.realpath(os.fsdecode(path))
     folder, name = os.path.split(target)
-    # Hidden; it tells the computer, the process and the thread that write it
+    # A hidden file, named after the computer, the process and the thread that write it
     computer = zlib.crc32(platform.node().encode())
     start, ending = f".{name}.part-{computer:08x}-", os.path.splitext(name)[1]
     _remove_abandoned(folder, start, ending)
     temporary = os.path.join(folder, f"{start}{os.getpid()}-{threading.get_native_id()}{ending}")
     try:
-        # What has this name, perhaps a link, is none of ours
+        # A file or link of this name was not made here
         with suppress(FileNotFoundError):
             os.remove(temporary)
         yield temporary
@@ -97,7 +110,7 @@ def atomic_write(path):
         _sync_folder(folder)
     except OSError as error:
         if error.errno is not None and error.filename in (None, temporary):
-            # Of the same kind, as the number tells it
+            # OSError chooses its subclass by the number
             raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
         raise
     finally:
@@ -105,8 +118,8 @@ def atomic_write(path):
             os.remove(temporary)
 
 
-def _remove_abandoned(folder, start, ending):
-    """Remove the temporary files, named between `start` and `ending`, of processes that live no more."""
+def _remove_abandoned(folder: str, start: str, ending: str) -> None:
+    """Remove the temporary files of processes that have ended, by the start and ending of their names."""
     with suppress(OSError):
         for name in os.listdir(folder):
             if not (name.startswith(start) and name.endswith(ending)):
@@ -116,7 +129,7 @@ def _remove_abandoned(folder, start, ending):
                 os.remove(os.path.join(folder, name))
 
 
-def _is_alive(process):
+def _is_alive(process: int) -> bool:
     if sys.platform == "win32":  # there, signal 0 is no mere question
         return True
     try:
@@ -128,8 +141,8 @@ def _is_alive(process):
     return True
 
 
-def _sync_folder(folder):
-    """Have the folder on disk as well, where the system can do that."""
+def _sync_folder(folder: str) -> None:
+    """Write the folder's list of files to disk, where the system can do that."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -141,15 +154,15 @@ def _sync_folder(folder):
 # ---- JSON
 
 
-def to_json(value, indent=None):
-    """The JSON of a value: NumPy's numbers and arrays become Python's, and what is not finite becomes null.
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return the JSON of a value; NumPy numbers and arrays become plain, NaN and infinity become null.
 
     Parameters
     ----------
     value : dict, list, tuple, str, number, array or None
-        And these in dicts, lists and tuples.
+        Dicts, lists and tuples may be nested.
     indent : int, optional
-        Of spaces; else it is one line.
+        Spaces of each level; one line unless given.
 
     Returns
     -------
@@ -158,12 +171,12 @@ def to_json(value, indent=None):
     Raises
     ------
     TypeError
-        If something else is in it.
+        If the value holds anything else.
     """
     return json.dumps(_make_json(value), indent=indent, allow_nan=False)
 
 
-def _make_json(value):
+def _make_json(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if isinstance(value, dict):
@@ -175,13 +188,13 @@ def _make_json(value):
     return value
 
 
-def from_json(text):
-    """The value of a JSON text. Numbers that are not finite, which other programs may write, become None.
+def from_json(text: str) -> Any:
+    """Return the value of a JSON text; NaN and infinity, which other programs may write, become None.
 
     Raises
     ------
     ValueError
-        If it is no JSON, or nested too deeply.
+        If the text is not JSON, or is nested too deeply.
     """
     try:
         value = json.loads(text, parse_constant=lambda name: None)
@@ -191,15 +204,15 @@ def from_json(text):
     return value
 
 
-def read_json(path):
-    """The value in a file of JSON.
+def read_json(path: PathLike) -> Any:
+    """Read the value in a file of JSON.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is no JSON, longer than any that is written here, or nested too deeply; the message begins with the path.
+        If the file is not JSON, is longer than 16 MB, or is nested too deeply. The message begins with the path.
     """
     path = Path(path)
     try:
@@ -210,18 +223,15 @@ def read_json(path):
         raise ValueError(f"{path} is damaged: {shorten(error)}") from error
 
 
-def write_json(path, value):
-    """Write JSON to a file, by :func:`to_json`; the file is complete or as it was."""
+def write_json(path: PathLike, value: Any) -> None:
+    """Write the JSON of a value to a file, all of it or nothing (see :func:`to_json` and :func:`atomic_write`)."""
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(f"{to_json(value, indent=2)}\n")
 
 
-# ---- arrays and JSON
-
-
-def check_json(value):
-    """Raise a `ValueError` unless a value is of what JSON holds, within the bounds of depth and of strings."""
-    pending = [(value, 0)]
+def check_json(value: Any) -> None:
+    """Raise a `ValueError` if JSON cannot hold a value, or a string or the nesting is beyond the bounds."""
+    pending: list[tuple[Any, int]] = [(value, 0)]
     while pending:
         value, depth = pending.pop()
         if depth > MAX_DEPTH:

@@ -1,62 +1,67 @@
-"""Signals that ask a process to end: they are noted at once, and heeded where nothing is lost.
+"""Ctrl-C and other signals that ask a process to end: noted at once, acted upon where no work is lost.
 
-A handler that raises, as Python's own for Ctrl-C does, may raise anywhere: half way through a step, or where Python
-ignores exceptions, as in JAX's callback of the garbage collection, and then the signal is lost.
+Python's own handler of Ctrl-C raises an exception wherever the program is: half way through a training step, or in a
+place where Python ignores exceptions, such as JAX's callback of the garbage collection. There the signal is lost.
 """
 
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+__all__ = ["Stop", "stop_on_signals"]
 
 #: Ctrl-C, `kill`, and the end of the terminal
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
-#: For so many seconds after the first, further signals are taken for the same
+#: Seconds after a signal in which further signals count as the same
 MOMENT = 1.0
 
 
 class Stop:
-    """Whether the process has been asked to end; the handler of the signals that ask for it.
+    """A handler of signals that notes the request to end the process.
 
-    The first signal is noted. One that comes a moment later acts as if there were no handler, and most often ends the
-    process at once; but while something is saved, only the next one does.
+    The first signal is noted. A second signal, more than a second later, acts as without this handler: most often the
+    process ends at once. While something is saved, a third signal is needed for that.
 
     Parameters
     ----------
     notice : str, optional
-        What is printed when the first Ctrl-C comes.
+        Text that the first Ctrl-C prints.
     """
 
-    def __init__(self, notice=None):
+    def __init__(self, notice: str | None = None) -> None:
         self._notice = notice
         self._event = threading.Event()
-        self._before = {}
+        self._before: dict[int, Any] = {}
         self._latest = 0.0
         self._may_end = True
 
-    def is_set(self):
-        """Whether the process has been asked to end."""
+    def is_set(self) -> bool:
+        """Return whether the process has been asked to end."""
         return self._event.is_set()
 
-    def check(self):
+    def check(self) -> None:
         """Raise a `KeyboardInterrupt` if the process has been asked to end."""
         if self.is_set():
             raise KeyboardInterrupt
 
     @contextmanager
-    def saving(self):
-        """Something is saved in this context."""
+    def saving(self) -> Iterator[None]:
+        """Protect what is saved in this context from a second signal."""
         self._may_end = False
         try:
             yield
         finally:
             self._may_end = True
 
-    def __call__(self, number, frame):
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self.is_set():
             self._event.set()
@@ -70,20 +75,20 @@ class Stop:
                 self._act_as_before(number, frame)
             self._may_end = True
 
-    def _install(self):
+    def _install(self) -> None:
         for number in SIGNALS:
             before = signal.getsignal(number)
-            # After nohup, the end of the terminal is nothing to heed; a handler that is None is not Python's
+            # Under nohup the end of the terminal is ignored; a handler that is None was not set by Python
             ignored = number != signal.SIGINT and before == signal.SIG_IGN
             if not ignored and before is not None:
                 self._before[number] = before
                 signal.signal(number, self)
 
-    def _remove(self):
+    def _remove(self) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
 
-    def _act_as_before(self, number, frame):
+    def _act_as_before(self, number: int, frame: FrameType | None) -> None:
         self._remove()
         before = self._before[number]
         if callable(before):
@@ -94,16 +99,16 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signals(notice=None):
+def stop_on_signals(notice: str | None = None) -> Iterator[Stop]:
     """Note Ctrl-C, SIGTERM and SIGHUP in this context, instead of ending at once.
 
-    Within another such context, it is the outer one that notes them. Signals come to the main thread; in another one
-    nothing is noted.
+    Inside another such context, the outer context notes the signals. Python hands signals to the main thread: in any
+    other thread this context does nothing.
 
     Parameters
     ----------
     notice : str, optional
-        As of :class:`Stop`.
+        Text that the first Ctrl-C prints.
 
     Yields
     ------

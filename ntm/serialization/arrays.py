@@ -1,74 +1,80 @@
-"""Arrays together with JSON in one safetensors file, never as pickles."""
+"""Arrays together with JSON in one safetensors file.
+
+The format holds no pickles. A checksum in the file covers all arrays and the JSON.
+"""
 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors.numpy
 
 from ntm.arguments import shorten
 from ntm.files import MAX_HEADER, atomic_write, check_json, from_json
+from ntm.typing import Array, ArrayLike, PathLike
+
+__all__ = ["DTYPES", "check_name", "read_arrays", "write_arrays"]
 
 FORMAT = "ntm-lasagne arrays"
-
-
 VERSION = 1
-
-
+#: Types of numbers that a file can hold
 DTYPES = frozenset(
     ["bool", "float16", "float32", "float64"]
     + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 )
-
-
+# Characters of a name
 MAX_NAME = 1_000
 
 
-def write_arrays(path, arrays, about):
-    """Write arrays, and what is to be said about them, to a safetensors file; it is complete or not there.
+def write_arrays(
+    path: PathLike, arrays: Mapping[str, ArrayLike], metadata: Mapping[str, Any]
+) -> None:
+    """Write arrays and metadata to a safetensors file, all of it or nothing.
 
     Parameters
     ----------
     path : str or path
     arrays : mapping of str to array
         Of floating-point numbers of 16 to 64 bits, integers or truth values.
-    about : dict
-        Anything that JSON can hold. It comes back as JSON has it: tuples as lists, keys as strings.
+    metadata : dict
+        Anything that JSON can hold. Tuples come back as lists, and keys as strings.
 
     Raises
     ------
     ValueError
-        If `about` is nothing for JSON, as NaN is not, or beyond the bounds of what is read; or an array is of another
-        dtype.
+        If JSON cannot hold `metadata`, for example because of NaN; if a bound of `ntm.files` is exceeded; or if an
+        array has another dtype.
     OSError
-        If the file cannot be written; it names `path`. The file that was there stays as it was.
+        If the file cannot be written; the error names `path`. The old file stays as it was.
     """
     try:
-        check_json(about)
-        text = json.dumps(about, allow_nan=False)
+        check_json(metadata)
+        text = json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: what is said about the arrays is not JSON: {error}") from error
+        raise ValueError(f"{path}: the metadata is not JSON: {error}") from error
     try:
         plain = {name: _make_plain(name, array) for name, array in arrays.items()}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    metadata = {
+    header = {
         "format": FORMAT,
         "version": str(VERSION),
         "sha256": _digest(plain, text),
         "about": text,
     }
-    content = safetensors.numpy.save(plain, metadata)
+    content = safetensors.numpy.save(plain, header)
     if int.from_bytes(content[:8], "little") > MAX_HEADER:
         raise ValueError(
-            f"{path}: what is said about the arrays, and their names, are longer than {MAX_HEADER} bytes"
+            f"{path}: the metadata and the names of the arrays are longer than {MAX_HEADER} bytes"
         )
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
 
 
-def read_arrays(path):
+def read_arrays(path: PathLike) -> tuple[dict[str, Array], Any]:
     """Read a file of :func:`write_arrays`.
 
     Parameters
@@ -79,18 +85,18 @@ def read_arrays(path):
     -------
     arrays : dict of str to array
         In the order of their names.
-    about : dict
+    metadata : dict
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is empty, truncated, damaged, another kind of file, or of a later version of the format.
+        If the file is empty, truncated, damaged, of another kind, or of a later version of the format.
     """
     try:
         with open(path, "rb") as file:
-            metadata = _read_metadata(file)
+            header = _read_header(file)
             file.seek(0)
             content = file.read()
         try:
@@ -98,27 +104,25 @@ def read_arrays(path):
             arrays = {name: np.require(found[name], requirements="W") for name in sorted(found)}
         except Exception as error:
             raise ValueError(f"is damaged: {shorten(error)}") from error
-        text = metadata.get("about", "")
-        if metadata.get("sha256") != _digest(arrays, text):
+        text = header.get("about", "")
+        if header.get("sha256") != _digest(arrays, text):
             raise ValueError("is damaged: its content does not have the checksum noted in it")
         try:
-            about = from_json(text)
+            metadata = from_json(text)
         except ValueError as error:
-            raise ValueError(
-                f"is damaged: what is said about the arrays cannot be read: {error}"
-            ) from error
+            raise ValueError(f"is damaged: the metadata cannot be read: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
-    return arrays, about
+    return arrays, metadata
 
 
-def check_name(name):
-    """Return a name that a file may hold: ``None`` or printable characters, a thousand at most.
+def check_name(name: Any) -> str | None:
+    """Return a name if a file may hold it: ``None``, or up to a thousand printable characters.
 
     Raises
     ------
     ValueError
-        If it is another.
+        If a file may not hold the name.
     """
     if name is None:
         return name
@@ -129,8 +133,8 @@ def check_name(name):
     return name
 
 
-def _make_plain(name, array):
-    """The array as it is laid out in a file: without gaps, the last axis fastest, little-endian."""
+def _make_plain(name: object, array: Any) -> Array:
+    """Return an array as a file lays it out: without gaps, the last axis fastest, little-endian."""
     array = np.asarray(array)
     if not isinstance(name, str) or name == "__metadata__":
         raise ValueError(f"{name!r} cannot be the name of an array")
@@ -139,17 +143,20 @@ def _make_plain(name, array):
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
-def _digest(arrays, text):
-    """The SHA-256 of arrays, with their names, dtypes and shapes, and a text."""
+def _digest(arrays: Mapping[str, Array], text: str) -> str:
+    """Return the SHA-256 of arrays, with their names, dtypes and shapes, and a text."""
     digest = hashlib.sha256(text.encode())
     for name, array in sorted(arrays.items()):
         digest.update(json.dumps([name, array.dtype.name, list(array.shape)]).encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
-def _read_metadata(file):
-    """The metadata of a file: the length of a header, the header in JSON, the arrays."""
+def _read_header(file: BinaryIO) -> dict[str, str]:
+    """Read what the header of a safetensors file says besides its arrays; check the length of the file.
+
+    The file holds the length of the header in 8 bytes, the header in JSON, and the arrays.
+    """
     size = os.fstat(file.fileno()).st_size
     if not size:
         raise ValueError("is empty")
@@ -163,12 +170,12 @@ def _read_metadata(file):
         raise ValueError(f"is truncated: expected more than {8 + length} bytes, but it has {size}")
     try:
         header = json.loads(b"{" + file.read(length - 1))
-        metadata = header.pop("__metadata__", {})
+        entries = header.pop("__metadata__", {})
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         expected = 8 + length + int(end)
-        written_by, version = metadata.get("format"), metadata.get("version")
-        if not all(isinstance(each, str) for each in metadata.values()):
-            raise ValueError("its metadata are no strings")
+        written_by, version = entries.get("format"), entries.get("version")
+        if not all(isinstance(each, str) for each in entries.values()):
+            raise ValueError("its metadata are not strings")
     except (
         ValueError,
         TypeError,
@@ -190,4 +197,4 @@ def _read_metadata(file):
     if size != expected:
         kind = "truncated" if size < expected else "damaged"
         raise ValueError(f"is {kind}: expected {expected} bytes, but it has {size}")
-    return metadata
+    return entries

@@ -1,20 +1,23 @@
-"""Networks as JSON and arrays: what each layer was made from, and the values of its variables.
+"""Encoding a network as JSON and arrays.
 
-A description lists the layers, those that others are made from first. Of each it tells the class, the arguments of
-the constructor, the variables that the layer holds and the tags of its parameters. An argument is written as JSON has
-it or, where JSON has no such thing, as an object whose first key says what it is: ``{"tuple": [...]}``,
-``{"layer": 3}``, ``{"variable": 5}``, ``{"name": "rectify"}``, ``{"make": "Constant", "arguments": {"val": 0.0}}``.
+The JSON, called the description, lists the layers in an order in which they can be made. For each layer it gives the
+class, the arguments of the constructor, the variables that the layer holds, and the tags of its parameters. An argument
+is written as plain JSON where JSON has such a value. Any other argument is an object whose first key gives its kind:
+``{"tuple": [...]}``, ``{"layer": 3}``, ``{"variable": 5}``, ``{"name": "rectify"}``,
+``{"make": "Constant", "arguments": {"val": 0.0}}``.
 
-Files come from strangers, too, so that a description has bounds, far beyond what networks need: 5,000 layers; arguments
-nested 100 deep and strings of 10,000 characters; names of 1,000 characters, all of them printable; ranges, which stand
-for axes, to 10,000; shapes of 64 axes, as NumPy has them. An array belongs to one variable or one argument.
+A file may come from a stranger. So a description has bounds, far beyond what networks need: 5,000 layers; arguments
+nested 100 deep; strings of 10,000 characters; names of 1,000 printable characters; ranges, which stand for axes, up to
+10,000; shapes of 64 axes, as in NumPy. An array belongs to one variable or one argument.
 """
 
 import heapq
 import inspect
 import math
+from collections.abc import Iterable
 from functools import partial
 from graphlib import TopologicalSorter
+from typing import Any, NoReturn
 
 import numpy as np
 import pytensor
@@ -28,6 +31,9 @@ from lasagne.utils import collect_shared_vars
 from ntm.files import check_json
 from ntm.serialization.arrays import DTYPES, check_name
 from ntm.serialization.registry import find_name
+from ntm.typing import Array, Layers
+
+__all__ = ["encode_network"]
 
 FORMAT = "network"
 VERSION = 1
@@ -37,65 +43,66 @@ MAX_RANGE = 10_000
 MAX_AXES = 64
 
 
-def encode_network(layer_or_layers):
-    """Describe a whole network, its architecture included, by JSON and arrays.
+def encode_network(layer_or_layers: Layers) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Encode a network, its architecture included, as JSON and arrays.
 
-    Kept are each layer's class and the arguments it was made from, layers that several others share, parameters that
-    are one shared variable, and all parameters' values, names and tags. A stack that a function built, for example as
-    the controller of an `NTMLayer`, is kept as its layers.
+    The encoding holds the class and the constructor's arguments of each layer; which layers are shared; which
+    parameters are one shared variable; and the value, name and tags of each parameter. A stack that a function built,
+    for example the controller of an `NTMLayer`, is encoded layer by layer.
 
-    What cannot be kept: a parameter, or another argument, that is an expression, such as ``W=other.W.T``; functions and
-    classes that are not registered, such as a ``lambda`` as nonlinearity; a layer's attribute that was changed after
-    it was made, unless it keeps an argument, as ``nonlinearity`` does. The state of random generators, as of dropout,
-    is not kept either: a network that is made again draws new numbers.
+    An encoding cannot hold: a parameter, or another argument, that is an expression, such as ``W=other.W.T``; functions
+    and classes that are not registered, such as a ``lambda``; an attribute that was changed after the layer was made,
+    unless the attribute holds an argument, as ``nonlinearity`` does; and the state of random generators, for example of
+    dropout.
 
     Parameters
     ----------
     layer_or_layers : Layer or list of Layer
-        The network's output.
+        The output layer or layers of the network.
 
     Returns
     -------
     description : dict
-        For JSON.
+        Plain JSON.
     arrays : dict of str to array
 
     Raises
     ------
     ValueError
-        If something cannot be kept, or a parameter holds numbers that are not finite; it names the layer, the argument
-        or the parameter, and what to do.
+        If something cannot be encoded, or a parameter holds NaN or infinity. The message names the layer, the argument
+        or the parameter, and says what to do.
     """
     return _Encoder().encode_network(layer_or_layers)
 
 
 class _Node:
-    """A layer on its way into a description."""
+    """A layer that is being encoded."""
 
-    def __init__(self, layer):
+    def __init__(self, layer: Layer) -> None:
         self.layer = layer
-        self.argument = None  # the one that is being encoded, for messages
-        self.arguments = {}
-        self.needs = []  # layers among the arguments
-        self.below = set()  # they, and all that they were made from
-        self.given = []  # variables among the arguments
-        self.holders = []  # layers whose parameters it brings along: itself and its parts
-        self.variables = []  # in these parameters
+        self.argument: str | None = None  # the argument that is being encoded, for messages
+        self.arguments: dict[str, Any] = {}
+        self.needs: list[Layer] = []  # layers among the arguments
+        self.below: set[Layer] = set()  # the layers of `needs`, and all layers below those
+        self.given: list[Variable] = []  # variables among the arguments
+        self.holders: list[Layer] = []  # the layer itself and its parts, which hold its parameters
+        self.variables: list[Any] = []  # shared variables in these parameters
 
-    def fail(self, message):
+    def fail(self, message: str) -> NoReturn:
         raise ValueError(f"{self.layer!r}: argument {self.argument!r} {message}")
 
 
 class _Encoder:
-    def __init__(self):
-        self.nodes = {}  # from layer to node, those that others are made from first
-        self.inputs = {}  # from variable to JSON
-        self.arrays = {}
-        self.references = []  # pairs of JSON and the layer or variable whose number is to be in it
+    def __init__(self) -> None:
+        self.nodes: dict[Layer, _Node] = {}  # lower layers first
+        self.inputs: dict[Variable, dict[str, Any]] = {}  # from variable to JSON
+        self.arrays: dict[str, Array] = {}
+        # JSON, and the layer or variable whose number the JSON gets when all are numbered
+        self.references: list[tuple[dict[str, Any], Any]] = []
 
-    def encode_network(self, layer_or_layers):
+    def encode_network(self, layer_or_layers: Layers) -> tuple[dict[str, Any], dict[str, Array]]:
         single = isinstance(layer_or_layers, Layer)
-        outputs = [layer_or_layers] if single else list(layer_or_layers)
+        outputs = [layer_or_layers] if isinstance(layer_or_layers, Layer) else list(layer_or_layers)
         self.add(outputs)
         if len(self.nodes) > MAX_LAYERS:
             raise ValueError(
@@ -124,8 +131,8 @@ class _Encoder:
 
     # ---- layers
 
-    def add(self, layer_or_layers):
-        """Encode the arguments of layers, and of all that they are made from."""
+    def add(self, layer_or_layers: Layers) -> None:
+        """Encode the arguments of layers and of all layers below them."""
         for layer in get_all_layers(layer_or_layers):
             if layer in self.nodes:
                 continue
@@ -139,8 +146,8 @@ class _Encoder:
             node.variables = find_variables(node.holders)
             self.nodes[layer] = node
 
-    def sort(self):
-        """The nodes in an order in which they can be made, as much as possible the present one."""
+    def sort(self) -> list[_Node]:
+        """Return the nodes in an order in which they can be made, as close to the present order as possible."""
         nodes = list(self.nodes.values())
         makers: dict[Variable, _Node] = {}
         for node in nodes:
@@ -172,7 +179,7 @@ class _Encoder:
             sorter.done(number)
         return ordered
 
-    def encode_layer(self, node, variables):
+    def encode_layer(self, node: _Node, variables: dict[Any, int]) -> dict[str, Any]:
         return {
             "class": find_name(type(node.layer)),
             "arguments": node.arguments,
@@ -180,8 +187,8 @@ class _Encoder:
             "tags": [sorted(tags) for holder in node.holders for tags in holder.params.values()],
         }
 
-    def check(self, outputs, variables):
-        """Raise a `ValueError` if a network made again would miss something, or could not be made again."""
+    def check(self, outputs: list[Layer], variables: dict[Any, int]) -> None:
+        """Raise a `ValueError` if a network that is made from the encoding would differ."""
         for node in self.nodes.values():
             for holder in node.holders:
                 _check_name_of(holder, holder.name)
@@ -189,7 +196,7 @@ class _Encoder:
                     _check_name_of(holder, name)
             for variable in node.variables:
                 check_finite(variable.name, np.asarray(variable.get_value(borrow=True)))
-            # Layers of one's own may well change their parts when they make them, as `batch_norm` does
+            # The constructor of a layer of your own may change its parts, as `batch_norm` does
             if type(node.layer).__module__.partition(".")[0] in ("lasagne", "ntm"):
                 for part in node.holders[1:]:
                     if changes := find_changes(part):
@@ -206,13 +213,13 @@ class _Encoder:
 
     # ---- variables
 
-    def number_variables(self, nodes):
-        """From every shared variable to its number, in the order of the layers that hold them."""
+    def number_variables(self, nodes: list[_Node]) -> dict[Any, int]:
+        """Return a dict from shared variable to number, in the order of the layers that hold the variables."""
         found = [variable for node in nodes for variable in node.variables]
         found += [variable for node in nodes for variable in node.given]
         return {variable: number for number, variable in enumerate(dict.fromkeys(found))}
 
-    def encode_variable(self, variable, number):
+    def encode_variable(self, variable: Any, number: int) -> dict[str, Any]:
         if not isinstance(variable.type, pt.TensorType) or variable.dtype not in DTYPES:
             raise ValueError(f"the shared variable {variable} of {variable.type} cannot be stored")
         try:
@@ -220,13 +227,13 @@ class _Encoder:
         except ValueError as error:
             raise ValueError(f"the shared variable cannot be stored: {error}") from error
         key = f"{number:03d} {variable.name or ''}".strip()
-        # A function compiled by JAX leaves JAX arrays in the shared variables that it updates
+        # Functions that JAX compiled leave JAX arrays in shared variables
         self.arrays[key] = np.array(variable.get_value(borrow=True), dtype=variable.dtype)
         return {"name": variable.name, "array": key, "shape": list(variable.type.shape)}
 
     # ---- arguments
 
-    def encode_argument(self, value, node):
+    def encode_argument(self, value: object, node: _Node) -> Any:
         try:
             encoded = self.encode(value, node)
         except RecursionError:
@@ -239,8 +246,8 @@ class _Encoder:
             node.fail(f"cannot be stored: {error}")
         return encoded
 
-    def encode(self, value, node):
-        """A value as JSON."""
+    def encode(self, value: Any, node: _Node) -> Any:
+        """Return a value as JSON."""
         if value is None or type(value) in (bool, int, str):
             return value
         if type(value) is float:
@@ -268,15 +275,15 @@ class _Encoder:
             return self.refer("layer", value)
         return self.encode_object(value, node)
 
-    def encode_array(self, array, node):
+    def encode_array(self, array: Array, node: _Node) -> dict[str, Any]:
         if array.dtype.name not in DTYPES:
             node.fail(f"is an array of dtype {array.dtype}, which cannot be stored")
         key = f"argument {len(self.arrays)}"
         self.arrays[key] = array.copy()
         return {"array": key}
 
-    def encode_symbol(self, variable, node):
-        """A shared variable or an input; of an input, only the type is kept."""
+    def encode_symbol(self, variable: Any, node: _Node) -> dict[str, Any]:
+        """Encode a shared variable, or the type of an input."""
         if isinstance(variable, SharedVariable):
             node.given.append(variable)
             return self.refer("variable", variable)
@@ -295,8 +302,8 @@ class _Encoder:
         self.inputs[variable] = {"name": variable.name, "dtype": variable.dtype, "shape": shape}
         return {"input": number}
 
-    def encode_object(self, value, node):
-        """A registered class or function, or an object of a registered class."""
+    def encode_object(self, value: Any, node: _Node) -> dict[str, Any]:
+        """Encode a registered class or function, or an object of a registered class."""
         if name := find_name(value):
             return {"name": name}
         if type(value) is partial:
@@ -312,32 +319,32 @@ class _Encoder:
         thing = value if hasattr(value, "__qualname__") else type(value)
         return node.fail(f"cannot be stored: {_not_registered(thing)}")
 
-    def encode_arguments(self, arguments, node):
+    def encode_arguments(self, arguments: dict[str, Any], node: _Node) -> dict[str, Any]:
         return {name: self.encode(value, node) for name, value in arguments.items()}
 
-    def refer(self, kind, thing):
-        reference = {kind: None}
+    def refer(self, kind: str, thing: object) -> dict[str, Any]:
+        reference: dict[str, Any] = {kind: None}
         self.references.append((reference, thing))
         return reference
 
 
-def check_finite(name, array):
+def check_finite(name: str | None, array: Array) -> None:
     """Raise a `ValueError` with the name of a parameter if its numbers are not all finite."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"the parameter {name!r} holds numbers that are not finite")
 
 
-def _check_name_of(layer, name):
+def _check_name_of(layer: Layer, name: object) -> None:
     try:
         check_name(name)
     except ValueError as error:
         raise ValueError(f"{layer!r} cannot be stored: {error}") from error
 
 
-def find_holders(layer, below):
-    """A layer and its parts: the layers that are its attributes, or in lists there, and theirs, but for those `below`.
+def find_holders(layer: Layer, below: set[Layer]) -> list[Layer]:
+    """Return a layer and its parts: layers among its attributes, and among theirs, that are not `below`.
 
-    The parts were made by its constructor, so that an equal layer has the same.
+    The layer's constructor made the parts. So a layer made from the same arguments has the same parts.
     """
     found = {layer: None}
     pending = [layer]
@@ -356,13 +363,13 @@ def find_holders(layer, below):
     return list(found)
 
 
-def find_variables(holders):
-    """The shared variables in the parameters of layers."""
+def find_variables(holders: Iterable[Layer]) -> list[Any]:
+    """Return the shared variables in the parameters of layers."""
     return collect_shared_vars([param for holder in holders for param in holder.params])
 
 
-def _object_arguments(thing, node):
-    """The arguments that make an equal object, by name."""
+def _object_arguments(thing: Any, node: _Node) -> dict[str, Any]:
+    """Return the arguments that make an equal object, by name."""
     if hasattr(thing, "get_arguments"):
         return thing.get_arguments()
     parameters = inspect.signature(type(thing)).parameters.values()
@@ -379,11 +386,11 @@ def _object_arguments(thing, node):
     return {each.name: getattr(thing, each.name) for each in parameters}
 
 
-def _not_registered(thing):
+def _not_registered(thing: object) -> str:
     name = getattr(thing, "__name__", repr(thing))
     if name == "<lambda>":
         return (
             "a lambda has no name that a file could hold; make it a function or class, and register "
-            "that: ntm.serialization.register(...)"
+            "that: ntm.register(...)"
         )
-    return f"{name} is not registered; register it: ntm.serialization.register({name})"
+    return f"{name} is not registered; register it: ntm.register({name})"

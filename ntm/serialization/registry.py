@@ -1,10 +1,12 @@
-"""The names by which files call the classes and functions that networks are made of.
+"""The names of classes and functions in saved networks.
 
-A file holds names, never code. Those of this library are known: layers, initializers and nonlinearities, and
-PyTensor's elementwise functions, such as ``pytensor.tensor.tanh``. Others are to be registered.
+A file holds names, never code. This library registers its layers, initializers and nonlinearities, and the elementwise
+functions of PyTensor, such as ``pytensor.tensor.tanh``. A program registers its own classes and functions by
+:func:`register`.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytensor.tensor as pt
 from pytensor.tensor.elemwise import Elemwise
@@ -27,32 +29,37 @@ import ntm.layers.shared
 import ntm.memory
 import ntm.nonlinearities
 
+__all__ = ["find_name", "find_thing", "register"]
+
+Thing = TypeVar("Thing", bound=Callable[..., Any])
+
 _things: dict[str, Any] = {}
 _names: dict[Any, str] = {}
 
 
-def register(thing, name=None):
-    """Make a class or function of your own known, so that networks with it can be saved and loaded.
+def register(thing: Thing, name: str | None = None) -> Thing:
+    """Register a class or function of your own, so that networks that use it can be saved and loaded.
 
-    It is to be registered where the network is saved, and where it is loaded. A class of layers needs nothing
-    else. An object of another class, such as an initializer or a nonlinearity with parameters, is made again from
-    the attributes named like the arguments of its constructor, or from what its ``get_arguments()`` returns.
+    Register it in the program that saves and in the program that loads. A class of layers needs nothing else. An
+    object of another class, such as an initializer or a nonlinearity with parameters, is made again from its
+    attributes named like the arguments of its constructor, or from the dict that its ``get_arguments()`` returns.
 
     Parameters
     ----------
     thing : class or callable
     name : str, optional
-        What files call it; by default its ``__name__``.
+        The name in files; by default the ``__name__`` of `thing`.
 
     Returns
     -------
-    `thing`, so that this is a decorator, too
+    thing
+        The argument itself, so that :func:`register` also serves as a decorator.
 
     Raises
     ------
     ValueError
-        If `thing` has no name, or something else has this one. What has the same module and name in the code
-        replaces what it had before, as when a cell of a notebook runs again.
+        If `thing` has no name, or the name is taken by another class or function. A class or function of the same
+        module and name replaces the earlier one, as when a cell of a notebook runs again.
     TypeError
         If `thing` is not callable.
 
@@ -81,21 +88,21 @@ def register(thing, name=None):
     return thing
 
 
-def find_name(thing):
-    """The name of a registered class or function, ``None`` if it is not registered."""
+def find_name(thing: object) -> str | None:
+    """Return the name of a registered class or function, ``None`` if it is not registered."""
     try:
         return _names.get(thing)
-    except TypeError:  # not hashable, so it is none of them
+    except TypeError:  # not hashable, so not registered
         return None
 
 
-def find_thing(name):
-    """The class or function of a name.
+def find_thing(name: object) -> Any:
+    """Return the class or function of a name.
 
     Raises
     ------
     ValueError
-        If nothing of this name is registered.
+        If no class or function of this name is registered.
     """
     if not isinstance(name, str) or name not in _things:
         raise ValueError(
@@ -105,8 +112,8 @@ def find_thing(name):
     return _things[name]
 
 
-def _is_again(thing, other):
-    """Whether a definition replaces another of the same place in the code."""
+def _is_again(thing: object, other: object) -> bool:
+    """Return whether two definitions have the same place in the code."""
     one, two = (
         (getattr(each, "__module__", None), getattr(each, "__qualname__", None))
         for each in (thing, other)
@@ -114,7 +121,7 @@ def _is_again(thing, other):
     return one == two and one[1] is not None
 
 
-def _register_library():
+def _register_library() -> None:
     kinds = (lasagne.layers.Layer, lasagne.layers.Gate, lasagne.init.Initializer)
     for module in (
         lasagne.layers,
@@ -138,7 +145,7 @@ def _register_library():
                 register(thing)
     for module in (lasagne.nonlinearities, ntm.nonlinearities):
         for name, thing in vars(module).items():
-            # Some are instances of the classes defined there
+            # Some nonlinearities are instances of classes
             if callable(thing) and thing.__module__ == module.__name__ and name[0] != "_":
                 register(thing, getattr(thing, "__name__", name))
     for name, thing in vars(pt).items():

@@ -1,12 +1,21 @@
-"""Curves of learning and of generalisation."""
+"""Learning curves and generalisation curves."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from ntm.visualization.figures import _prepare_chart
+from ntm.typing import ArrayLike
+from ntm.visualization.figures import prepare_chart
+
+__all__ = ["plot_generalisation", "plot_learning"]
 
 
-def plot_learning(curves, figure=None):
-    """Draw how losses fell.
+def plot_learning(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]], figure: Figure | None = None
+) -> Figure:
+    """Draw losses over the sequences seen in training.
 
     Parameters
     ----------
@@ -18,7 +27,7 @@ def plot_learning(curves, figure=None):
     -------
     matplotlib.figure.Figure
     """
-    figure, axis = _prepare_chart(figure)
+    figure, axis = prepare_chart(figure)
     for name, (sequences, losses) in curves.items():
         axis.plot(np.asarray(sequences) / 1000, np.asarray(losses, dtype=float), label=name)
     axis.set_xlabel("sequences, in thousands")
@@ -29,8 +38,13 @@ def plot_learning(curves, figure=None):
     return figure
 
 
-def plot_generalisation(results, title=None, measure=None, figure=None):
-    """Draw a measure of several networks over the sizes of sequences, those beyond training too.
+def plot_generalisation(
+    results: Mapping[str, Mapping[str, Any]],
+    title: str | None = None,
+    measure: str | None = None,
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw a measure of several networks over the sizes of sequences, inside and beyond the training range.
 
     Parameters
     ----------
@@ -38,7 +52,7 @@ def plot_generalisation(results, title=None, measure=None, figure=None):
         Each with ``measures``, as :meth:`ntm.experiments.Run.measure` gives them.
     title : str, optional
     measure : str, optional
-        Which measure to draw; ``wrong_bits`` or, where there is none, the first.
+        The measure to draw; by default ``wrong_bits`` where the results have it, else their first.
     figure : matplotlib.figure.Figure, optional
         An empty figure to draw on.
 
@@ -46,19 +60,18 @@ def plot_generalisation(results, title=None, measure=None, figure=None):
     -------
     matplotlib.figure.Figure
     """
-    figure, axis = _prepare_chart(figure)
+    figure, axis = prepare_chart(figure)
     for name, result in results.items():
         rows = [row for row in result["measures"] if row["sizes"]]
         if not rows:
             raise ValueError(f"{name} was measured at the training sizes only: nothing to draw")
-        if measure is None:
-            names = [key for key in rows[0] if key != "sizes"]
-            measure = "wrong_bits" if "wrong_bits" in names else names[0]
+        names = [key for key in rows[0] if key != "sizes"]
+        measure = measure or ("wrong_bits" if "wrong_bits" in names else names[0])
         if any(measure not in row for row in rows):
             raise ValueError(f"{name} was not measured by {measure}")
         labels = [", ".join(f"{key} {size}" for key, size in row["sizes"].items()) for row in rows]
         axis.plot(labels, [row[measure] for row in rows], marker="o", label=name)
-    axis.set_ylabel(f"{measure.replace('_', ' ')} per sequence")
+    axis.set_ylabel(f"{(measure or '').replace('_', ' ')} per sequence")
     axis.set_ylim(bottom=0)
     axis.tick_params(axis="x", labelrotation=30)
     if title:

@@ -1,25 +1,28 @@
-"""Figures: how charts are prepared, and written to files."""
+"""Preparing and saving figures."""
 
 import tempfile
-from os import PathLike
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from ntm.files import atomic_write
+from ntm.typing import PathLike
+
+__all__ = ["check_figure_path", "save_figure"]
 
 
-def _prepare_chart(figure):
-    """A figure, a new one unless one is given, and axes on it."""
+def prepare_chart(figure: Figure | None) -> tuple[Figure, Axes]:
+    """Return a figure, a new one unless one is given, and axes on it."""
     figure = Figure() if figure is None else figure
     figure.set_size_inches(7.0, 4.0)
     figure.set_layout_engine("constrained")
     return figure, figure.subplots()
 
 
-def save_figure(figure, path, dpi=120):
-    """Write a figure to a file; the file is complete or not there.
+def save_figure(figure: Figure, path: PathLike, dpi: float = 120) -> None:
+    """Write a figure to a file, all of it or nothing.
 
     Parameters
     ----------
@@ -27,13 +30,13 @@ def save_figure(figure, path, dpi=120):
     path : str or path
         The ending gives the format, for example ``.png`` or ``.pdf``.
     dpi : int
-        Dots per inch, for formats of dots.
+        Dots per inch, for formats of pixels.
     """
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
 
 
-def check_figure_path(path: str | PathLike[str]) -> None:
+def check_figure_path(path: PathLike) -> None:
     """Check before a long computation that :func:`save_figure` will be able to write this file.
 
     Nothing that is there is changed.

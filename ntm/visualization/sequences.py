@@ -1,27 +1,34 @@
-"""Pictures of what a memory network does with a sequence.
+"""Pictures of a sequence, and of where a memory network reads and writes.
 
 Notation: T steps, F input and O output features, N slots, W write and R read heads.
 """
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ntm.typing import Array, ArrayLike
+
+__all__ = ["plot_sequence"]
+
 
 def plot_sequence(
-    inputs,
-    targets,
-    predictions,
-    write_weights=None,
-    read_weights=None,
-    mask=None,
-    title=None,
-    figure=None,
-):
-    """Draw one sequence over time: input, target, prediction, and where each head wrote and read.
+    inputs: ArrayLike,
+    targets: ArrayLike,
+    predictions: ArrayLike,
+    write_weights: ArrayLike | None = None,
+    read_weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    title: str | None = None,
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw one sequence over time: input, target, prediction, and the weights of each head.
 
-    Of the memory, the range of slots is shown that the heads use.
+    Only the range of slots that the heads use is shown.
 
     Parameters
     ----------
@@ -31,10 +38,10 @@ def plot_sequence(
     write_weights : array (T, W, N), optional
     read_weights : array (T, R, N), optional
     mask : array (T,), optional
-        Where it is zero, the prediction does not count and is left grey.
+        Weight of each step. Where it is zero the prediction does not count and is drawn grey.
     title : str, optional
     figure : matplotlib.figure.Figure, optional
-        An empty figure to draw on, for example one of pyplot's that is to be shown.
+        An empty figure to draw on, for example a figure of pyplot.
 
     Returns
     -------
@@ -43,13 +50,15 @@ def plot_sequence(
     Raises
     ------
     ValueError
-        If the arrays differ in their number of steps, or have another number of axes.
+        If the arrays differ in their number of steps, or an array has another number of axes.
     """
     predictions = np.array(predictions, dtype=float)
     if mask is not None:
         predictions[np.asarray(mask) == 0] = np.nan
-    features = [("input", inputs), ("target", targets), ("prediction", predictions)]
-    features = [(name, np.asarray(values, dtype=float)) for name, values in features]
+    features = [
+        (name, np.asarray(values, dtype=float))
+        for name, values in (("input", inputs), ("target", targets), ("prediction", predictions))
+    ]
     weights = _list_heads("write", write_weights) + _list_heads("read", read_weights)
     steps = len(features[0][1])
     for name, values in features + weights:
@@ -74,8 +83,8 @@ def plot_sequence(
     return figure
 
 
-def _list_heads(kind, weights):
-    """A pair of a name and the weights (T, N) for each head."""
+def _list_heads(kind: str, weights: ArrayLike | None) -> list[tuple[str, Array]]:
+    """Return a name and the weights (T, N) of each head."""
     if weights is None:
         return []
     weights = np.asarray(weights, dtype=float)
@@ -88,8 +97,8 @@ def _list_heads(kind, weights):
     return [(name, weights[:, k]) for k, name in enumerate(names)]
 
 
-def _find_used_slots(weights, threshold=0.05):
-    """The range of slots that any head gives weight to, all of them if no slot stands out."""
+def _find_used_slots(weights: Sequence[Array], threshold: float = 0.05) -> range:
+    """Return the range of slots to which a head gives weight; all slots if no weight is above the threshold."""
     if not weights:
         return range(0)
     highest = np.max([values.max(axis=0) for values in weights], axis=0)
@@ -99,8 +108,10 @@ def _find_used_slots(weights, threshold=0.05):
     return range(max(used[0] - 2, 0), min(used[-1] + 3, len(highest)))
 
 
-def _draw(figure, axis, name, values, unit, colors, rows):
-    """Draw values (rows, T) in [0, 1], with the numbers that `rows` stand for on the axis."""
+def _draw(
+    figure: Figure, axis: Axes, name: str, values: Array, unit: str, colors: str, rows: range
+) -> None:
+    """Draw values (rows, T) in [0, 1] as an image; `rows` are the numbers on the vertical axis."""
     image = axis.imshow(
         values,
         aspect="auto",

@@ -25,7 +25,7 @@ from ntm.controllers import DenseController
 from ntm.heads.ntm import ReadHead, WriteHead
 from ntm.layers.ntm import NTMLayer
 from ntm.memory import Memory
-from ntm.serialization.networks import set_later_layout_values
+from ntm.serialization import set_later_layout_values
 from ntm.updates import graves_rmsprop
 
 from . import reference

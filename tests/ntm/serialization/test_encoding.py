@@ -79,9 +79,10 @@ from ntm.layers.sdnc import SDNCLayer
 from ntm.layers.shared import SharedMemoryLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid
-from ntm.serialization import registry
+from ntm.serialization import load, register, registry, save
 from ntm.serialization.arrays import read_arrays, write_arrays
-from ntm.serialization.networks import decode_network, encode_network, load, register, save
+from ntm.serialization.decoding import decode_network
+from ntm.serialization.encoding import encode_network
 
 from ..networks import (
     CONTROLLERS,
@@ -1135,8 +1136,8 @@ NO_LAYER = {
             "os.system",
             "layer 1, os.system 'dense': 'os.system' is not known here",
         ),
-        ("layers/1/class", "rectify", "'rectify' is no class of layers"),
-        ("layers/1/class", "GlorotUniform", "'GlorotUniform' is no class of layers"),
+        ("layers/1/class", "rectify", "'rectify' is not a class of layers"),
+        ("layers/1/class", "GlorotUniform", "'GlorotUniform' is not a class of layers"),
         ("layers/1/class", ["DenseLayer"], "is not known here"),
         ("layers/1/class", "BiasLayer", "layer 1, BiasLayer 'dense': .*'num_units'"),
         (ARGUMENT + "units", 3, "layer 1, DenseLayer 'dense': .*'units'"),
@@ -1145,7 +1146,7 @@ NO_LAYER = {
         (ARGUMENT + "num_units", 10**18, "layer 1, DenseLayer 'dense': "),
         (ARGUMENT + "incoming", {"layer": 1}, "there is no layer 1 before it"),
         (ARGUMENT + "incoming", {"layer": -1}, "there is no layer -1"),
-        ("layers/1", NO_LAYER, "it stands on <class '.*DenseLayer'>, which is no layer"),
+        ("layers/1", NO_LAYER, "it stands on <class '.*DenseLayer'>, which is not a layer"),
         (ARGUMENT + "incoming", {"layer": True}, "there is no layer True"),
         (ARGUMENT + "incoming", {"layer": "0"}, "there is no layer '0'"),
         (ARGUMENT + "nonlinearity", {"name": "eval"}, "'eval' is not known here"),
@@ -1153,7 +1154,7 @@ NO_LAYER = {
         (ARGUMENT + "nonlinearity", {"call": "rectify"}, "there is no kind of value 'call'"),
         (ARGUMENT + "nonlinearity", {}, "there is no kind of value None"),
         (ARGUMENT + "W", {"make": "rectify", "arguments": {}}, "'rectify' is no class"),
-        (ARGUMENT + "W", {"make": "DenseLayer", "arguments": {}}, "'DenseLayer' is no class of"),
+        (ARGUMENT + "W", {"make": "DenseLayer", "arguments": {}}, "'DenseLayer' is not a class of"),
         (ARGUMENT + "W", {"make": "Constant"}, "layer 1, DenseLayer 'dense': KeyError.'arguments'"),
         (ARGUMENT + "W", {"make": "Constant", "arguments": {"v": 1}}, "'dense': .*'v'"),
         (ARGUMENT + "W", {"array": "none"}, "there is no array 'none'"),
@@ -1175,11 +1176,11 @@ NO_LAYER = {
         ("inputs/0/name", "\u202e", "a name must be printable characters"),
         ("layers/1/tags", [["\0"], []], "a name must be printable characters"),
         ("layers/1/tags", ["trainable", []], "tags must be a list of names"),
-        ("inputs/0/shape", [3, "x"], "this is no shape"),
-        ("inputs/0/shape", [None] * 65, "this is no shape"),
-        ("inputs/0/shape", 3, "this is no shape: 3"),
-        (ARGUMENT + "num_units", {"float": "3.5"}, "there is no number '3.5'"),
-        (ARGUMENT + "num_units", {"numpy": "int64", "value": [3]}, r"\[3\] is no number"),
+        ("inputs/0/shape", [3, "x"], "this is not a shape"),
+        ("inputs/0/shape", [None] * 65, "this is not a shape"),
+        ("inputs/0/shape", 3, "this is not a shape: 3"),
+        (ARGUMENT + "num_units", {"float": "3.5"}, "there is not a number '3.5'"),
+        (ARGUMENT + "num_units", {"numpy": "int64", "value": [3]}, r"\[3\] is not a number"),
         (ARGUMENT + "W", {"array": "000 dense.W"}, "the array '000 dense.W' is used twice"),
         ("variables/1/array", "000 dense.W", "the array '000 dense.W' is used twice"),
         (ARGUMENT + "x", "a" * 10_001, "a string of 10001 characters, and 10000 are the most"),

@@ -24,8 +24,10 @@ from ntm.heads.ntm import ReadHead, WriteHead
 from ntm.layers.dnc import DNCLayer
 from ntm.layers.ntm import NTMLayer
 from ntm.memory import Memory
+from ntm.serialization import load, save
 from ntm.serialization.arrays import read_arrays, write_arrays
-from ntm.serialization.networks import decode_network, encode_network, load, save
+from ntm.serialization.decoding import decode_network
+from ntm.serialization.encoding import encode_network
 
 from ..networks import make_dnc, make_ntm, make_sam, make_sdnc
 
