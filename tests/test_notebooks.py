@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*zmq.*", "ignore::DeprecationWarning:jupyter_client.*")
 def test_first_ntm_learns_to_copy():
     notebook = nbformat.read(ROOT / "notebooks" / "first-ntm.ipynb", as_version=4)

@@ -94,6 +94,7 @@ def train_to_50(trainer):
     return trainer.losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run(name, dtype, unpack, monkeypatch):
     """It trains from the start, and goes on from its checkpoint, as it did: with one compiled function for both."""
@@ -107,6 +108,7 @@ def test_a_run(name, dtype, unpack, monkeypatch):
     assert_same(train_to_50(trainer), losses[name], saved, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS + NETWORKS)
 def test_a_network_loads(name, dtype, unpack):
     folder = unpack(dtype)

@@ -34,11 +34,13 @@ def run_checks(mode):
 EXPECTED = [f"{MESSAGE}: 0", f"{MESSAGE}: 2", [1.0] * 3, f"{MESSAGE}: 4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_check_length(mode):
     assert run_checks(mode) == EXPECTED
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 def test_check_length_in_c():
     """In a process of its own: PyTensor was imported here without a compiler."""
@@ -102,6 +104,7 @@ MASK_EXPECTED = [*LENGTHS, f"{MASK_MESSAGE} batch size: 3 instead of 2", *LENGTH
 MASK_EXPECTED += [*LENGTHS, f"{MASK_MESSAGE} batch size, 2, not: 3", *LENGTHS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 def test_check_mask(mode):
     assert run_mask_checks(mode) == MASK_EXPECTED
@@ -150,6 +153,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_numba_where_ntm_is_not_imported():
     """PyTensor's conversion of the base class: the check is right, the message has no sizes."""
     result = subprocess.run(

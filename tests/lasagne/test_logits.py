@@ -77,11 +77,13 @@ def with_gradient(loss, x):
 BACKENDS = [("jax", "float32"), ("jax", "float64"), ("numba", "float32")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
 def test_exact_for_every_finite_logit(backend, dtype):
     check_every_finite_logit(backend, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 def test_exact_for_every_finite_logit_in_c():
     """In a process of its own, as these tests run without a compiler."""
@@ -130,6 +132,7 @@ def check_every_finite_logit(backend, dtype):
             assert_exact(hard_grad, grads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
 def test_second_derivatives_are_finite(backend, dtype):
     x, t = pt.matrix(dtype=dtype), pt.matrix(dtype=dtype)
@@ -366,6 +369,7 @@ def test_through_layers(float32, name):
     assert 0 < value[value > 0].min() < 1e-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sure", [1.0, -1.0])
 def test_inside_a_network(float32, sure):
     """A Neural Turing Machine whose output is as sure as can be."""
@@ -397,6 +401,7 @@ def test_a_class_that_does_not_exist(loss, wrong):
         function(LOGITS[0].astype("float32"), np.array([1, wrong]))
 
 
+@pytest.mark.slow
 def test_a_class_that_does_not_exist_raises_on_numba():
     x, classes = pt.matrix(dtype="float32"), pt.lvector()
     loss = categorical_crossentropy(softmax(x), classes)

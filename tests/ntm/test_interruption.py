@@ -172,6 +172,7 @@ def wait_for(path):
     raise AssertionError(f"there is no {path}")
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_first_step_is_not_lost(tmp_path):
     """At random moments to the first step; an exception would be ignored at some of them."""
     rng = random.Random(0)
@@ -195,6 +196,7 @@ def test_ctrl_c_before_the_first_step_is_not_lost(tmp_path):
         assert ("To go on" in output) == (folder / "settings.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves(tmp_path, number):
     process = start(tmp_path / "run", "--max-steps", "1000000", "--log-every", "1")
@@ -220,6 +222,7 @@ from ntm.cli import main
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_it_is_imported():
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED_IMPORT],
@@ -231,6 +234,7 @@ def test_ctrl_c_while_it_is_imported():
     assert process.returncode == 130
 
 
+@pytest.mark.slow
 def test_the_package_imports_what_is_used():
     code = "import sys, ntm; assert 'pytensor' not in sys.modules; print(ntm.NTMLayer, ntm.training.schedules)"
     code += "; print(dir(ntm)); ntm.no_such_thing"

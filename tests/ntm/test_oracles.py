@@ -128,6 +128,7 @@ def assert_traces_equal(traces, arrays, k):
         np.testing.assert_allclose(trace[: len(expected)], expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_and_traces(name):
     arrays, x, l_ntm, l_output = load_model(name)
@@ -138,6 +139,7 @@ def test_outputs_and_traces(name):
         assert_traces_equal([trace[k] for trace in traces], arrays, k)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_and_traces_in_python(name):
     arrays, x, l_ntm, l_output = load_model(name)
@@ -162,6 +164,7 @@ def run_with_rounded_state(l_ntm, l_output, inputs, rng):
     return np.clip(outputs, 1e-6, 1.0 - 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_in_float32(name):
     """As exact as float32 can be: a sharpening of 47 makes much of what rounding the state alone changes."""
@@ -224,6 +227,7 @@ def assert_gradients_equal(grads, arrays):
         np.testing.assert_allclose(grad, expected, rtol=0, atol=1e-8 * scale, err_msg=str(k))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile_function", [to_jax, to_python])
 def test_gradients(compile_function):
     arrays, l_output, inputs, loss = training_problem()
@@ -234,6 +238,7 @@ def test_gradients(compile_function):
     assert_gradients_equal(grads, arrays)
 
 
+@pytest.mark.slow
 def test_training_steps():
     arrays, l_output, inputs, loss = training_problem(learn_init=False)
     params = get_all_params(l_output, trainable=True)

@@ -47,6 +47,7 @@ def entries(folder):
     return [path for path in folder.rglob("*-cache") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_later_process_finds_what_an_earlier_one_compiled(tmp_path):
     hits, used, ours = finish(start(tmp_path))
     assert used == ours
@@ -61,12 +62,14 @@ def test_a_later_process_finds_what_an_earlier_one_compiled(tmp_path):
     finish(start(tmp_path))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path):
     for process in [start(tmp_path), start(tmp_path)]:
         finish(process)
     assert finish(start(tmp_path))[0] > 0
 
 
+@pytest.mark.slow
 def test_off_and_elsewhere(tmp_path):
     _, used, _ = finish(start(tmp_path, JAX_ENABLE_COMPILATION_CACHE="false"))
     assert used == "None"

@@ -52,6 +52,7 @@ for name in {names!r}:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 def test_the_name_of_a_layer_compiled_to_c(tmp_path):
     """In a process of its own: PyTensor was imported here without a compiler."""
@@ -65,6 +66,7 @@ def test_the_name_of_a_layer_compiled_to_c(tmp_path):
     assert not ran.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "numba"])
 def test_names_of_layers_variables_and_functions(backend, tmp_path):
     """JAX and Numba compile Python source, which has names of variables in it."""

@@ -55,6 +55,7 @@ def held_by_jax():
     return w
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numba", None])
 def test_back_ends_in_turns(backend):
     """Without a mode, that is PyTensor's Python back end in these tests."""
@@ -63,6 +64,7 @@ def test_back_ends_in_turns(backend):
     names["alternate"](backend and get_mode(backend))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 def test_jax_and_c_in_turns():
     """In a process of its own: PyTensor was imported here without a compiler."""
@@ -166,6 +168,7 @@ def call_from_threads(mode):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "numba"])
 def test_a_function_called_from_several_threads(backend):
     names = {}
@@ -173,6 +176,7 @@ def test_a_function_called_from_several_threads(backend):
     names["call_from_threads"](get_mode(backend))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 def test_a_function_of_c_called_from_several_threads():
     """In a process of its own: PyTensor was imported here without a compiler, and C may abort the process."""
@@ -216,6 +220,7 @@ assert add() == 9
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_does_not_wait_for_jax():
     subprocess.run([sys.executable, "-c", FORK], check=True)

@@ -33,6 +33,7 @@ def test_jax_is_the_default():
     assert BACKENDS[0] == "jax"
 
 
+@pytest.mark.slow
 def test_numba_runs_a_loop_and_its_gradient():
     """A whole layer takes Numba a minute to compile."""
     x = pt.matrix("x")
@@ -55,6 +56,7 @@ print(pytensor.function([x], totals, mode=get_mode("c"))(np.arange(6.0).reshape(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 def test_c_runs():
     """In a process of its own: PyTensor was imported here without a compiler."""
@@ -135,6 +137,7 @@ def test_sum_over_the_rows_of_matrices(shape):
     np.testing.assert_allclose(grad, 2 * values * factors[:, None, :], rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [3, -4])
 def test_numba_raises_for_indices_out_of_range(bad):
     x, i, j = pt.matrix("x"), pt.lvector("i"), pt.lvector("j")

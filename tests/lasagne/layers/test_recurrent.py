@@ -105,6 +105,7 @@ def numpy_loop(layer, x, mask=None):
 
 
 class TestAgainstNumPy:
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     @pytest.mark.parametrize("backwards", [False, True])
     @pytest.mark.parametrize("masked", [False, True])
@@ -162,6 +163,7 @@ class TestAgainstNumPy:
         assert not hasattr(layer, "W_cell_to_ingate")
         assert np.allclose(get_output(layer, x).eval(), numpy_loop(layer, x))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     def test_float32(self, cls):
         with pytensor.config.change_flags(floatX="float32"):
@@ -179,6 +181,7 @@ class TestAgainstNumPy:
             assert output.dtype == "float32"
             assert np.allclose(output.eval(), numpy_loop(layer, integers), atol=1e-5)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     def test_jax(self, cls):
         layer = make(cls, backwards=True, learn_init=True, grad_clipping=0.1)
@@ -195,6 +198,7 @@ class TestAgainstNumPy:
 
 
 class TestNoStep:
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")])
     def test_gives_the_initial_state(self, cls, mode):
@@ -210,6 +214,7 @@ class TestNoStep:
 
 
 class TestInitialState:
+    @pytest.mark.slow
     @pytest.mark.parametrize("shape", [None, (B, H)])
     @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")])
     def test_rows_that_are_not_those_of_the_batch(self, shape, mode):
@@ -223,6 +228,7 @@ class TestInitialState:
             with pytest.raises(ValueError, match=f"'r'.*hid_init must have one row.* is: {B}"):
                 function(np.zeros((batch, 2, F)))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     def test_learned(self, cls):
         assert cls(InputLayer((B, T, F)), H).hid_init not in get_all_params(
@@ -279,6 +285,7 @@ class TestInitialState:
             expected[:, t] = states
         assert np.allclose(result, expected)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     def test_layers_with_mask(self, cls):
         # The incoming layers are the sequence, the mask, the hidden state, the cell.
@@ -357,6 +364,7 @@ class TestInitialState:
         assert output.dtype == "float32"
         assert (output.eval() % 1 != 0).any()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("given", ["shared", "expression", "layer", "unknown layer"])
     def test_number_of_rows(self, given):
         x, rows = pt.tensor3(), pt.matrix()
@@ -386,6 +394,7 @@ class TestInitialState:
         assert np.allclose(function(data(B, 0, F)), value(layer.hid_init).repeat(B, axis=0))
         assert np.allclose(function(data(B, T, F)), numpy_loop(layer, data(B, T, F))[:, -1])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     def test_another_batch_than_the_declared(self, cls):
         x, mask = pt.tensor3(), pt.matrix()
@@ -576,6 +585,7 @@ class TestGradient:
             assert np.allclose(next(results), h.T @ to_hidden)
             assert np.allclose(next(results), to_input.sum(axis=0))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     def test_loop_and_unrolled_agree(self, cls):
         grads = []
@@ -632,6 +642,7 @@ class TestMask:
                 assert np.isfinite(one).all()
                 np.testing.assert_array_equal(one, other)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     @pytest.mark.parametrize(
         "options",

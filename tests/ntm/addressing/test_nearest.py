@@ -258,6 +258,7 @@ def get_gradients(layer, x):
     return to_jax([variable], [output, *grads])(x)
 
 
+@pytest.mark.slow
 def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_all():
     make = partial(make_sam, num_reads=2, memory_shape=MEMORY_SHAPE, num_read_slots=2)
     index, x = make_index(), data(B, T, F)
@@ -280,6 +281,7 @@ def get_layer():
     )
 
 
+@pytest.mark.slow
 def test_two_halves_equal_the_whole_and_masked_steps_change_nothing():
     layer = get_layer()
     x, mask, state = pt.tensor3("x"), pt.matrix("mask"), layer.make_state_variables()
@@ -307,6 +309,7 @@ def test_two_halves_equal_the_whole_and_masked_steps_change_nothing():
             np.testing.assert_allclose(part[0], wanted[b], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_step_function_and_reset():
     layer = make_sam(num_reads=2, memory_shape=MEMORY_SHAPE, nearest=make_index())
     x, values = pt.tensor3(), data(B, 4, F)
@@ -320,6 +323,7 @@ def test_step_function_and_reset():
     assert not np.any(np.asarray(step.states[layer].buckets.get_value()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("nearest", ["exact", "lsh"])
 def test_no_step_copies_what_is_large(nearest):
@@ -341,6 +345,7 @@ def test_no_step_copies_what_is_large(nearest):
 # ---- Construction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nearest", ["lsh", "given"])
 def test_saving_and_loading(tmp_path, nearest):
     layer = SAMLayer(

@@ -111,6 +111,7 @@ def test_initial_state(kind):
         np.testing.assert_array_equal(value, np.repeat(initial, B, axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "layer_kind"),
     [
@@ -158,6 +159,7 @@ def test_without_a_use_of_memory_equals_the_recurrent_layer(kind, layer_kind):
     np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "numba"])
 def test_gru_of_ntm_lasagne(backend):
     """Cho's equation, step by step in NumPy: the reset gate before the product, and h = (1 - z) candidate + z h."""

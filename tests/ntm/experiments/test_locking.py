@@ -56,6 +56,7 @@ def test_the_second_process_is_told_who_holds_the_lock(holder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_is_killed_leaves_no_lock(holder, tmp_path, number):
     holder.send_signal(number)

@@ -79,6 +79,7 @@ def assert_same_run(folder, other):
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(finished):
     names = {path.name for path in finished.iterdir()}
     assert names == {
@@ -113,6 +114,7 @@ def test_the_network_that_a_run_leaves(finished):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same(finished, tmp_path):
     folder = tmp_path / "run"
     Run.create(folder, make_small()).train(progress=False, max_steps=13)
@@ -120,6 +122,7 @@ def test_a_resumed_run_is_the_same(finished, tmp_path):
     assert_same_run(folder, finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["dnc", "sam", "sdnc"])
 def test_a_resumed_run_of_another_memory_is_the_same(model, tmp_path):
     options = {"num_units": 5, "memory_slots": 8, "memory_width": 3}
@@ -134,6 +137,7 @@ def test_a_resumed_run_of_another_memory_is_the_same(model, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_seconds_of_all_sessions_together(tmp_path, monkeypatch):
     now = [1000.0]
     clock = SimpleNamespace(**vars(time) | {"monotonic": lambda: now[0]})
@@ -160,6 +164,7 @@ def test_seconds_of_all_sessions_together(tmp_path, monkeypatch):
     assert Run.open(run.folder, "checkpoint-000000025.safetensors").seconds == 50
 
 
+@pytest.mark.slow
 def test_another_run_is_not_the_same(finished, tmp_path):
     folder = tmp_path / "run"
     Run.create(folder, make_small(seed=2)).train(progress=False)
@@ -194,6 +199,7 @@ def test_a_damaged_checkpoint(stopped):
     assert Run.open(stopped, first.name).trainer.step_count == 10
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run(stopped, tmp_path):
     other = tmp_path / "other"
     Run.create(other, make_small(seed=5)).train(progress=False, max_steps=2)
@@ -216,6 +222,7 @@ def test_a_device_that_there_is_not(tmp_path):
         Run.open(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
 def test_a_disk_that_takes_no_more(stopped, monkeypatch, code):
     """The run fails at its next checkpoint, and the ones before are still there."""
@@ -256,6 +263,7 @@ def test_a_checkpoint_of_when_there_were_fewer_settings(stopped):
         Run.open(stopped)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_that_begins_anew(tmp_path):
     settings = make_small(max_steps=20, restart_after=12, restart_above=1e-9, save_every=6)
     calm, resumed = tmp_path / "calm", tmp_path / "resumed"
@@ -281,6 +289,7 @@ def open_in_another_process(folder):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_in_one_folder(stopped):
     mine = Run.open(stopped)
     settings = json.loads((stopped / "settings.json").read_text())
@@ -318,6 +327,7 @@ def test_two_processes_in_one_folder(stopped):
     assert [row["step"] for row in rows] == list(range(5, 5 * len(rows) + 1, 5))
 
 
+@pytest.mark.slow
 def test_a_thread_that_trains_the_same_run(stopped):
     run = Run.open(stopped)
     raised = []
@@ -339,6 +349,7 @@ def test_a_thread_that_trains_the_same_run(stopped):
     assert f"by process {os.getpid()} on" in raised[0]
 
 
+@pytest.mark.slow
 def test_going_on_from_an_earlier_checkpoint(stopped):
     first, last = list_checkpoints(stopped)
     run = Run.open(stopped, first.name)
@@ -382,6 +393,7 @@ print("ended", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_killed_runs(tmp_path):
     """A run that is killed at random moments, also while it writes, ends as one that was left alone."""
     # A checkpoint after every other step: about half of the time goes into writing

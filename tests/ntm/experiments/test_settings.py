@@ -198,6 +198,7 @@ def test_controllers_of_other_memories(model, controller):
     assert (l_memory.num_writes, l_memory.num_reads) == (1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("controller", CONTROLLERS)
 def test_controllers(controller):
     settings = make_settings(

@@ -69,6 +69,7 @@ def assert_each_row_is_used(layer, variables, compile=to_jax):
     assert not np.allclose(together[0][0], together[0][1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", KINDS)
 def test_each_row_of_a_controllers_initial_values_is_used(make):
     rows = {"hid_init": share(B, H), "cell_init": share(B, H)}
@@ -84,6 +85,7 @@ def lstm_with_rows(layer, rows):
     return LSTMController(below, num_units=H, hid_init=rows[1], cell_init=rows[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [1, 2])
 def test_each_row_of_a_stacks_initial_values_is_used(levels):
     rows = [share(B, H) for _ in range(3)]
@@ -99,6 +101,7 @@ def test_each_row_of_a_stacks_initial_values_is_used(levels):
     assert_each_row_is_used(layer, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learn_init", [False, True])
 def test_each_row_of_a_heads_initial_weights_is_used(learn_init):
     rows = [share(B, MEMORY_SHAPE[0]) for _ in range(2)]
@@ -138,6 +141,7 @@ def test_rows_of_initial_values(backend, shape):
             function(values, np.zeros((batch, 1)))
 
 
+@pytest.mark.slow
 def test_expression_as_initial_value():
     """The state of one network can be computed by another."""
     context = pt.matrix("context")
@@ -213,6 +217,7 @@ def compile_masked(layer, compile):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LAYERS)
 def test_no_step_and_no_sequence(kind):
     """No step is as a masked sequence. Without a sequence all is empty, and the gradients of parameters are zero."""
@@ -235,6 +240,7 @@ def test_no_step_and_no_sequence(kind):
         np.testing.assert_array_equal(value, np.zeros(param.get_value().shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", KINDS)
 def test_last_output_of_no_step(make):
     layer = make(only_return_final=True)
@@ -289,6 +295,7 @@ def test_gradient_of_a_loop_of_no_step(backend, gradient_steps):
 # ---- Gradients of what is not used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", KINDS)
 def test_parameters_of_heads_have_no_gradient_where_the_memory_is_not_used(make):
     layer = make(GRUController)
@@ -304,6 +311,7 @@ def test_parameters_of_heads_have_no_gradient_where_the_memory_is_not_used(make)
         assert np.any(gradient) != uses_memory, param.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", KINDS)
 def test_initial_values_have_no_gradient_where_a_state_is_given(make):
     layer = make(controller_options={"learn_init": True})

@@ -92,6 +92,7 @@ def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs)
 # ---- Values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -148,6 +149,7 @@ def get_weights_function():
     return layer, compile_all(layer)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.1, 1.0, 10.0, 100.0]))
 def test_weights_are_weights(seed, scale):
@@ -170,6 +172,7 @@ def test_weights_are_weights(seed, scale):
 # ---- Gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_writes", "options"), [(1, {"mask_input": InputLayer((None, None))}), (2, {"clip": 0.7})]
 )
@@ -187,11 +190,13 @@ def test_gradients_equal_finite_differences(num_writes, options):
     assert_gradients_equal_differences(inputs, values, cost, get_all_params(layer))
 
 
+@pytest.mark.slow
 def test_grad_clipping_clips_between_steps():
     make = partial(make_dnc, num_reads=2, memory_shape=MEMORY_SHAPE)
     assert_gradients_are_clipped_between_steps(make, 0.01)
 
 
+@pytest.mark.slow
 def test_keeping_fewer_states_changes_nothing():
     x, values = pt.tensor3("x"), data(B, 7, F)
     grads = []
@@ -203,11 +208,13 @@ def test_keeping_fewer_states_changes_nothing():
         np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_training_from_the_default_initial_values():
     assert_learns_from_the_default_initial_values(DNCLayer, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_gradients_are_finite_at_the_edges():
     """Usage all zero, all one and alike, sharp keys, a memory of zeros."""
@@ -243,6 +250,7 @@ def get_network():
     return layer, DenseLayer(layer, 2, num_leading_axes=2)
 
 
+@pytest.mark.slow
 def test_two_halves_equal_the_whole():
     layer, top = get_network()
     values = data(B, T, F)
@@ -252,6 +260,7 @@ def test_two_halves_equal_the_whole():
         assert_close(value, wanted)
 
 
+@pytest.mark.slow
 def test_step_function_and_resets():
     layer, top = get_network()
     before, after = reset_memory_after_steps(layer, top, data(B, 4, F), 1)
@@ -279,6 +288,7 @@ def test_step_with_mask():
         np.testing.assert_array_equal(one[1], before[1])
 
 
+@pytest.mark.slow
 def test_reset_of_an_ntm_and_its_memory_left_out():
     layer = make_ntm(LSTMController)
     state, x = layer.make_state_variables(), pt.matrix("x")
@@ -337,6 +347,7 @@ def test_short_notation():
     assert DNCLayer(l_in, (8, 4), controller).num_reads == 2
 
 
+@pytest.mark.slow
 def test_dropout_in_a_stack():
     def build(layer):
         return DropoutLayer(DenseLayer(layer, H, nonlinearity=tanh))
@@ -349,6 +360,7 @@ def test_dropout_in_a_stack():
     assert np.any(noisy[:, :, :H] == 0)
 
 
+@pytest.mark.slow
 def test_saving_and_loading(tmp_path):
     path = tmp_path / "some.network"
     l_in = InputLayer((None, None, F))

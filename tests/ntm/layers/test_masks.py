@@ -61,6 +61,7 @@ def assert_hidden(inputs, output, wrt, values, compile=to_jax):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

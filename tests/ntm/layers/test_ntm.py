@@ -119,11 +119,13 @@ def assert_equals_reference(layer, mask=None, steps=T):
         np.testing.assert_allclose(value, wanted, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("controller", [*CONTROLLERS, ORIGINAL_GRU, *map(stack, STACKS)])
 def test_controllers_equal_the_reference(controller):
     assert_equals_reference(make_ntm(controller))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("writes", "reads"),
     [
@@ -158,6 +160,7 @@ def test_order_of_the_heads_is_free():
     assert names == ["a.key.W", "b.key.W", "c.key.W", "d.key.W"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -183,6 +186,7 @@ def test_options_equal_the_reference(options):
     assert_equals_reference(make_ntm(**options), mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backwards", [False, True])
 def test_unrolled_steps_equal_the_reference(backwards):
     layer = make_ntm(
@@ -194,6 +198,7 @@ def test_unrolled_steps_equal_the_reference(backwards):
     assert_equals_reference(layer, MASK[:, :2], steps=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", [to_python, to_jax])
 def test_unrolled_steps_of_another_length(compile):
     layer = make_ntm(
@@ -225,6 +230,7 @@ def test_reference_in_python():
     np.testing.assert_allclose(function(data(B, T, F), MASK), traces.hidden, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_lengths_and_batches_of_one_function():
     layer = make_ntm(GRUController)
     x = pt.tensor3("x")
@@ -238,6 +244,7 @@ def test_lengths_and_batches_of_one_function():
 # ---- Gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "controller",
     [
@@ -270,6 +277,7 @@ def assert_all_close(values, expected):
         np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backwards", [False, True])
 def test_gradient_steps_cut_the_gradient(backwards):
     x = pt.tensor3("x")
@@ -296,6 +304,7 @@ def test_gradient_steps_cut_the_gradient(backwards):
     assert np.any(grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint_every", [2, T, T + 1])
 def test_keeping_fewer_states_changes_nothing(checkpoint_every):
     x, mask = pt.tensor3("x"), pt.matrix("mask")
@@ -311,6 +320,7 @@ def test_keeping_fewer_states_changes_nothing(checkpoint_every):
     assert_all_close(*results)
 
 
+@pytest.mark.slow
 def test_gradient_steps_beyond_the_length_change_nothing():
     x = pt.tensor3("x")
     grads = []
@@ -321,6 +331,7 @@ def test_gradient_steps_beyond_the_length_change_nothing():
     assert_all_close(values[: len(values) // 2], values[len(values) // 2 :])
 
 
+@pytest.mark.slow
 def test_grad_clipping_clips_between_steps():
     bound = 0.003
     x = pt.tensor3("x")
@@ -419,6 +430,7 @@ def test_short_notation():
     assert_equals_reference(layer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("controller", [LSTMController, stack(two_dense)])
 def test_float32_stays_float32(controller):
     with pytensor.config.change_flags(floatX="float32"):
@@ -459,6 +471,7 @@ def test_input_of_integers():
 # ---- In networks
 
 
+@pytest.mark.slow
 def test_layers_below_above_and_beside():
     x = pt.tensor3("x")
     l_in = InputLayer((None, None, F), input_var=x)
@@ -483,6 +496,7 @@ def test_layers_below_above_and_beside():
     assert sum(np.any(grad) for grad in of_one) > 10
 
 
+@pytest.mark.slow
 def test_two_layers_with_shared_weights():
     x = pt.tensor3("x")
     l_in = InputLayer((None, None, F), input_var=x)
@@ -503,6 +517,7 @@ def test_two_layers_with_shared_weights():
     assert np.any(second)
 
 
+@pytest.mark.slow
 def test_head_weights_shared_between_heads():
     options = {"W_hid_to_key": pytensor.shared(data(H, MEMORY_SHAPE[1]), "key")}
     layer = make_ntm(writes=[options], reads=[options, {}])
@@ -519,6 +534,7 @@ def test_parameter_values_survive_a_round_trip():
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_dropout_in_a_stack_controller():
     def build(layer):
         return DenseLayer(DropoutLayer(layer, p=0.5), H, nonlinearity=tanh)
@@ -535,6 +551,7 @@ def test_dropout_in_a_stack_controller():
     assert all(np.all(np.isfinite(grad)) for grad in first[2:])
 
 
+@pytest.mark.slow
 def test_batch_normalization_in_a_stack_controller():
     l_in = InputLayer((B, None, F))
     norm = []
@@ -561,6 +578,7 @@ def test_batch_normalization_in_a_stack_controller():
     np.testing.assert_array_equal(np.asarray(mean.get_value()), before)
 
 
+@pytest.mark.slow
 def test_script_of_ntm_lasagne():
     """The example of ntm-lasagne 0.3, its `import theano` lines changed."""
     batch_size, size = 2, 3
@@ -750,6 +768,7 @@ def test_controller_on_a_controller_is_refused():
         NTMLayer(l_in, MEMORY_SHAPE, above, [WriteHead(above, memory_shape=MEMORY_SHAPE)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(None, None, 2, 3), (B, T, 2, 3)])
 @pytest.mark.parametrize("controller", [LSTMController, stack(two_lstms)])
 def test_input_of_four_axes(shape, controller):
@@ -785,6 +804,7 @@ def test_number_of_inputs():
         build_with(mask_input=(None, None)).get_output_for(x)
 
 
+@pytest.mark.slow
 def test_state_trace_of_a_stack_is_the_output_unless_its_top_has_a_cell():
     x = pt.tensor3()
     for build, width in (

@@ -174,6 +174,7 @@ def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs)
     return details
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -201,6 +202,7 @@ def test_memory_left_out():
     assert not np.any(details["reads"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nearest", ["exact", "lsh"])
 def test_memory_left_out_after_steps_with_it(nearest):
     assert_memory_is_left_out(make_sam(LSTMController, 2, memory_shape=(9, M), nearest=nearest))
@@ -212,6 +214,7 @@ def get_weights_function():
     return layer, compile_all(layer)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.1, 1.0, 10.0, 100.0]))
 def test_weights_are_weights(seed, scale):
@@ -237,6 +240,7 @@ def test_weights_are_weights(seed, scale):
 # ---- Gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_reads", "options"), [(2, {"mask_input": InputLayer((None, None))}), (1, {})]
 )
@@ -268,6 +272,7 @@ def assert_gradients_close(grads, expected):
         assert np.any(wanted)
 
 
+@pytest.mark.slow
 def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_all():
     make = partial(
         make_sam, LSTMController, 2, memory_shape=MEMORY_SHAPE, num_read_slots=3, backwards=True
@@ -279,6 +284,7 @@ def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_al
     assert_gradients_close(grads, get_gradients(make(), weighted_sum, to_python, x))
 
 
+@pytest.mark.slow
 def test_grad_clipping_clips_between_steps():
     make = partial(make_sam, num_reads=2, memory_shape=MEMORY_SHAPE)
     assert_gradients_are_clipped_between_steps(make, 0.01)
@@ -308,6 +314,7 @@ def get_dense_output(layer, x):
     return pt.stack(outputs, axis=1)
 
 
+@pytest.mark.slow
 def test_all_slots_read_equals_the_dense_form():
     layer = make_sam(num_reads=2, memory_shape=MEMORY_SHAPE, num_read_slots=N, usage_threshold=0.0)
     x = pt.tensor3("x")
@@ -321,6 +328,7 @@ def test_all_slots_read_equals_the_dense_form():
     assert_gradients_close(*results)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_training_from_the_default_initial_values():
     assert_learns_from_the_default_initial_values(SAMLayer, 12)
@@ -329,6 +337,7 @@ def test_training_from_the_default_initial_values():
 # ---- What the gradient keeps
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_gradient_keeps_changed_rows_and_not_the_memory():
     slots, width, steps = 4096, 16, 200
@@ -344,6 +353,7 @@ def test_gradient_keeps_changed_rows_and_not_the_memory():
     assert taken < steps * memory / 20
 
 
+@pytest.mark.slow
 def test_undoing_the_writes_restores_the_memory():
     """Bit for bit, whatever was added: the rows are put back, not subtracted from."""
     from ntm.addressing import jax_rows
@@ -354,9 +364,7 @@ def test_undoing_the_writes_restores_the_memory():
     for _ in range(50):
         positions = rng.integers(0, N, (B, 5)).astype("int32")
         added = (rng.normal(size=(B, 5, M)) * 10.0 ** rng.integers(-9, 9)).astype("float32")
-        memory, old = jax_rows.write_rows(
-            memory, positions, added, rng.uniform(size=B) < 0.5
-        )
+        memory, old = jax_rows.write_rows(memory, positions, added, rng.uniform(size=B) < 0.5)
         kept.append((positions, old))
     for positions, old in reversed(kept):
         memory = jax_rows.scatter_rows(memory, positions, old)
@@ -381,6 +389,7 @@ def test_steps_that_use_the_memory_otherwise():
         make(step)()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("compile", "length"), [(to_jax, 1), (to_jax, 12), (to_python, 3)])
 def test_several_writes_a_step(compile, length):
     """Reads before, between and after the writes of a step, which depend on each other."""
@@ -418,11 +427,13 @@ def get_network():
     return layer, DenseLayer(layer, 2, num_leading_axes=2)
 
 
+@pytest.mark.slow
 def test_two_halves_equal_the_whole():
     layer, top = get_network()
     assert_two_halves_equal_the_whole(layer, top, data(B, T, F), 4)
 
 
+@pytest.mark.slow
 def test_step_function_and_resets():
     layer, top = get_network()
     before, after = reset_memory_after_steps(layer, top, data(B, 4, F), 1)
@@ -470,6 +481,7 @@ def test_short_notation():
     assert layer.output_shape == (None, 14)
 
 
+@pytest.mark.slow
 def test_saving_and_loading(tmp_path):
     path = tmp_path / "some.network"
     layer = SAMLayer(

@@ -202,6 +202,7 @@ def assert_equals_reference(layer, mask=None, compile=to_jax, steps=T, **kwargs)
     return traces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -229,6 +230,7 @@ def test_memory_left_out():
     assert not np.any(traces["reads"])
 
 
+@pytest.mark.slow
 def test_all_slots_and_links_equal_the_dense_form():
     layer = make(LSTMController, 2, num_read_slots=N, num_links=N)
     x, values = pt.tensor3("x"), data(B, T, F)
@@ -243,6 +245,7 @@ def get_weights_function():
     return layer, to_jax([x], layer.get_output_for(x, get_details=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.1, 1.0, 10.0, 100.0]))
 def test_weights_are_weights(seed, scale):
@@ -289,6 +292,7 @@ def get_gradients():
     return layer, to_jax(inputs, grads)(data(B, T, F), MASK)
 
 
+@pytest.mark.slow
 def test_gradients_equal_differences_where_choices_and_links_stay():
     layer, grads = get_gradients()
     x = data(B, T, F)
@@ -318,6 +322,7 @@ def assert_gradients_close(grads, expected):
         np.testing.assert_allclose(value, wanted, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_all():
     layer, expected = get_gradients()
     inputs = get_inputs(layer)
@@ -330,6 +335,7 @@ def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_al
     assert_gradients_close(grads(data(B, T, F), MASK), expected)
 
 
+@pytest.mark.slow
 def test_gradients_in_python():
     layer = make(num_read_slots=1, num_links=2)
     x = pt.tensor3("x")
@@ -338,11 +344,13 @@ def test_gradients_in_python():
     assert_gradients_close(grads, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_training_from_the_default_initial_values():
     assert_learns_from_the_default_initial_values(SDNCLayer, 12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_gradient_keeps_changed_rows_and_neither_memory_nor_links():
     slots, width, steps, reads, count, links = 4096, 16, 200, 2, 4, 8
@@ -370,11 +378,13 @@ def get_network():
     return layer, DenseLayer(layer, 2, num_leading_axes=2)
 
 
+@pytest.mark.slow
 def test_two_halves_equal_the_whole():
     layer, top = get_network()
     assert_two_halves_equal_the_whole(layer, top, data(B, T, F), 6)
 
 
+@pytest.mark.slow
 def test_step_function_and_resets():
     layer, top = get_network()
     before, after = reset_memory_after_steps(layer, top, data(B, 4, F), 3)
@@ -384,6 +394,7 @@ def test_step_function_and_resets():
         assert np.any(getattr(before, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.005, 0.0])
 def test_step_with_mask(threshold):
     layer = make(num_reads=2, usage_threshold=threshold)
@@ -424,6 +435,7 @@ def test_short_notation():
     assert layer.output_shape == (None, 14)
 
 
+@pytest.mark.slow
 def test_saving_and_loading(tmp_path):
     path = tmp_path / "some.network"
     layer = SDNCLayer(

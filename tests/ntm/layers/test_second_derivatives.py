@@ -55,6 +55,7 @@ def make_penalty(layer, x):
     return (pytensor.grad(weighted_sum(get_output(layer, x)), x) ** 2).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMOOTH)
 def test_gradients_of_a_penalty_equal_differences(name):
     layer, x = SMOOTH[name](), pt.tensor3("x")
@@ -62,6 +63,7 @@ def test_gradients_of_a_penalty_equal_differences(name):
     assert_gradients_equal_differences([x], [data(2, LENGTH, F)], make_penalty(layer, x), params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "options"),
     [(make_sam, {"num_read_slots": 2}), (make_sdnc, {"num_read_slots": 2, "num_links": 3})],
@@ -81,6 +83,7 @@ def test_gradients_of_a_penalty_in_a_loop_equal_those_of_steps_laid_out(make, op
     assert all(np.any(grad) for grad in results[0][1:])
 
 
+@pytest.mark.slow
 def test_gradients_of_a_penalty_where_steps_pick_rows():
     x, items = pt.matrix("x"), pt.imatrix("items")
     rows, weights = (

@@ -131,6 +131,7 @@ def assert_equals_reference(layer, compile=to_jax, steps=T, use_memory=True):
     return details
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -155,6 +156,7 @@ def test_layer_equals_the_reference(kind, options):
         assert (details["last_access"][:, 0 if options.get("backwards") else -1] > 0).all()
 
 
+@pytest.mark.slow
 def test_layer_in_python_equals_the_reference():
     assert_equals_reference(make_shared("sam"), compile=to_python, steps=5)
 
@@ -168,6 +170,7 @@ def test_memory_left_out(kind):
     np.testing.assert_array_equal(details["memory"], np.broadcast_to(memory, (B, T, N, M)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LEVELS)
 def test_memory_left_out_after_steps_with_it(kind):
     assert_memory_is_left_out(make_shared(kind))
@@ -180,6 +183,7 @@ def get_weights_function():
     return layer, to_jax([x], layer.get_output_for(x, get_details=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.1, 1.0, 10.0, 100.0]))
 def test_weights_are_weights(seed, scale):
@@ -204,6 +208,7 @@ def test_weights_are_weights(seed, scale):
 # ---- One level
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -244,6 +249,7 @@ def test_one_level_equals_the_plain_layer(kind, options):
 # ---- Gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("ntm", {}), ("dnc", {"mask_input": L_MASK}), ("sam", {"mask_input": L_MASK})],
@@ -269,6 +275,7 @@ def assert_gradients_close(grads, expected):
         assert np.any(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sam", "indexed sam", "sdnc"])
 def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_memories(kind):
     x, results = pt.tensor3("x"), []
@@ -280,6 +287,7 @@ def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_me
     assert_gradients_close(values[:count], values[count:])
 
 
+@pytest.mark.slow
 def test_steps_one_after_another():
     x, outputs = pt.tensor3("x"), []
     for unroll in (False, True):
@@ -291,6 +299,7 @@ def test_steps_one_after_another():
     assert_close(unrolled[1], weights)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_gradient_of_sparse_levels_keeps_changed_rows_and_not_the_memory():
     slots, width, steps = 4096, 16, 200
@@ -316,11 +325,13 @@ def get_network():
     return layer, DenseLayer(layer, 2, num_leading_axes=2)
 
 
+@pytest.mark.slow
 def test_two_halves_equal_the_whole():
     layer, top = get_network()
     assert_two_halves_equal_the_whole(layer, top, data(B, T, F), 4)
 
 
+@pytest.mark.slow
 def test_step_function_and_resets():
     layer, top = get_network()
     before, after = reset_memory_after_steps(layer, top, data(B, 3, F), 1, to_jax)
@@ -333,6 +344,7 @@ def test_step_function_and_resets():
         assert not np.any(getattr(after, name))
 
 
+@pytest.mark.slow
 def test_states_of_the_levels():
     layer = make_shared("ntm")
     state = layer.get_initial_state(B)
@@ -346,6 +358,7 @@ def test_states_of_the_levels():
             np.testing.assert_array_equal(value, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.005, 0.0])
 def test_step_with_mask(threshold):
     layer = make_shared("sam")
@@ -392,6 +405,7 @@ def test_layers_made_on_each_other():
     assert set(get_all_params(layer)) == {*below.get_params(), *above.get_params()}
 
 
+@pytest.mark.slow
 def test_dropout_in_a_stack():
     def build(layer):
         return DropoutLayer(DenseLayer(layer, 8, nonlinearity=tanh))
@@ -406,6 +420,7 @@ def test_dropout_in_a_stack():
     assert "deterministic" in layer.get_output_kwargs
 
 
+@pytest.mark.slow
 def test_saving_and_loading(tmp_path):
     path = tmp_path / "some.network"
     l_in = InputLayer((None, None, F))

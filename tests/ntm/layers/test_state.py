@@ -68,6 +68,7 @@ def test_updates_between_states_of_different_kinds():
 # ---- In two halves
 
 
+@pytest.mark.slow
 def test_two_halves_equal_the_whole():
     x, one, two, top = make_two_layers()
     layers = [one, two]
@@ -88,6 +89,7 @@ def test_two_halves_equal_the_whole():
         assert_all_close([np.concatenate([first, second], axis=1), *end], [expected, *final])
 
 
+@pytest.mark.slow
 def test_shared_state_is_carried_from_call_to_call():
     layer = make_ntm(LSTMController)
     x = pt.tensor3("x")
@@ -112,6 +114,7 @@ def test_shared_state_starts_at_the_initial_state():
     assert len({id(part) for part in shared.flatten()}) == 5
 
 
+@pytest.mark.slow
 def test_mask_keeps_the_state():
     layer = make_ntm(LSTMController, mask_input=InputLayer((None, None)))
     x, mask = pt.tensor3("x"), pt.matrix("mask")
@@ -126,6 +129,7 @@ def test_mask_keeps_the_state():
         assert_all_close([part[b] for part in masked], [part[0] for part in own])
 
 
+@pytest.mark.slow
 def test_states_with_masks_in_two_halves():
     l_in, l_mask = InputLayer((None, None, F)), InputLayer((None, None))
     layer = make_ntm(incoming=l_in, mask_input=l_mask)
@@ -145,6 +149,7 @@ def test_states_with_masks_in_two_halves():
 # ---- Step by step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("controller", CONTROLLERS)
 def test_steps_equal_the_sequence(controller):
     layer = make_ntm(controller, reads=[{}, {"num_shifts": 2}])
@@ -174,6 +179,7 @@ def test_step_with_mask():
 # ---- Gradients and errors
 
 
+@pytest.mark.slow
 def test_gradient_stops_at_a_given_state():
     layer = make_ntm(GRUController, reads=[])
     params = get_all_params(layer)
@@ -191,6 +197,7 @@ def test_gradient_stops_at_a_given_state():
     assert any(np.any(value) for value in values)
 
 
+@pytest.mark.slow
 def test_outputs_of_several_layers_and_given_inputs():
     _, one, two, top = make_two_layers()
     y = pt.tensor3("y")
@@ -207,6 +214,7 @@ def test_outputs_of_several_layers_and_given_inputs():
     np.testing.assert_allclose(values[1], reference.run(one, data(B, T, F))[0].hidden, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_dropout_below_is_drawn_once():
     x = pt.tensor3("x")
     l_drop = DropoutLayer(InputLayer((None, None, F), input_var=x))
@@ -249,6 +257,7 @@ def test_inputs_and_keywords_that_are_refused():
         get_output_and_states(make_ntm(), foo=1)
 
 
+@pytest.mark.slow
 def test_details_are_those_of_the_layer_asked():
     x, one, two, top = make_two_layers()
     details, states = get_output_and_states(two, get_details=True)
@@ -291,6 +300,7 @@ def test_networks_without_memory():
 # ---- StepFunction
 
 
+@pytest.mark.slow
 def test_step_function_equals_the_whole_and_starts_anew():
     x, _, _, top = make_two_layers()
     values = data(B, T, F)
@@ -302,6 +312,7 @@ def test_step_function_equals_the_whole_and_starts_anew():
         step.reset()
 
 
+@pytest.mark.slow
 def test_step_function_starts_from_the_present_initial_values():
     layer, other = make_ntm(LSTMController, seed=0), make_ntm(LSTMController, seed=1)
     values = data(2, B, F)
@@ -316,6 +327,7 @@ def test_step_function_starts_from_the_present_initial_values():
     np.testing.assert_allclose(step(values[0]), state, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_step_function_starts_from_a_state_that_was_set():
     layer = make_ntm(LSTMController)
     values = data(3, B, F)
@@ -331,6 +343,7 @@ def test_step_function_starts_from_a_state_that_was_set():
     np.testing.assert_array_equal(again(values[2]), step(values[2]))
 
 
+@pytest.mark.slow
 def test_step_function_is_deterministic_unless_told():
     l_drop = DropoutLayer(InputLayer((None, None, F)))
     layer = make_ntm(incoming=l_drop)

@@ -246,6 +246,7 @@ def opened(tmp_path_factory):
     return {name: (path, messages.get(path)) for name, (_, path) in paths.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
 @pytest.mark.parametrize("name", [*NETWORKS, *PARAMETERS, *RUNS])
 def test_bombs(opened, name):

@@ -7,6 +7,7 @@ from ntm.experiments.settings import make_settings
 pytestmark = pytest.mark.usefixtures("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_copying_is_learnt_in_seconds_and_generalises(seed):
     settings = make_settings(

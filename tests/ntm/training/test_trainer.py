@@ -104,6 +104,7 @@ def test_loss_of_numbers():
     np.testing.assert_allclose(evaluate_loss("numbers", OUTPUTS, numbers, MASK), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("kind", ["bits", "classes", "digits", "numbers"])
 @pytest.mark.parametrize("mode", ["FAST_COMPILE", "jax"])
@@ -443,6 +444,7 @@ def make_small_ntm(task):
     return build_ntm(task, num_units=5, memory_slots=6, memory_width=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "options"),
     [
@@ -550,6 +552,7 @@ def test_predictions_that_are_not_possible(inputs, options, message):
         make_trainer().predict(inputs, **options)
 
 
+@pytest.mark.slow
 def test_looking_inside():
     task = make_task()
     trainer = Trainer(make_small_ntm(task), task)
@@ -573,6 +576,7 @@ def test_looking_inside():
     assert not np.allclose(values[1], values[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [build_dnc, build_sam, build_sdnc])
 def test_looking_inside_of_other_memories(build):
     task = make_task()
@@ -650,6 +654,7 @@ def test_evaluations_of_another_seed_take_other_sequences(monkeypatch):
     assert not np.array_equal(seen[0], seen[2])
 
 
+@pytest.mark.slow
 def test_measures_and_gains_are_those_of_the_whole_network():
     """What drops values at random in training is left in when it is measured."""
     task = make_task()
@@ -835,6 +840,7 @@ def test_the_steps_of_sequences():
     np.testing.assert_array_equal(batch.step_mask.sum(axis=1), [3, 5, 7])
 
 
+@pytest.mark.slow
 def test_a_mask_input_gets_the_mask_of_the_steps():
     """With the mask of padding, it does not matter how long the padding is."""
     losses = {}
@@ -848,6 +854,7 @@ def test_a_mask_input_gets_the_mask_of_the_steps():
     assert not np.allclose(losses[False, 1], losses[False, 4], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curriculum", ["uniform", "prediction-gain"])
 def test_training_with_a_mask(curriculum):
     task = make_task()
@@ -934,6 +941,7 @@ def make_restarted(**options):
     return trainer
 
 
+@pytest.mark.slow
 def test_training_begun_anew_is_like_training_begun():
     trainer = make_restarted()
     for _ in range(15):
@@ -967,6 +975,7 @@ def test_training_begun_anew_is_like_training_begun():
     assert_equal(get_all_param_values(trainer.l_out), draw_params(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [7, 15, 16, 22])
 def test_resuming_training_that_begins_anew(steps):
     trainer = make_restarted()
