@@ -8,7 +8,7 @@ python examples/copy-task.py --load lstm.safetensors --controller lstm --max-ste
 import argparse
 import sys
 
-from ntm.cli import add_settings, read_settings_from  # Ctrl-C while it imports: no traceback
+from ntm.cli import add_settings, get_settings  # Ctrl-C while it imports: no traceback
 
 # isort: split
 import pytensor
@@ -36,7 +36,7 @@ pytensor.config.floatX = "float32"
 # ---- The task, a network whose output are logits, and what trains it
 
 try:
-    settings = read_settings_from(options, "copy")
+    settings = get_settings(options, "copy")
     trainer = settings.make_trainer()
 except ValueError as error:
     parser.error(str(error))

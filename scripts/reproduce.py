@@ -23,8 +23,8 @@ import ntm.cli  # noqa: F401  Ctrl-C while it imports: no traceback
 # isort: split
 from tqdm import tqdm
 
-from ntm.experiments.networks import MODELS, get_model_options
-from ntm.experiments.runs import read_settings
+from ntm.experiments.networks import MODELS
+from ntm.experiments.reading import read_settings
 from ntm.experiments.settings import make_settings
 from ntm.files import atomic_write, inside, read_json
 
@@ -337,9 +337,9 @@ def summarise(entry, results, settings, task):
     """An entry's row of the first table."""
     name, threshold = task.solved
     network = settings.model
-    default = get_model_options(network).get("controller")
-    if default is not None:
-        network += " " + settings.model_options.get("controller", default)
+    controller = getattr(settings.get_network(), "controller", None)
+    if controller is not None:
+        network += f" {controller}"
     runs = list(results.values())
     measured = [run["measures"][0][name] for run in runs]
     cells = [

@@ -1,20 +1,28 @@
-"""Networks for the tasks: those with a memory, and what they are compared with.
+"""Networks for the tasks: those with a memory, and those they are compared with.
 
-Each function takes a task and gives a layer of shape (B, T, O) whose output has no nonlinearity: logits, or numbers.
+Each class holds the options of a network, and its :meth:`Network.build` makes the layers for a task.
 """
 
-import inspect
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from lasagne.init import Constant, Normal
-from lasagne.layers import DenseLayer, GRULayer, InputLayer, LSTMLayer
+from lasagne.layers import DenseLayer, GRULayer, InputLayer, Layer, LSTMLayer
 from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
 from lasagne.utils import floatX
-from ntm.arguments import check_choice
-from ntm.controllers import DenseController, GRUController, LSTMController, RecurrentController
+from ntm.controllers import (
+    Controller,
+    DenseController,
+    GRUController,
+    LSTMController,
+    RecurrentController,
+)
+from ntm.experiments.options import Option, check_options, document_options, get_options, option
 from ntm.heads.base import MemoryHead
 from ntm.heads.dnc import DNCReadHead, DNCWriteHead
 from ntm.heads.ntm import Head, ReadHead, WriteHead
@@ -25,413 +33,399 @@ from ntm.layers.sam import SAMLayer
 from ntm.layers.sdnc import SDNCLayer
 from ntm.memory import Memory
 from ntm.nonlinearities import one_plus_softplus
+from ntm.tasks import Task
+from ntm.typing import Array, MemoryShape
 
-CONTROLLERS = {
+CONTROLLERS: dict[str, tuple[type[Controller], Callable]] = {
     "dense": (DenseController, rectify),
     "recurrent": (RecurrentController, tanh),
     "gru": (GRUController, tanh),
     "lstm": (LSTMController, tanh),
 }
 
-ADD_NONLINEARITIES = {"rectify": rectify, "tanh": tanh}
+ADD_NONLINEARITIES: dict[str, Callable] = {"rectify": rectify, "tanh": tanh}
 
 
-def _input(task):
+@dataclass(frozen=True, kw_only=True)
+class Network(ABC):
+    """Base class of the networks.
+
+    Raises
+    ------
+    ValueError
+        If an option is of another type, outside its range or none of its choices.
+    """
+
+    def __post_init__(self) -> None:
+        check_options(type(self).__name__, vars(self), get_options(type(self)))
+
+    @abstractmethod
+    def build(self, task: Task) -> Layer:
+        """Build the layers for a task.
+
+        Parameters
+        ----------
+        task : Task
+
+        Returns
+        -------
+        Layer (B, T, O)
+            The output layer. It has no nonlinearity: its outputs are logits, or the numbers themselves.
+        """
+
+
+def _make_input(task: Task) -> InputLayer:
     return InputLayer((None, None, task.num_inputs), name="input")
 
 
-def _output(l_hidden, task):
+def _make_output(l_hidden: Layer, task: Task) -> DenseLayer:
     return DenseLayer(
         l_hidden, task.num_outputs, nonlinearity=linear, num_leading_axes=2, name="output"
     )
 
 
-def _memory(shape, std=0.0):
-    """An empty memory, or one that starts with random values, which are learnt."""
-    memory_init = Normal(std) if std else Constant(1e-6)
-    return Memory(shape, memory_init=memory_init, learn_init=bool(std), name="memory")
+def _number_names(kind: str, count: int) -> list[str]:
+    """Return names for heads of a kind; a single head has no number."""
+    return [kind] if count == 1 else [f"{kind}{k + 1}" for k in range(count)]
 
 
-def _controller(controller, l_input, shape, num_units, num_reads):
-    check_choice("controller", controller, CONTROLLERS)
-    kind, nonlinearity = CONTROLLERS[controller]
-    return kind(
-        l_input,
-        memory_shape=shape,
-        num_units=num_units,
-        num_reads=num_reads,
-        nonlinearity=nonlinearity,
-        learn_init=True,
-        name="controller",
+# ---- Networks with a memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryNetwork(Network):
+    """Base class of the networks with a memory: the options that all of them have."""
+
+    controller: str = option("lstm", "the network that steers the heads", choices=CONTROLLERS)
+    num_units: int = option(100, "units of the controller", low=1)
+    memory_slots: int = option(128, "slots of the memory", low=1)
+    memory_width: int = option(20, "numbers in a slot", low=1)
+
+    @property
+    def memory_shape(self) -> MemoryShape:
+        """Slots, and numbers in a slot."""
+        return self.memory_slots, self.memory_width
+
+    def _make_memory(self, std: float = 0.0) -> Memory:
+        """Return an empty memory, or one that starts with random values, which are learnt."""
+        memory_init = Normal(std) if std else Constant(1e-6)
+        return Memory(
+            self.memory_shape, memory_init=memory_init, learn_init=bool(std), name="memory"
+        )
+
+    def _make_controller(self, l_input: Layer, num_reads: int) -> Controller:
+        kind, nonlinearity = CONTROLLERS[self.controller]
+        return kind(
+            l_input,
+            memory_shape=self.memory_shape,
+            num_units=self.num_units,
+            num_reads=num_reads,
+            nonlinearity=nonlinearity,
+            learn_init=True,
+            name="controller",
+        )
+
+
+@document_options
+@dataclass(frozen=True, kw_only=True)
+class NTM(MemoryNetwork):
+    """A Neural Turing Machine with as many write heads as read heads (Graves et al. 2014)."""
+
+    controller: str = option("dense", "the network that steers the heads", choices=CONTROLLERS)
+    num_heads: int = option(1, "number of read heads, and of write heads", low=1)
+    num_shifts: int = option(3, "number of shifts that a head chooses from", low=1)
+    write_interpolation_bias: float = option(
+        0.0,
+        "initial bias of the write heads' interpolation gate; below zero, a head moves on from its last slot rather "
+        "than look for content",
+    )
+    read_interpolation_bias: float = option(
+        0.0, "initial bias of the read heads' interpolation gate, with the same sense"
+    )
+    write_shift_bias: float = option(
+        1.0, "initial preference of the write heads for the shift forward"
+    )
+    read_shift_bias: float = option(
+        1.0, "initial preference of the read heads for the shift forward"
+    )
+    nonlinearity_add: str = option(
+        "rectify", "nonlinearity of the vectors that are written", choices=ADD_NONLINEARITIES
+    )
+    memory_std: float = option(
+        0.0,
+        "standard deviation of the initial memory, whose values are then learnt and whose keys have both signs; "
+        "0 for an empty memory, whose keys are never negative",
+        low=0,
     )
 
+    def build(self, task: Task) -> Layer:
+        l_input = _make_input(task)
+        memory = self._make_memory(self.memory_std)
+        l_controller = self._make_controller(l_input, self.num_heads)
+        heads: list[Head] = [
+            WriteHead(
+                l_controller,
+                nonlinearity_erase=sigmoid,
+                nonlinearity_add=ADD_NONLINEARITIES[self.nonlinearity_add],
+                b_hid_to_gate=Constant(self.write_interpolation_bias),
+                b_hid_to_shift=self._prefer_forward(self.write_shift_bias),
+                name=name,
+                **self._get_addressing(),
+            )
+            for name in _number_names("write", self.num_heads)
+        ]
+        heads += [
+            ReadHead(
+                l_controller,
+                b_hid_to_gate=Constant(self.read_interpolation_bias),
+                b_hid_to_shift=self._prefer_forward(self.read_shift_bias),
+                name=name,
+                **self._get_addressing(),
+            )
+            for name in _number_names("read", self.num_heads)
+        ]
+        l_ntm = NTMLayer(l_input, memory=memory, controller=l_controller, heads=heads, name="ntm")
+        return _make_output(l_ntm, task)
 
-def _number(count):
-    """What the names of so many heads end in: one has no number."""
-    return [""] if count == 1 else [str(k + 1) for k in range(count)]
+    def _get_addressing(self) -> dict[str, Any]:
+        """Return the arguments that read and write heads share."""
+        return {
+            "memory_shape": self.memory_shape,
+            "num_shifts": self.num_shifts,
+            "shift_mode": "circular",
+            # Heads tell the slots of a random memory apart by numbers of both signs
+            "nonlinearity_key": tanh if self.memory_std else rectify,
+            "nonlinearity_beta": softplus,
+            "nonlinearity_gate": sigmoid,
+            "nonlinearity_gamma": one_plus_softplus,
+            "b_hid_to_gamma": Constant(1.0),
+            # At first, the moves of a head hardly depend on the input. With larger weights some seeds find algorithms
+            # that work only up to the lengths in training
+            "W_hid_to_shift": Normal(0.01),
+            "W_hid_to_gate": Normal(0.01),
+            "W_hid_to_beta": Normal(0.01),
+            "W_hid_to_gamma": Normal(0.01),
+        }
 
+    def _prefer_forward(self, bias: float) -> Array:
+        """Return biases of the shift weights that prefer the step forward.
 
-def build_ntm(
-    task,
-    controller="dense",
-    num_units=100,
-    memory_slots=128,
-    memory_width=20,
-    num_heads=1,
-    num_shifts=3,
-    write_gate_bias=0.0,
-    read_gate_bias=0.0,
-    write_shift_bias=1.0,
-    read_shift_bias=1.0,
-    nonlinearity_add="rectify",
-    memory_std=0.0,
-):
-    """A Neural Turing Machine with as many write as read heads.
-
-    Parameters
-    ----------
-    task : Task
-    controller : {'dense', 'recurrent', 'gru', 'lstm'}
-    num_units : int
-        Units of the controller.
-    memory_slots, memory_width : int
-    num_heads : int
-        Heads of each kind.
-    num_shifts : int
-    write_gate_bias, read_gate_bias : float
-        Where the interpolation gates of the heads start: the smaller, the more a head moves from where it was and the
-        less it looks for content.
-    write_shift_bias, read_shift_bias : float
-        By how much the heads prefer to move forward when they start.
-    nonlinearity_add : {'rectify', 'tanh'}
-        Of what is written.
-    memory_std : float
-        Standard deviation of what is in the memory at first: random values, which are learnt, by which heads can tell
-        the slots apart. Keys have both signs then. With 0 the memory starts empty, and keys are not negative.
-
-    Returns
-    -------
-    Layer (B, T, O)
-
-    Raises
-    ------
-    ValueError
-        If `memory_std` is negative, or there is no such `controller` or `nonlinearity_add`.
-    """
-    check_choice("nonlinearity_add", nonlinearity_add, ADD_NONLINEARITIES)
-    if not memory_std >= 0:
-        raise ValueError(f"memory_std must not be negative, not {memory_std!r}")
-    l_input = _input(task)
-    shape = (memory_slots, memory_width)
-    memory = _memory(shape, memory_std)
-    l_controller = _controller(controller, l_input, shape, num_units, num_heads)
-    addressing = {
-        "memory_shape": shape,
-        "num_shifts": num_shifts,
-        "shift_mode": "circular",
-        "nonlinearity_key": tanh if memory_std else rectify,
-        "nonlinearity_beta": softplus,
-        "nonlinearity_gate": sigmoid,
-        "nonlinearity_gamma": one_plus_softplus,
-        "b_hid_to_gamma": Constant(1.0),
-        # How a head moves hardly depends on the input at first. Where it does, some seeds find other algorithms, which
-        # work up to the lengths in training only
-        "W_hid_to_shift": Normal(0.01),
-        "W_hid_to_gate": Normal(0.01),
-        "W_hid_to_beta": Normal(0.01),
-        "W_hid_to_gamma": Normal(0.01),
-    }
-    names = _number(num_heads)
-    heads: list[Head] = [
-        WriteHead(
-            l_controller,
-            nonlinearity_erase=sigmoid,
-            nonlinearity_add=ADD_NONLINEARITIES[nonlinearity_add],
-            b_hid_to_gate=Constant(write_gate_bias),
-            b_hid_to_shift=_forward(num_shifts, write_shift_bias),
-            name=f"write{number}",
-            **addressing,
-        )
-        for number in names
-    ]
-    heads += [
-        ReadHead(
-            l_controller,
-            b_hid_to_gate=Constant(read_gate_bias),
-            b_hid_to_shift=_forward(num_shifts, read_shift_bias),
-            name=f"read{number}",
-            **addressing,
-        )
-        for number in names
-    ]
-    l_ntm = NTMLayer(l_input, memory=memory, controller=l_controller, heads=heads, name="ntm")
-    return _output(l_ntm, task)
+        Heads that start by moving forward, and sharply, find the algorithms of the copy tasks. Where read and write
+        heads start in different directions, training can get stuck; where they start by standing still, they learn to
+        blur.
+        """
+        biases = np.full(self.num_shifts, -float(bias))
+        biases[(self.num_shifts - 1) // 2 + 1 :] = 0.0
+        return floatX(biases)
 
 
-def _forward(num_shifts, bias):
-    """Biases of the shift weights that prefer the step forward.
+@document_options
+@dataclass(frozen=True, kw_only=True)
+class DNC(MemoryNetwork):
+    """A Differentiable Neural Computer with one write head (Graves et al. 2016; https://github.com/google-deepmind/dnc)."""
 
-    Heads that start by moving forward, and sharply, find the algorithms of the copy tasks. Where the two start in
-    different directions training can get stuck; where they start by standing still it learns to blur.
-    """
-    biases = np.full(num_shifts, -float(bias))
-    biases[(num_shifts - 1) // 2 + 1 :] = 0.0
-    return floatX(biases)
-
-
-def build_dnc(
-    task,
-    controller="lstm",
-    num_units=100,
-    memory_slots=128,
-    memory_width=20,
-    num_reads=1,
-    clip=20.0,
-    write_gate_bias=0.0,
-    allocation_gate_bias=0.0,
-    free_gate_bias=0.0,
-    forward_bias=0.0,
-):
-    """A Differentiable Neural Computer with one write head.
-
-    Parameters
-    ----------
-    task : Task
-    controller : {'dense', 'recurrent', 'gru', 'lstm'}
-    num_units : int
-        Units of the controller.
-    memory_slots, memory_width : int
-    num_reads : int
-        Read heads.
-    clip : float or None
-        The controller's output and the layer's are clipped to [-clip, clip]; 20 as in DeepMind's DNC.
-    write_gate_bias : float
-        Where the write gate starts: the larger, the more is written.
-    allocation_gate_bias : float
-        Where the allocation gate starts: the larger, the more the write head takes free slots, and looks for content
-        the less.
-    free_gate_bias : float
-        Where the free gates start: the smaller, the less is freed once it is read.
-    forward_bias : float
-        By how much the read heads prefer to go on to what was written next when they start.
-
-    Returns
-    -------
-    Layer (B, T, O)
-
-    References
-    ----------
-    Graves et al. 2016, Hybrid computing using a neural network with dynamic external memory;
-    https://github.com/google-deepmind/dnc.
-    """
-    l_input = _input(task)
-    shape = (memory_slots, memory_width)
-    l_controller = _controller(controller, l_input, shape, num_units, num_reads)
-    heads: list[MemoryHead] = [
-        DNCWriteHead(
-            l_controller,
-            shape,
-            b_hid_to_write_gate=Constant(write_gate_bias),
-            b_hid_to_allocation_gate=Constant(allocation_gate_bias),
-            name="write",
-        )
-    ]
-    heads += [
-        DNCReadHead(
-            l_controller,
-            shape,
-            b_hid_to_free_gate=Constant(free_gate_bias),
-            b_hid_to_modes=floatX(np.array([0.0, 0.0, forward_bias])),
-            name=f"read{number}",
-        )
-        for number in _number(num_reads)
-    ]
-    l_dnc = DNCLayer(
-        l_input, memory=_memory(shape), controller=l_controller, heads=heads, clip=clip, name="dnc"
+    num_reads: int = option(1, "number of read heads", low=1)
+    clip: float | None = option(
+        20.0, "largest size of the outputs of the controller and of the network", above=0
     )
-    return _output(l_dnc, task)
-
-
-def _build_sparse(kind, name, task, controller, num_units, shape, biases, read_heads, **options):
-    """A network of a sparse memory, given where the write head's gates start, and its read heads without controller."""
-    l_input = _input(task)
-    l_controller = _controller(controller, l_input, shape, num_units, len(read_heads))
-    heads: list[MemoryHead] = [
-        SAMWriteHead(
-            l_controller,
-            shape,
-            **{f"b_hid_to_{gate}": Constant(bias) for gate, bias in biases.items()},
-            name="write",
-        )
-    ]
-    heads += [
-        head(l_controller, shape, name=f"read{number}")
-        for head, number in zip(read_heads, _number(len(read_heads)), strict=True)
-    ]
-    l_memory = kind(
-        l_input,
-        memory=_memory(shape),
-        controller=l_controller,
-        heads=heads,
-        name=name,
-        **options,
+    write_gate_bias: float = option(
+        0.0, "initial bias of the write gate; above zero, the write head writes more"
     )
-    return _output(l_memory, task)
-
-
-def build_sam(
-    task,
-    controller="lstm",
-    num_units=100,
-    memory_slots=128,
-    memory_width=20,
-    num_reads=1,
-    num_read_slots=4,
-    nearest="auto",
-    write_gate_bias=0.0,
-    interpolation_gate_bias=0.0,
-):
-    """A Sparse Access Memory.
-
-    Parameters
-    ----------
-    task, controller, num_units, memory_slots, memory_width, num_reads, write_gate_bias
-        As of :func:`build_dnc`.
-    num_read_slots : int
-        Slots that each head reads at a step; 4 as in the paper.
-    nearest : {'exact', 'hashing', 'auto'}
-        How the slots most like a key are found: see :class:`ntm.layers.SAMLayer`.
-    interpolation_gate_bias : float
-        Where the interpolation gate starts: the smaller, the more is written to a slot not used for long, and the less
-        to those read last.
-
-    Returns
-    -------
-    Layer (B, T, O)
-
-    References
-    ----------
-    Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes.
-    """
-    write = {"write_gate": write_gate_bias, "interpolation_gate": interpolation_gate_bias}
-    return _build_sparse(
-        SAMLayer,
-        "sam",
-        task,
-        controller,
-        num_units,
-        (memory_slots, memory_width),
-        write,
-        [SAMReadHead] * num_reads,
-        num_read_slots=num_read_slots,
-        nearest=nearest,
+    allocation_gate_bias: float = option(
+        0.0,
+        "initial bias of the allocation gate; above zero, the write head takes free slots rather than look for content",
+    )
+    free_gate_bias: float = option(
+        0.0, "initial bias of the free gates; below zero, read heads free less of what they read"
+    )
+    forward_bias: float = option(
+        0.0,
+        "initial preference of the read heads for the slot that was written next",
     )
 
+    def build(self, task: Task) -> Layer:
+        l_input = _make_input(task)
+        l_controller = self._make_controller(l_input, self.num_reads)
+        heads: list[MemoryHead] = [
+            DNCWriteHead(
+                l_controller,
+                self.memory_shape,
+                b_hid_to_write_gate=Constant(self.write_gate_bias),
+                b_hid_to_allocation_gate=Constant(self.allocation_gate_bias),
+                name="write",
+            )
+        ]
+        heads += [
+            DNCReadHead(
+                l_controller,
+                self.memory_shape,
+                b_hid_to_free_gate=Constant(self.free_gate_bias),
+                b_hid_to_modes=_prefer_forward_links(self.forward_bias),
+                name=name,
+            )
+            for name in _number_names("read", self.num_reads)
+        ]
+        l_dnc = DNCLayer(
+            l_input,
+            memory=self._make_memory(),
+            controller=l_controller,
+            heads=heads,
+            clip=self.clip,
+            name="dnc",
+        )
+        return _make_output(l_dnc, task)
 
-def build_sdnc(
-    task,
-    controller="lstm",
-    num_units=100,
-    memory_slots=128,
-    memory_width=20,
-    num_reads=1,
-    num_read_slots=4,
-    num_links=8,
-    nearest="auto",
-    write_gate_bias=0.0,
-    interpolation_gate_bias=0.0,
-    forward_bias=0.0,
-):
-    """A Sparse Differentiable Neural Computer.
 
-    Parameters
-    ----------
-    task, controller, num_units, memory_slots, memory_width, num_reads, nearest, write_gate_bias, \
-interpolation_gate_bias
-        As of :func:`build_sam`.
-    num_read_slots : int
-        Slots that each head reads at a step by content, and as many each backward and forward.
-    num_links : int
-        Of how many slots written to before and after it each slot keeps track; 8 as in the paper.
-    forward_bias : float
-        As of :func:`build_dnc`.
+def _prefer_forward_links(bias: float) -> Array:
+    """Return biases of the read modes: backward, content and forward."""
+    return floatX(np.array([0.0, 0.0, bias]))
 
-    Returns
-    -------
-    Layer (B, T, O)
 
-    References
-    ----------
-    Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, appendix D.
-    """
-    write = {"write_gate": write_gate_bias, "interpolation_gate": interpolation_gate_bias}
-    read = partial(SDNCReadHead, b_hid_to_modes=floatX(np.array([0.0, 0.0, forward_bias])))
-    return _build_sparse(
-        SDNCLayer,
-        "sdnc",
-        task,
-        controller,
-        num_units,
-        (memory_slots, memory_width),
-        write,
-        [read] * num_reads,
-        num_read_slots=num_read_slots,
-        num_links=num_links,
-        nearest=nearest,
+@dataclass(frozen=True, kw_only=True)
+class SparseNetwork(MemoryNetwork):
+    """Base class of the networks with a sparse memory: the options that SAM and Sparse DNC share."""
+
+    num_reads: int = option(1, "number of read heads", low=1)
+    num_read_slots: int = option(
+        4,
+        "slots that a read head finds by content at each step; a Sparse DNC reads as many again forward, and backward",
+        low=1,
+    )
+    nearest: str = option(
+        "auto",
+        "search for the slots most similar to a key: exact compares all slots, lsh uses locality-sensitive hashing, "
+        "auto takes lsh for large memories",
+        choices=("exact", "lsh", "auto"),
+    )
+    write_gate_bias: float = option(
+        0.0, "initial bias of the write gate; above zero, the write head writes more"
+    )
+    interpolation_gate_bias: float = option(
+        0.0,
+        "initial bias of the write head's interpolation gate; below zero, it writes to the least recently used slot "
+        "rather than to the slots it read last",
     )
 
-
-def _build_recurrent(kind, name, task, num_units, num_layers):
-    layer = _input(task)
-    for k in range(num_layers):
-        layer = kind(layer, num_units, learn_init=True, name=f"{name}{k + 1}")
-    return _output(layer, task)
-
-
-def build_lstm(task, num_units=256, num_layers=3):
-    """Layers of LSTM units, one on another, as the papers compare with.
-
-    Parameters
-    ----------
-    task : Task
-    num_units, num_layers : int
-
-    Returns
-    -------
-    Layer (B, T, O)
-
-    References
-    ----------
-    Graves et al. 2014, Neural Turing Machines, section 4.6 and table 3.
-    """
-    return _build_recurrent(LSTMLayer, "lstm", task, num_units, num_layers)
-
-
-def build_gru(task, num_units=256, num_layers=3):
-    """Layers of gated recurrent units; parameters as of :func:`build_lstm`."""
-    return _build_recurrent(GRULayer, "gru", task, num_units, num_layers)
-
-
-def build_dense(task, num_units=256, num_layers=3):
-    """Dense layers that see one step at a time and remember nothing; parameters as of :func:`build_lstm`."""
-    layer = _input(task)
-    for k in range(num_layers):
-        layer = DenseLayer(layer, num_units, num_leading_axes=2, name=f"dense{k + 1}")
-    return _output(layer, task)
+    def _build_sparse(
+        self,
+        task: Task,
+        kind: Callable[..., Layer],
+        read_head: Callable[..., MemoryHead],
+        name: str,
+        **options: Any,
+    ) -> Layer:
+        """Build the layers, given the class of the memory layer and of its read heads."""
+        l_input = _make_input(task)
+        l_controller = self._make_controller(l_input, self.num_reads)
+        heads: Sequence[MemoryHead] = [
+            SAMWriteHead(
+                l_controller,
+                self.memory_shape,
+                b_hid_to_write_gate=Constant(self.write_gate_bias),
+                b_hid_to_interpolation_gate=Constant(self.interpolation_gate_bias),
+                name="write",
+            ),
+            *(
+                read_head(l_controller, self.memory_shape, name=name)
+                for name in _number_names("read", self.num_reads)
+            ),
+        ]
+        l_memory = kind(
+            l_input,
+            memory=self._make_memory(),
+            controller=l_controller,
+            heads=heads,
+            num_read_slots=self.num_read_slots,
+            nearest=self.nearest,
+            name=name,
+            **options,
+        )
+        return _make_output(l_memory, task)
 
 
-MODELS: dict[str, Callable] = {
-    "ntm": build_ntm,
-    "dnc": build_dnc,
-    "sam": build_sam,
-    "sdnc": build_sdnc,
-    "lstm": build_lstm,
-    "gru": build_gru,
-    "dense": build_dense,
+@document_options
+@dataclass(frozen=True, kw_only=True)
+class SAM(SparseNetwork):
+    """A Sparse Access Memory (Rae et al. 2016)."""
+
+    def build(self, task: Task) -> Layer:
+        return self._build_sparse(task, SAMLayer, SAMReadHead, "sam")
+
+
+@document_options
+@dataclass(frozen=True, kw_only=True)
+class SDNC(SparseNetwork):
+    """A Sparse Differentiable Neural Computer (Rae et al. 2016, appendix D)."""
+
+    num_links: int = option(
+        8, "temporal links of each slot to the slots written before it, and after it", low=1
+    )
+    forward_bias: float = option(
+        0.0,
+        "initial preference of the read heads for the slot that was written next",
+    )
+
+    def build(self, task: Task) -> Layer:
+        read_head = partial(SDNCReadHead, b_hid_to_modes=_prefer_forward_links(self.forward_bias))
+        return self._build_sparse(task, SDNCLayer, read_head, "sdnc", num_links=self.num_links)
+
+
+# ---- Networks without a memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack(Network):
+    """Base class of the networks without a memory: layers on top of each other."""
+
+    num_units: int = option(256, "units of each layer", low=1)
+    num_layers: int = option(3, "number of layers", low=1)
+
+    def _stack(self, task: Task, kind: Callable[..., Layer], name: str, **options: Any) -> Layer:
+        layer: Layer = _make_input(task)
+        for k in range(self.num_layers):
+            layer = kind(layer, self.num_units, name=f"{name}{k + 1}", **options)
+        return _make_output(layer, task)
+
+
+@document_options
+@dataclass(frozen=True, kw_only=True)
+class LSTM(Stack):
+    """A stack of LSTM layers, the papers' comparison (Graves et al. 2014, section 4.6 and table 3)."""
+
+    def build(self, task: Task) -> Layer:
+        return self._stack(task, LSTMLayer, "lstm", learn_init=True)
+
+
+@document_options
+@dataclass(frozen=True, kw_only=True)
+class GRU(Stack):
+    """A stack of layers of gated recurrent units."""
+
+    def build(self, task: Task) -> Layer:
+        return self._stack(task, GRULayer, "gru", learn_init=True)
+
+
+@document_options
+@dataclass(frozen=True, kw_only=True)
+class Dense(Stack):
+    """A stack of dense layers, which see one time step and remember nothing."""
+
+    def build(self, task: Task) -> Layer:
+        return self._stack(task, DenseLayer, "dense", num_leading_axes=2)
+
+
+#: The networks by their names on the command line
+MODELS: dict[str, type[Network]] = {
+    "ntm": NTM,
+    "dnc": DNC,
+    "sam": SAM,
+    "sdnc": SDNC,
+    "lstm": LSTM,
+    "gru": GRU,
+    "dense": Dense,
 }
 
 
-def get_model_options(model):
-    """The options of a model: a dict from name to default."""
-    parameters = inspect.signature(MODELS[model]).parameters.values()
-    return {each.name: each.default for each in parameters if each.default is not each.empty}
+def get_model_options(model: str) -> dict[str, Option]:
+    """Return the options of a network, by name."""
+    return get_options(MODELS[model])

@@ -1,9 +1,9 @@
 """A training run in a folder: settings, checkpoints, metrics and result, so that it survives whatever happens.
 
 ====================================  ================================================================
-``settings.json``                     all that the run is made from (:class:`ntm.experiments.Settings`)
+``settings.json``                     everything the run is made from (:class:`ntm.experiments.Settings`)
 ``checkpoint-000001000.safetensors``  everything after 1,000 steps; the latest two are kept
-``metrics.jsonl``                     losses and evaluations along the way
+``metrics.jsonl``                     losses and evaluations during training
 ``network.safetensors``               the network when training ended, for :func:`ntm.load`
 ``result.json``                       how it ended
 ``.lock``                             held while the run is trained, see :mod:`ntm.experiments.locking`
@@ -13,37 +13,41 @@ One process at a time trains a run; others may read it meanwhile.
 """
 
 import time
-from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-
-import numpy as np
-import pytensor
+from typing import Any, TypeVar
 
 from lasagne.backends.modes import get_mode
-from lasagne.layers import get_all_params
-from lasagne.utils import initializing_by
-from ntm.arguments import shorten
+from lasagne.layers import Layer, get_all_params
 from ntm.experiments.hardware import describe_machine
 from ntm.experiments.locking import FolderLock
 from ntm.experiments.networks import get_model_options
+from ntm.experiments.reading import (
+    Checkpoint,
+    blaming,
+    check_network,
+    list_checkpoints,
+    read_checkpoint,
+    read_settings,
+    set_parameters,
+)
 from ntm.experiments.settings import Settings
-from ntm.files import inside, read_json, write_json
-from ntm.interruption import stop_on_signals
-from ntm.serialization.arrays import read_arrays, write_arrays
+from ntm.files import inside, write_json
+from ntm.interruption import Stop, stop_on_signals
+from ntm.serialization.arrays import write_arrays
 from ntm.serialization.networks import save
+from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import JSONLines
+from ntm.typing import PathLike
 
+#: How many checkpoints are kept
 KEPT = 2
+#: How many sequences the training sizes are measured with at the end, and every other size
+NUM_SEQUENCES, NUM_SEQUENCES_BEYOND = 2000, 100
 
-
-# A run without a checkpoint has no arrays to compare with its settings. At most, its network has so many numbers, and
-# so many heads, layers or shifts
-MAX_NUMBERS = 40_000_000
-MAX_PARTS = 1_000
-# What a size of a task can be at most, and the steps of a sequence are not fewer
-MAX_SIZE = 1_000_000
+Opened = TypeVar("Opened")
 
 
 class Run:
@@ -52,28 +56,29 @@ class Run:
     Parameters
     ----------
     folder : str or path
+        Nothing is written there before :meth:`begin` or :meth:`train`.
     settings : Settings
 
     Attributes
     ----------
     trainer : Trainer
     seconds : float
-        How long it has trained, all sessions together.
+        How long it has been trained, all sessions together.
     """
 
-    def __init__(self, folder, settings):
+    def __init__(self, folder: PathLike, settings: Settings) -> None:
         self.folder = Path(folder)
         self.settings = settings
         self.trainer = settings.make_trainer()
         self.seconds = 0.0
         self._started: float | None = None
         self._lock = FolderLock(folder)
-        #: The checkpoints that there were when the run was opened, and those that it has written
+        #: The checkpoints that were there when the run was opened, and those that it has written
         self._known: set[Path] = set()
 
     @classmethod
-    def create(cls, folder, settings):
-        """A new run.
+    def create(cls, folder: PathLike, settings: Settings) -> "Run":
+        """Make a new run, and write its settings.
 
         Raises
         ------
@@ -82,18 +87,27 @@ class Run:
         BlockingIOError
             If another process trains in the folder.
         """
-        folder = Path(folder)
-        _check_no_run(folder)
+        check_no_run(folder)
         run = cls(folder, settings)
-        folder.mkdir(parents=True, exist_ok=True)
-        with run._lock:
-            _check_no_run(folder)  # Another process may have been faster
-            write_json(inside(folder, "settings.json"), asdict(settings))
+        run.begin()
         return run
 
+    def begin(self) -> None:
+        """Write the settings of a new run; from here on its folder is taken.
+
+        Raises
+        ------
+        FileExistsError, BlockingIOError
+            As of :meth:`create`.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            check_no_run(self.folder)  # Another process may have been faster
+            write_json(inside(self.folder, "settings.json"), asdict(self.settings))
+
     @classmethod
-    def open(cls, folder, checkpoint=None):
-        """A run that was begun, as it was at its latest checkpoint.
+    def open(cls, folder: PathLike, checkpoint: str | None = None) -> "Run":
+        """Open a run as it was at its latest checkpoint.
 
         Parameters
         ----------
@@ -109,38 +123,19 @@ class Run:
             If a file is damaged; the message says which one, and which checkpoint came before.
         """
         settings = read_settings(folder)
-        if checkpoint is not None:
-            known = list_checkpoints(folder)
-            return cls._open_at(folder, settings, inside(folder, checkpoint), known)
-        while checkpoints := list_checkpoints(folder):
-            try:
-                return cls._open_at(folder, settings, checkpoints[-1], checkpoints)
-            except FileNotFoundError:  # It is trained meanwhile, and there is a later one
-                continue
-            except ValueError as error:
-                if len(checkpoints) == 1:
-                    raise
-                raise ValueError(
-                    f"{error}. The checkpoint before it is still there: --checkpoint {checkpoints[-2].name}"
-                ) from error
-        return cls._open_at(folder, settings, None, [])
 
-    @classmethod
-    def _open_at(cls, folder, settings, path, checkpoints):
-        """The run as it was at a checkpoint, or without one; nothing is made that the checkpoint has no arrays for."""
-        arrays, about = (None, None) if path is None else _read_checkpoint(path, settings)
-        get_mode(
-            settings.backend, settings.device
-        )  # That there is none here is no fault of the file
-        with _naming(f"{Path(folder) / 'settings.json'}: no run can be made from it"):
-            check_network(settings, arrays)
-            run = cls(folder, settings)
-        run._known = set(checkpoints)
-        if path is not None:
-            run._set_state(path, arrays, about)
-        return run
+        def open_at(path: Path | None, known: Sequence[Path]) -> Run:
+            found = None if path is None else read_checkpoint(path, settings)
+            with _making(folder, settings, found):
+                run = cls(folder, settings)
+            run._known = set(known)
+            if path is not None and found is not None:
+                run._set_state(path, found)
+            return run
 
-    def restore(self, path):
+        return _at_checkpoint(folder, checkpoint, open_at)
+
+    def restore(self, path: PathLike) -> None:
         """Go back to a checkpoint.
 
         Raises
@@ -148,68 +143,36 @@ class Run:
         ValueError
             If the file is damaged, or of another run; nothing is changed then.
         """
-        self._set_state(path, *_read_checkpoint(path, self.settings))
+        self._set_state(path, read_checkpoint(path, self.settings))
 
-    def _set_state(self, path, arrays, about):
-        with _naming(f"{path} is damaged"):
-            self.trainer.set_state(arrays, about["trainer"])
-        self.seconds = about["seconds"]
+    def _set_state(self, path: PathLike, checkpoint: Checkpoint) -> None:
+        with blaming(f"{path} is damaged"):
+            self.trainer.set_state(checkpoint.arrays, checkpoint.state)
+        self.seconds = checkpoint.seconds
 
-    def resize_memory(self, num_slots):
-        """Give the network a memory with another number of slots, to measure it with the parameters it has learnt.
-
-        Raises
-        ------
-        ValueError
-            If the network has no memory, or has learnt something for each slot.
-        """
-        options = self.settings.model_options
-        if "memory_slots" not in get_model_options(self.settings.model):
-            raise ValueError(
-                f"{self.folder}: --model {self.settings.model} has no memory whose slots to change"
-            )
-        settings = replace(self.settings, model_options={**options, "memory_slots": num_slots})
-        trainer = settings.make_trainer()
-        learnt, params = (
-            get_all_params(each.l_out, trainable=True) for each in (self.trainer, trainer)
-        )
-        for old, new in zip(learnt, params, strict=True):
-            value = old.get_value()
-            shape = new.get_value(borrow=True).shape
-            if value.shape != shape:
-                raise ValueError(
-                    f"{self.folder}: the network has learnt {old.name} of shape {value.shape} for the slots that it "
-                    f"had; with {num_slots} it would be {shape}"
-                )
-            new.set_value(value)
-        self.settings, self.trainer = settings, trainer
-
-    def save(self):
+    def save(self) -> None:
         """Write a checkpoint, then remove all but it and the one before.
 
-        Later ones go too: they are of a course that was left when training went on from an earlier checkpoint.
+        Later ones are removed too: they are of a course that was left when training went on from an earlier checkpoint.
 
         Raises
         ------
         BlockingIOError
             If another process trains the run now.
         FileExistsError
-            If another has trained it since it was opened.
+            If another process has trained it since it was opened.
         """
-        arrays, about = self.trainer.get_state()
+        arrays, state = self.trainer.get_state()
         path = inside(self.folder, f"checkpoint-{self.trainer.step_count:09d}.safetensors")
         self._count_seconds()
         with self._take():
-            write_arrays(
-                path,
-                arrays,
-                {
-                    "format": "run",
-                    "settings": asdict(self.settings),
-                    "seconds": self.seconds,
-                    "trainer": about,
-                },
-            )
+            metadata = {
+                "format": "run",
+                "settings": asdict(self.settings),
+                "seconds": self.seconds,
+                "trainer": state,
+            }
+            write_arrays(path, arrays, metadata)
             self._known.add(path)
             checkpoints = list_checkpoints(self.folder)
             end = checkpoints.index(path) + 1
@@ -217,8 +180,8 @@ class Run:
                 old.unlink()
 
     @contextmanager
-    def _take(self):
-        """Hold the folder's lock, if it is as this run knows it."""
+    def _take(self) -> Iterator[None]:
+        """Hold the folder's lock, if the folder is as this run knows it."""
         with self._lock:
             unknown = [path for path in list_checkpoints(self.folder) if path not in self._known]
             if unknown:
@@ -228,21 +191,29 @@ class Run:
                 )
             yield
 
-    def train(self, loggers=(), progress=True, max_steps=None):
+    def train(
+        self,
+        loggers: Sequence[Callable[[dict], Any]] = (),
+        progress: bool = True,
+        max_steps: int | None = None,
+    ) -> dict[str, Any]:
         """Train, with checkpoints, until the end; write network and result.
 
         Parameters
         ----------
         loggers : list of callables
-            Besides ``metrics.jsonl``.
+            Besides ``metrics.jsonl``. Each takes a row, a dict, with the seconds so far and the sequences per second
+            since the row before.
         progress : bool
+            Whether to show a progress bar.
         max_steps : int, optional
             Instead of the settings'.
 
         Returns
         -------
         dict
-            The result, see :meth:`get_result`.
+            See :meth:`get_result`. After training that was not interrupted also ``measures``, as of :meth:`measure`,
+            ``solved`` (see :func:`was_solved`), ``machine`` and ``date``.
 
         Raises
         ------
@@ -254,7 +225,13 @@ class Run:
         with self._take(), stop_on_signals() as stop:
             return self._train(loggers, progress, max_steps, stop)
 
-    def _train(self, loggers, progress, max_steps, stop):
+    def _train(
+        self,
+        loggers: Sequence[Callable[[dict], Any]],
+        progress: bool,
+        max_steps: int | None,
+        stop: Stop,
+    ) -> dict[str, Any]:
         settings = self.settings
         log = JSONLines(inside(self.folder, "metrics.jsonl"), self.trainer.step_count)
         self._started = time.monotonic()
@@ -265,7 +242,7 @@ class Run:
                 evaluate_every=settings.evaluate_every,
                 evaluate_at=settings.evaluate_at,
                 log_every=settings.log_every,
-                loggers=[log, *loggers],
+                loggers=[self._time_rows([log, *loggers])],
                 save_every=settings.save_every,
                 save=self.save,
                 progress=progress,
@@ -278,14 +255,33 @@ class Run:
         result = self.get_result(ended)
         if ended != "interrupted":
             result["measures"] = self.measure()
+            result["solved"] = was_solved(settings, result)
             result |= {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d")}
             write_json(inside(self.folder, "result.json"), result)
         return result
 
-    def get_result(self, ended):
-        """What is known without measuring anew: how it ended, and counts of what it took."""
+    def _time_rows(self, loggers: Sequence[Callable[[dict], Any]]) -> Callable[[dict], None]:
+        """Return a logger that adds seconds and sequences per second to each row and hands it on."""
+        seconds, sequences = self.seconds, self.trainer.num_sequences
+
+        def log(row: dict) -> None:
+            nonlocal seconds, sequences
+            self._count_seconds()
+            row = {**row, "seconds": self.seconds}
+            if "loss" in row:
+                passed = self.seconds - seconds
+                row["sequences_per_second"] = (
+                    (row["sequences"] - sequences) / passed if passed > 0 else None
+                )
+                seconds, sequences = self.seconds, row["sequences"]
+            for each in loggers:
+                each(row)
+
+        return log
+
+    def get_result(self, ended: str) -> dict[str, Any]:
+        """Return what is known without measuring: how training ended, and counts of what it took."""
         trainer = self.trainer
-        params = trainer.params
         return {
             "ended": ended,
             "solved_at": trainer.solved_at,
@@ -294,30 +290,30 @@ class Run:
             "seconds": self.seconds,
             "skipped": len(trainer.skipped),
             "restarts": len(trainer.restarts),
-            "parameters": int(sum(param.get_value(borrow=True).size for param in params)),
+            "parameters": int(sum(param.get_value(borrow=True).size for param in trainer.params)),
         }
 
-    def measure(self, num_sequences=100):
-        """Measures at the training sizes, and at each of the sizes in the settings: a list of dicts."""
-        trainer, sizes = self.trainer, self.settings.evaluate_at
-        steps = trainer.count_steps(sizes)
-        with stop_on_signals() as stop:
-            rows = [{"sizes": {}, **trainer.evaluate(num_sequences=2000)}]
-            stop.check()
-            for each in sizes:
-                measured = trainer.evaluate(each, num_sequences, num_steps=steps)
-                rows.append({"sizes": each, **measured})
-                stop.check()
-        return rows
+    def measure(
+        self,
+        num_sequences: int | None = None,
+        sizes: Sequence[Mapping[str, int]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Measure the network at the training sizes, and at others: those of the settings unless given.
 
-    def _count_seconds(self):
+        Parameters and result as of :func:`measure`.
+        """
+        sizes = self.settings.evaluate_at if sizes is None else sizes
+        return measure(self.trainer.evaluator, sizes, num_sequences)
+
+    def _count_seconds(self) -> None:
         if self._started is not None:
             now = time.monotonic()
             self.seconds += now - self._started
             self._started = now
 
 
-def _check_no_run(folder):
+def check_no_run(folder: PathLike) -> None:
+    """Raise a `FileExistsError` if there is a run in a folder, or a `BlockingIOError` if it is being trained."""
     if inside(folder, "settings.json").exists():
         FolderLock(folder).check()
         raise FileExistsError(
@@ -325,126 +321,160 @@ def _check_no_run(folder):
         )
 
 
-def read_settings(folder):
-    """The settings of a run.
+def was_solved(settings: Settings, result: Mapping[str, Any]) -> bool:
+    """Tell whether a run that ended has solved its task.
+
+    A task counts as solved when the mean of its measure over 2,000 new sequences of the training sizes is below the
+    threshold of :attr:`ntm.tasks.Task.solved`: when training ended by it, or when the network was measured after the
+    last step. The setting `stop_below` is another threshold, at which training ends.
+    """
+    if isinstance(result.get("solved"), bool):
+        return result["solved"]
+    name, threshold = settings.make_task().solved
+    if result.get("ended") == "solved" and (settings.stop_below or threshold) <= threshold:
+        return True
+    value = result["measures"][0].get(name)
+    return value is not None and value < threshold
+
+
+def measure(
+    evaluator: Evaluator,
+    sizes: Sequence[Mapping[str, int]],
+    num_sequences: int | None = None,
+) -> list[dict[str, Any]]:
+    """Measure a network at the training sizes, and at others.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+    sizes : list of dict from str to int
+    num_sequences : int, optional
+        At each of the sizes; 2,000 at the training sizes and 100 at each other one unless given.
+
+    Returns
+    -------
+    list of dict
+        For each of the sizes ``sizes``, which is empty for those of training, and the task's measures.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the process was told to stop meanwhile.
+    """
+    steps = evaluator.count_steps(sizes)
+    with stop_on_signals() as stop:
+        measured = evaluator.evaluate(num_sequences=num_sequences or NUM_SEQUENCES)
+        rows = [{"sizes": {}, **measured}]
+        stop.check()
+        for each in sizes:
+            measured = evaluator.evaluate(
+                each, num_sequences or NUM_SEQUENCES_BEYOND, num_steps=steps
+            )
+            rows.append({"sizes": dict(each), **measured})
+            stop.check()
+    return rows
+
+
+def open_evaluator(
+    folder: PathLike, checkpoint: str | None = None, memory_slots: int | None = None
+) -> Evaluator:
+    """Return what measures the network of a run; nothing is compiled for training.
+
+    Parameters
+    ----------
+    folder : str or path
+    checkpoint : str, optional
+        The name of a checkpoint in the folder, the latest unless given.
+    memory_slots : int, optional
+        Give the memory so many slots, instead of those in training.
 
     Raises
     ------
     FileNotFoundError
-        If there is no run in the folder.
+        If there is no run in the folder, or no such checkpoint.
     ValueError
-        If the file is damaged.
+        If a file is damaged, the network has no memory to resize, or it has learnt a value for each slot.
     """
-    path = inside(folder, "settings.json")
-    try:
-        found = read_json(path)
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds {found!r}")
-        return Settings(**found)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no run in {folder}: no settings.json") from error
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold the settings of a run: {shorten(error)}") from error
+    settings = read_settings(folder)
+
+    def open_at(path: Path | None, known: Sequence[Path]) -> Evaluator:
+        found = None if path is None else read_checkpoint(path, settings)
+        with _making(folder, settings, found):
+            task = settings.make_task()
+            network = settings.make_network(task)
+        if found is not None:
+            with blaming(f"{path} is damaged"):
+                set_parameters(network, found.arrays)
+        if memory_slots is not None:
+            network = resize_memory(network, settings, memory_slots)
+        return Evaluator(
+            network, task, mode=get_mode(settings.backend, settings.device), seed=settings.seed
+        )
+
+    return _at_checkpoint(folder, checkpoint, open_at)
 
 
-def _read_checkpoint(path, settings):
-    """The arrays of a checkpoint, and what is said about them, if it is of a run with these settings."""
-    arrays, about = read_arrays(inside(Path(path).parent, Path(path).name))
-    if not isinstance(about, dict) or about.get("format") != "run":
-        raise ValueError(f"{path} is not a checkpoint of a run")
-    if not _are_settings(about.get("settings"), settings):
-        raise ValueError(f"{path} is not a checkpoint of this run")
-    seconds = about.get("seconds")
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
-        raise ValueError(f"{path} is damaged: its seconds are {shorten(repr(seconds), 100)}")
-    if not isinstance(about.get("trainer"), dict):
-        raise ValueError(f"{path} is damaged: it holds no state of a trainer")
-    return arrays, about
-
-
-def _are_settings(found, settings):
-    """Whether a value is these settings as a dict; what was no setting then is as by default."""
-    try:
-        return Settings(**found) == settings
-    except (TypeError, ValueError):
-        return False
-
-
-@contextmanager
-def _naming(where):
-    """Have whatever goes wrong with what a file says, which may be anything, end in a `ValueError` that begins so."""
-    try:
-        yield
-    except (OSError, ImportError):
-        raise
-    except Exception as error:
-        known = isinstance(error, ValueError | TypeError)
-        raise ValueError(f"{where}: {shorten(error if known else repr(error))}") from error
-
-
-def check_network(settings, arrays=None):
-    """Check that settings make the network of a checkpoint, before there is memory for it and time is spent.
+def resize_memory(network: Layer, settings: Settings, num_slots: int) -> Layer:
+    """Return a network with another number of memory slots and the parameters that a network has learnt.
 
     Parameters
     ----------
+    network : Layer
+        The output layer of a network made from the settings.
     settings : Settings
-    arrays : dict from name to array, optional
-        Of the checkpoint.
+    num_slots : int
 
     Raises
     ------
     ValueError
-        If a parameter would be of a shape for which there is no array, or an option is a larger number than there are
-        numbers in all arrays. Without arrays, if the network were of more than 40 million numbers or a thousand heads
-        or layers.
+        If the network has no memory, or has learnt a value for each slot.
     """
-    parameters = {
-        name: array for name, array in (arrays or {}).items() if name.startswith("parameter/")
-    }
-    left = Counter(array.shape for array in parameters.values())
-    if arrays is None:
-        most, most_parts = MAX_NUMBERS, MAX_PARTS
-    else:
-        most = sum(array.size for array in parameters.values())
-        most_parts = len(parameters)
-    for name, value in settings.model_options.items():
-        is_part = name in ("num_heads", "num_reads", "num_layers", "num_shifts")
-        at_most = most_parts if is_part and (arrays is None or name != "num_shifts") else most
-        if isinstance(value, int) and value > at_most:
+    if "memory_slots" not in get_model_options(settings.model):
+        raise ValueError(f"--memory-slots: the network {settings.model} has no memory")
+    resized = replace(settings, model_options={**settings.model_options, "memory_slots": num_slots})
+    other = resized.make_network(resized.make_task())
+    learnt, params = (get_all_params(each, trainable=True) for each in (network, other))
+    for old, new in zip(learnt, params, strict=True):
+        value, shape = old.get_value(), new.get_value(borrow=True).shape
+        if value.shape != shape:
             raise ValueError(
-                f"by the settings the network's {name} is {value}, and it can be {at_most} at most"
+                f"--memory-slots: the network has learnt {old.name} of shape {value.shape}, a value for each slot; "
+                f"with {num_slots} slots the shape would be {shape}"
             )
-    sizes = [
-        *settings.task_options.items(),
-        *(each for one in settings.evaluate_at for each in one.items()),
-    ]
-    for name, value in sizes:
-        if isinstance(value, int) and value > MAX_SIZE:
-            raise ValueError(f"{name} is {value} by the settings, and {MAX_SIZE} is the most")
-    numbers = 0
+        new.set_value(value)
+    return other
 
-    def initialize(spec, shape):
-        nonlocal numbers
-        numbers += int(np.prod([float(size) for size in shape]))
-        if arrays is not None:
-            left[shape] -= 1
-            if left[shape] < 0:
-                raise ValueError(
-                    f"by the settings the network has a parameter of shape {shape}, and there is no array for it"
-                )
-        elif numbers > most:
+
+@contextmanager
+def _making(folder: PathLike, settings: Settings, checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Make a network from a stranger's settings in this context, after it was checked against the checkpoint."""
+    # That this machine has no such device is no fault of the file
+    get_mode(settings.backend, settings.device)
+    with blaming(f"{Path(folder) / 'settings.json'}: no run can be made from it"):
+        check_network(settings, None if checkpoint is None else checkpoint.arrays)
+        yield
+
+
+def _at_checkpoint(
+    folder: PathLike,
+    name: str | None,
+    open_at: Callable[[Path | None, Sequence[Path]], Opened],
+) -> Opened:
+    """Return what a function opens at a checkpoint: the one of a name, or the latest, or none if there is none.
+
+    The function takes the path, or None, and the checkpoints that are known.
+    """
+    if name is not None:
+        return open_at(inside(folder, name), list_checkpoints(folder))
+    while checkpoints := list_checkpoints(folder):
+        try:
+            return open_at(checkpoints[-1], checkpoints)
+        except FileNotFoundError:  # It is trained meanwhile, and there is a later checkpoint
+            continue
+        except ValueError as error:
+            if len(checkpoints) == 1:
+                raise
             raise ValueError(
-                f"by the settings the network is of more than {most} numbers, and there is no checkpoint that "
-                "has so many; begin the run anew, in another folder"
-            )
-        return pytensor.shared(
-            np.broadcast_to(np.zeros((), pytensor.config.floatX), shape), shape=shape, borrow=True
-        )
-
-    with initializing_by(initialize):
-        settings.make_network(settings.make_task())
-
-
-def list_checkpoints(folder):
-    """The checkpoints in a folder, the latest last."""
-    return sorted(Path(folder).glob("checkpoint-*.safetensors"))
+                f"{error}. The checkpoint before it is still there: --checkpoint {checkpoints[-2].name}"
+            ) from error
+    return open_at(None, [])

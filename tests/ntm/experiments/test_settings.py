@@ -6,22 +6,18 @@ import pytest
 
 from lasagne.layers import get_all_layers, get_all_param_values, get_all_params, get_output
 from lasagne.nonlinearities import rectify, tanh
+from ntm.experiments.defaults import DEFAULTS
 from ntm.experiments.networks import (
     CONTROLLERS,
+    DNC,
     MODELS,
-    build_dnc,
-    build_ntm,
-    build_sam,
-    build_sdnc,
+    NTM,
+    SAM,
+    SDNC,
     get_model_options,
 )
-from ntm.experiments.settings import (
-    DEFAULTS,
-    DEFAULTS_OF_MODELS,
-    Settings,
-    get_task_options,
-    make_settings,
-)
+from ntm.experiments.options import get_task_options
+from ntm.experiments.settings import Settings, make_settings
 from ntm.layers.base import MemoryLayer
 from ntm.layers.ntm import NTMLayer
 from ntm.tasks import TASKS
@@ -37,21 +33,18 @@ def test_defaults(task, model):
     made = settings.make_task()
     l_out = settings.make_network(made)
     assert l_out.output_shape == (None, None, made.num_outputs)
-    assert set(DEFAULTS) == set(TASKS)
     for sizes in settings.evaluate_at:
         assert made.sample(2, **sizes).mask.any()
 
 
-def test_defaults_name_what_there_is():
-    for task, kind in DEFAULTS_OF_MODELS:
-        assert task in (*TASKS, "*")
-        controllers = {
-            f"{model}-{controller}"
-            for model in MODELS
-            if "controller" in get_model_options(model)
-            for controller in CONTROLLERS
-        }
-        assert kind in MODELS or kind in controllers
+def test_there_is_a_block_for_every_task_and_network():
+    assert set(DEFAULTS) == set(TASKS)
+    for blocks in DEFAULTS.values():
+        assert blocks.keys() >= MODELS.keys()
+        for name in blocks.keys() - MODELS.keys():
+            model, _, controller = name.partition("-")
+            assert "controller" in get_model_options(model)
+            assert controller in CONTROLLERS
 
 
 def test_defaults_of_a_controller():
@@ -62,10 +55,10 @@ def test_defaults_of_a_controller():
     assert len(set(rates)) > 1
     assert make_settings("copy").learning_rate == rates[0]
     # A stack of LSTM layers is not the NTM with an LSTM controller
-    assert make_settings("copy", "lstm").solved_below is None
-    assert make_settings("copy", model_options={"controller": "lstm"}).solved_below == 0.001
+    assert make_settings("copy", "lstm").stop_below is None
+    assert make_settings("copy", model_options={"controller": "lstm"}).stop_below == 0.001
     # Nor is a DNC, whose controller is an LSTM unless another is asked for
-    assert make_settings("copy", "dnc").solved_below is None
+    assert make_settings("copy", "dnc").stop_below is None
     given = make_settings("copy", model_options={"controller": "gru"}, learning_rate=0.5)
     assert given.learning_rate == 0.5
 
@@ -112,19 +105,21 @@ def test_how_heads_start():
 
 def test_what_the_memory_of_an_ntm_starts_with():
     task = TASKS["copy"]()
-    l_ntm = find_memory(build_ntm(task, num_units=5))
+    l_ntm = find_memory(NTM(num_units=5).build(task))
     assert not np.any(l_ntm.memory.memory_init.get_value() > 1e-6)
     assert l_ntm.memory.memory_init not in get_all_params(l_ntm, trainable=True)
     assert l_ntm.heads[0].key.nonlinearity is rectify
 
-    l_ntm = find_memory(build_ntm(task, num_units=5, memory_std=0.5))
+    l_ntm = find_memory(NTM(num_units=5, memory_std=0.5).build(task))
     memory_init = l_ntm.memory.memory_init
     assert abs(memory_init.get_value().std() - 0.5) < 0.05
     assert memory_init in get_all_params(l_ntm, trainable=True)
     assert {head.key.nonlinearity for head in l_ntm.heads} == {tanh}
 
-    with pytest.raises(ValueError, match="memory_std must not be negative, not -1"):
-        build_ntm(task, memory_std=-1)
+    with pytest.raises(
+        ValueError, match="memory_std must be a finite number of at least 0, not -1"
+    ):
+        NTM(memory_std=-1)
 
 
 def find_memory(l_out):
@@ -140,7 +135,7 @@ def test_how_the_heads_of_a_dnc_start():
         "forward_bias": 4.0,
     }
     options = {"num_units": 6, "num_reads": 2, "clip": 7.0, **biases}
-    l_dnc = find_memory(build_dnc(TASKS["copy"](), **options))
+    l_dnc = find_memory(DNC(**options).build(TASKS["copy"]()))
     assert l_dnc.clip == 7
     write, *reads = l_dnc.heads
     assert (write.write_gate.b.get_value(), write.allocation_gate.b.get_value()) == (1, 2)
@@ -153,7 +148,7 @@ def test_how_the_heads_of_a_dnc_start():
 def test_the_slots_and_heads_of_a_sam():
     options = {"num_units": 6, "num_reads": 2, "num_read_slots": 3, "memory_slots": 9}
     biases = {"write_gate_bias": 1.0, "interpolation_gate_bias": -2.0}
-    l_sam = find_memory(build_sam(TASKS["copy"](), **options, **biases))
+    l_sam = find_memory(SAM(**options, **biases).build(TASKS["copy"]()))
     assert (l_sam.num_reads, l_sam.num_read_slots) == (2, 3)
     assert l_sam.memory.memory_shape == (9, 20)
     write = l_sam.heads[0]
@@ -164,7 +159,7 @@ def test_the_slots_and_heads_of_a_sam():
 def test_the_slots_and_heads_of_an_sdnc():
     options = {"num_units": 6, "num_reads": 2, "num_read_slots": 3, "num_links": 5}
     biases = {"write_gate_bias": 1.0, "interpolation_gate_bias": -2.0, "forward_bias": 4.0}
-    l_sdnc = find_memory(build_sdnc(TASKS["copy"](), **options, **biases))
+    l_sdnc = find_memory(SDNC(**options, **biases).build(TASKS["copy"]()))
     assert (l_sdnc.num_reads, l_sdnc.num_read_slots, l_sdnc.num_links) == (2, 3, 5)
     write, *reads = l_sdnc.heads
     assert write.write_gate.b.get_value() == 1
@@ -235,14 +230,23 @@ def test_controllers(controller):
         ({"learning_rate": 1e39}, r"learning_rate must be a finite number above 0, not 1e\+39"),
         ({"learning_rate": None}, r"learning_rate must be .*, not None"),
         ({"clip_norm": -1}, r"clip_norm must be .*, not -1"),
-        ({"clip_value": np.nan}, r"clip_value must be a finite number above 0, not nan"),
-        ({"solved_below": -1.0}, r"solved_below must be a finite number above 0, not -1\.0"),
+        ({"clip_value": np.nan}, r"clip_value must be a finite number above 0, or None, not nan"),
+        ({"stop_below": -1.0}, r"stop_below must be a finite number above 0, or None, not -1\.0"),
         ({"restart_after": -1}, r"restart_after must be an integer of at least 0, not -1"),
         ({"restart_after": 10}, r"restart_after 10 needs restart_above"),
-        ({"restart_above": 0.0}, r"restart_above must be a finite number above 0, not 0\.0"),
+        (
+            {"restart_above": 0.0},
+            r"restart_above must be a finite number above 0, or None, not 0\.0",
+        ),
         ({"task_options": {"size": 8.0}}, r"size must be an integer, not 8\.0"),
-        ({"model_options": {"num_units": "x"}}, r"num_units must be an integer, not 'x'"),
-        ({"model_options": {"memory_std": np.nan}}, r"memory_std must be a finite number, not nan"),
+        (
+            {"model_options": {"num_units": "x"}},
+            r"num_units must be an integer of at least 1, not 'x'",
+        ),
+        (
+            {"model_options": {"memory_std": np.nan}},
+            r"memory_std must be a finite number of at least 0, not nan",
+        ),
     ],
 )
 def test_settings_that_are_wrong(given, message):
@@ -279,9 +283,8 @@ def test_parameters_of_a_training_that_begins_anew():
 
 @pytest.mark.parametrize("model", ["ntm", "dnc", "sam", "sdnc"])
 def test_a_controller_that_there_is_not(model):
-    settings = make_settings("copy", model, model_options={"controller": "abacus"})
     with pytest.raises(ValueError, match=r"unknown controller 'abacus': expected one of dense"):
-        settings.make_network(TASKS["copy"]())
+        make_settings("copy", model, model_options={"controller": "abacus"})
 
 
 def test_a_model_that_there_is_not():
@@ -289,6 +292,16 @@ def test_a_model_that_there_is_not():
         make_settings("copy", "rnn")
 
 
-def test_options_are_those_of_the_functions():
-    assert get_task_options("copy") == {"size": 8, "min_length": 1, "max_length": 20}
-    assert get_model_options("lstm") == {"num_units": 256, "num_layers": 3}
+def test_options_are_those_of_the_classes():
+    options = get_task_options("copy")
+    assert {name: each.default for name, each in options.items()} == {
+        "size": 8,
+        "min_length": 1,
+        "max_length": 20,
+    }
+    assert options["max_length"].help == 'largest size "length": vectors in a sequence'
+    options = get_model_options("lstm")
+    assert {name: each.default for name, each in options.items()} == {
+        "num_units": 256,
+        "num_layers": 3,
+    }

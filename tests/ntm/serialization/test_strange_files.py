@@ -18,7 +18,8 @@ import pytest
 from lasagne.init import Orthogonal
 from lasagne.layers import DenseLayer, DimshuffleLayer, InputLayer, LSTMLayer, batch_norm
 from ntm import cli
-from ntm.experiments.runs import Run, list_checkpoints
+from ntm.experiments.reading import list_checkpoints
+from ntm.experiments.runs import Run
 from ntm.experiments.settings import make_settings
 from ntm.heads.ntm import ReadHead, WriteHead
 from ntm.layers.dnc import DNCLayer

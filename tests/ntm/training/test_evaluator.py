@@ -5,7 +5,7 @@ import pytest
 import lasagne
 from lasagne.layers import DenseLayer, InputLayer
 from lasagne.nonlinearities import sigmoid
-from ntm.experiments.networks import build_dense, build_ntm
+from ntm.experiments.networks import NTM, Dense
 from ntm.tasks import CopyTask
 from ntm.training import Evaluator, Trainer
 
@@ -18,7 +18,7 @@ def make_task():
 
 def make_network(task):
     lasagne.random.set_rng(np.random.RandomState(0))
-    return build_ntm(task, num_units=5, memory_slots=6, memory_width=3)
+    return NTM(num_units=5, memory_slots=6, memory_width=3).build(task)
 
 
 def test_an_evaluator_alone_measures_as_that_of_a_trainer():
@@ -46,7 +46,7 @@ def test_an_evaluator_builds_no_gradient(monkeypatch):
 def test_an_evaluation_leaves_the_task_as_it_is():
     task = make_task()
     before = task.get_state()
-    evaluator = Evaluator(build_dense(task, num_units=4, num_layers=1), task)
+    evaluator = Evaluator(Dense(num_units=4, num_layers=1).build(task), task)
     evaluator.evaluate(num_sequences=3)
     assert not evaluator.is_solved(num_sequences=3)
     assert task.get_state() == before
@@ -54,7 +54,7 @@ def test_an_evaluation_leaves_the_task_as_it_is():
 
 def test_the_seed_the_draw_and_the_threshold_have_an_effect(monkeypatch):
     task = make_task()
-    l_out = build_dense(task, num_units=4, num_layers=1)
+    l_out = Dense(num_units=4, num_layers=1).build(task)
     one, other = Evaluator(l_out, task), Evaluator(l_out, task, seed=1, solved_below=1e6)
     assert one.evaluate() == one.evaluate()
     assert one.evaluate() != one.evaluate(draw=1)
@@ -78,7 +78,7 @@ def test_the_seed_the_draw_and_the_threshold_have_an_effect(monkeypatch):
     ],
 )
 def test_what_is_no_task(kind, task, error, message):
-    network = build_dense(make_task(), num_units=4, num_layers=1)
+    network = Dense(num_units=4, num_layers=1).build(make_task())
     with pytest.raises(error, match=message) as caught:
         kind(network, task)
     assert kind is Evaluator or str(caught.value).startswith(("Trainer", "unknown"))

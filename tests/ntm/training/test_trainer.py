@@ -23,7 +23,7 @@ from lasagne.layers import (
 from lasagne.nonlinearities import sigmoid, softmax
 from lasagne.updates import adam, sgd
 from ntm import NTMLayer, ReadHead, WriteHead
-from ntm.experiments.networks import build_dense, build_dnc, build_ntm, build_sam, build_sdnc
+from ntm.experiments.networks import DNC, NTM, SAM, SDNC, Dense
 from ntm.tasks import AdditionTask, Batch, CopyTask, GraphTraversalTask, RepeatCopyTask, Task
 from ntm.training.losses import predictions, sequence_loss
 from ntm.training.recovery import Restarter, Rewinder
@@ -40,7 +40,7 @@ def make_task(**options):
 def make_trainer(task=None, **options):
     task = task or make_task()
     lasagne.random.set_rng(np.random.RandomState(0))
-    return Trainer(build_dense(task, num_units=4, num_layers=1), task, **options)
+    return Trainer(Dense(num_units=4, num_layers=1).build(task), task, **options)
 
 
 def values_of(trainer):
@@ -265,7 +265,7 @@ def test_the_schedule_scales_the_learning_rate():
 
 def test_a_penalty_is_added():
     task = make_task()
-    l_out = build_dense(task, num_units=4, num_layers=1)
+    l_out = Dense(num_units=4, num_layers=1).build(task)
     penalty = 10.0 * (l_out.W**2).sum()
     trainer = Trainer(l_out, task, update=sgd, learning_rate=1e-2, penalty=penalty)
     for _ in range(200):
@@ -307,7 +307,7 @@ def test_a_step_that_is_not_finite_is_skipped():
 
 def test_a_gradient_that_is_not_finite_under_a_finite_loss_is_skipped():
     task = make_task()
-    l_out = build_dense(task, num_units=4, num_layers=1)
+    l_out = Dense(num_units=4, num_layers=1).build(task)
     # The norm of zeros has no gradient
     trainer = Trainer(l_out, task, update=adam, penalty=pt.sqrt((l_out.b**2).sum()))
     before = values_of(trainer)
@@ -441,7 +441,7 @@ def make_network_with_dropout(task):
 
 
 def make_small_ntm(task):
-    return build_ntm(task, num_units=5, memory_slots=6, memory_width=3)
+    return NTM(num_units=5, memory_slots=6, memory_width=3).build(task)
 
 
 @pytest.mark.slow
@@ -480,7 +480,7 @@ def test_state_continues_exactly(build, options):
 def test_state_of_another_network():
     arrays, about = make_trainer().get_state()
     task = make_task()
-    trainer = Trainer(build_dense(task, num_units=5, num_layers=1), task)
+    trainer = Trainer(Dense(num_units=5, num_layers=1).build(task), task)
     before = values_of(trainer)
     with pytest.raises(
         ValueError, match=r"another network or update rule: different are .*dense1\.W"
@@ -577,11 +577,11 @@ def test_looking_inside():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [build_dnc, build_sam, build_sdnc])
-def test_looking_inside_of_other_memories(build):
+@pytest.mark.parametrize("kind", [DNC, SAM, SDNC])
+def test_looking_inside_of_other_memories(kind):
     task = make_task()
     options = {"controller": "dense", "num_units": 5, "memory_slots": 8, "memory_width": 3}
-    trainer = Trainer(build(task, num_reads=2, **options), task)
+    trainer = Trainer(kind(num_reads=2, **options).build(task), task)
     batch = task.sample()
     (inside,) = trainer.look_inside(batch.inputs)
     steps = batch.inputs.shape[1]
@@ -931,7 +931,7 @@ def draw_params(restart):
     """Values for the parameters of :func:`make_trainer`'s network."""
     task = make_task()
     lasagne.random.set_rng(np.random.RandomState([7, restart]))
-    return get_all_param_values(build_dense(task, num_units=4, num_layers=1))
+    return get_all_param_values(Dense(num_units=4, num_layers=1).build(task))
 
 
 def make_restarted(**options):

@@ -10,17 +10,9 @@ import pytensor
 import pytest
 
 from lasagne.layers import get_all_layers, get_all_params
-from ntm.cli import (
-    DONE,
-    EXAMPLES,
-    FAILED,
-    NOT_SOLVED,
-    WRONG_USAGE,
-    main,
-    make_parser,
-    read_settings_from,
-)
-from ntm.experiments.runs import Run
+from ntm.cli import DONE, FAILED, NOT_SOLVED, WRONG_USAGE, get_settings, main, make_parser
+from ntm.cli.parser import EXAMPLES
+from ntm.experiments.runs import Run, open_evaluator
 from ntm.experiments.settings import make_settings
 from ntm.layers.base import MemoryLayer
 from ntm.tasks import TASKS
@@ -92,6 +84,7 @@ def test_the_commands_in_the_help_are_right():
         ["train"],
         ["train", "juggling"],
         ["train", "copy", "--hight", "3"],
+        ["train", "copy", "--num-units", "0"],
         ["train", "copy", "--seed", "x"],
         ["train", "copy", "--seed", "-1"],
         ["train", "copy", "--batch-size", "0"],
@@ -114,7 +107,10 @@ def test_wrong_usage(words, capsys):
     error = capsys.readouterr().err
     if len(words) == 4 and words[2] != "--hight":
         option, value = words[2:]
-        assert re.search(rf"argument {option}: must be .*, not '{value}'\n$", error)
+        prog = " ".join(["ntm", *words[: 2 if words[1] == "copy" else 1]])
+        assert re.search(
+            rf"argument {option}: must be .*, not '{value}'\nSee {prog} --help\n$", error
+        )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +118,6 @@ def test_wrong_usage(words, capsys):
     [
         (["train", "copy", "--size", "0"], "CopyTask: size must be positive, not 0"),
         (["train", "copy", "--num-layers", "2"], "ntm has no option 'num_layers'"),
-        (["train", "copy", "--num-units", "0"], "num_units must be a positive integer, not 0"),
         (["train", "copy", "--device", "tpu"], "JAX finds no device 'tpu'"),
         (["train", "copy", "--restart-after", "5"], "restart_after 5 needs restart_above"),
         (["train", "copy", "--max-length", "1000000000"], "a batch of 1 sequences of up to"),
@@ -162,7 +157,7 @@ def test_too_little_memory(capsys, monkeypatch, error):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(Run, "create", fail)
+    monkeypatch.setattr(Run, "__init__", fail)
     assert main(["train", "copy"]) == FAILED
     assert re.match(r"ntm: there is not enough memory: .* 2 TiB\n$", capsys.readouterr().err)
 
@@ -186,40 +181,37 @@ def test_errors(capsys, words, message):
 def test_training_that_begins_anew(capsys):
     words = ["--max-steps", "4", "--restart-after", "2", "--restart-above", "0.001", *SMALL]
     assert main(["train", "copy", *words]) == NOT_SOLVED
-    assert re.search(r"Not solved after 24 steps, .* s; restarts: 10\.", capsys.readouterr().out)
+    assert re.search(
+        r"Not solved after 24 steps, .* s; restarts: 10: bits ", capsys.readouterr().out
+    )
 
 
 def test_training_whose_numbers_are_never_finite(capsys):
     words = ["--model", "dense", "--num-layers", "1", "--num-units", "8", "--max-length", "5"]
-    words += ["--learning-rate", "1e30", "--log-every", "10", "--quiet", "--csv", "losses.csv"]
+    words += ["--learning-rate", "1e30", "--log-every", "10", "--quiet"]
     assert main(["train", "copy", *words]) == FAILED
     error = capsys.readouterr().err
     assert error.startswith("ntm: the last 100 steps had a loss or a gradient that was not finite")
     assert "Traceback" not in error
     rows = read_json_lines("runs/copy-dense-1/metrics.jsonl")
     assert [row["loss"] for row in rows[1:]] == [None] * 9
-    table = Path("losses.csv").read_text().splitlines()
-    assert table[-1].startswith("100,100,,")
     assert main(["plot", "runs/copy-dense-1", "--kind", "learning"]) == DONE
-    assert is_picture("ntm.png")
+    assert is_picture("copy-dense-1-learning.png")
 
 
 def test_train_resume_evaluate_plot(trained, capsys):
     assert main(["train", "copy", *SMALL]) == FAILED
     assert "ntm resume runs/copy-ntm-1" in capsys.readouterr().err
 
-    assert (
-        main(["resume", trained, "--max-steps", "25", "--quiet", "--csv", "losses.csv"])
-        == NOT_SOLVED
-    )
+    assert main(["resume", trained, "--max-steps", "25", "--quiet"]) == NOT_SOLVED
     output = capsys.readouterr().out
     assert "from step 20" in output
-    assert re.search(r"Not solved after 25 steps, 25 sequences, \d+ s\.", output)
+    assert re.search(
+        r"Not solved after 25 steps, 25 sequences, \d+ s: bits \d.* \(solved: below 0\.01\)\.",
+        output,
+    )
     assert "length 120" in output
-    assert [line.split(",")[0] for line in Path("losses.csv").read_text().splitlines()] == [
-        "step",
-        "25",
-    ]
+    assert "Longer than the memory has slots (6): length 10; length 20;" in output
 
     assert main(["evaluate", trained, "--size", "length=3", "--size", "length=9", "--json"]) == DONE
     rows = json.loads(capsys.readouterr().out)
@@ -251,16 +243,19 @@ def test_compare(capsys):
         "--quiet",
     ]
     assert main(words) == NOT_SOLVED
-    assert is_picture("ntm.png")
+    assert is_picture("compare-copy.png")
     first = capsys.readouterr().out
     assert "lstm learns copy" in first
     assert "dense learns copy" in first
     # With other options it is another run
     assert main([*words, "--learning-rate", "0.5"]) == FAILED
     assert "holds a run already" in capsys.readouterr().err
-    # What has ended is taken as it is
-    assert main(words) == DONE
-    assert "learns" not in capsys.readouterr().out
+    # A run that has ended is not trained again; the exit code and the verdict are the same
+    assert main(words) == NOT_SOLVED
+    output = capsys.readouterr().out
+    assert "learns" not in output
+    assert output.count("ended before. Not solved after 10 steps") == 2
+    assert is_picture("compare-copy-2.png")
 
 
 @pytest.mark.parametrize("model", ["dnc", "sam", "sdnc"])
@@ -269,7 +264,7 @@ def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     words = ["train", "copy", *SMALL, "--model", model, "--max-steps", "2"]
     words += ["--num-reads", "2", "--memory-slots", "8"]
     options = make_parser().parse_args(words)
-    settings = read_settings_from(options, "copy")
+    settings = get_settings(options, "copy")
     settings.evaluate_at = [{"length": 2}]
     Run.create("run", settings).train(progress=False)
     assert main(["evaluate", "run", "--json"]) == DONE
@@ -293,30 +288,32 @@ def test_a_memory_of_another_size(model, num_slots, monkeypatch, tmp_path):
     learnt = get_all_params(run.trainer.l_out, trainable=True)
     for param in learnt:
         param.set_value(param.get_value() + np.float32(0.5))
-    run.resize_memory(num_slots)
-    params = get_all_params(run.trainer.l_out, trainable=True)
+    run.save()
+    network = open_evaluator(tmp_path, memory_slots=num_slots).l_out
+    params = get_all_params(network, trainable=True)
     for old, new in zip(learnt, params, strict=True):
         assert old.name == new.name
         np.testing.assert_array_equal(old.get_value(), new.get_value())
-    (layer,) = (each for each in get_all_layers(run.trainer.l_out) if isinstance(each, MemoryLayer))
+    (layer,) = (each for each in get_all_layers(network) if isinstance(each, MemoryLayer))
     assert layer.memory.memory_shape == (num_slots, 3)
 
 
-def test_what_is_learnt_for_each_slot_does_not_fit_others(monkeypatch, tmp_path):
+def test_values_learnt_for_each_slot_do_not_fit_other_slots(monkeypatch, tmp_path):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
     options = {"num_units": 4, "memory_slots": 6, "memory_width": 3, "memory_std": 0.5}
-    run = Run.create(tmp_path, make_settings("copy", model_options=options))
+    Run.create(tmp_path, make_settings("copy", model_options=options))
     with pytest.raises(
-        ValueError, match=r"memory.* of shape \(6, 3\) .* with 11 it would be \(11, 3\)"
+        ValueError,
+        match=r"memory.* of shape \(6, 3\), .* with 11 slots the shape would be \(11, 3\)",
     ):
-        run.resize_memory(11)
+        open_evaluator(tmp_path, memory_slots=11)
 
 
 def test_no_memory_to_resize(monkeypatch, tmp_path):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
-    run = Run.create(tmp_path, make_settings("copy", "lstm", model_options={"num_units": 4}))
-    with pytest.raises(ValueError, match="lstm has no memory"):
-        run.resize_memory(11)
+    Run.create(tmp_path, make_settings("copy", "lstm", model_options={"num_units": 4}))
+    with pytest.raises(ValueError, match="the network lstm has no memory"):
+        open_evaluator(tmp_path, memory_slots=11)
 
 
 def test_tensorboard(trained, capsys):
@@ -335,7 +332,7 @@ def test_as_a_module():
     assert "copy" in result.stdout
 
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 
 def test_the_script_of_long_lists_stops_in_time(tmp_path):

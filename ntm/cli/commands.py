@@ -1,0 +1,275 @@
+"""The commands: each takes the parsed options and returns an exit code."""
+
+import inspect
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from ntm.cli.options import get_settings
+from ntm.cli.output import (
+    can_show_progress,
+    choose_path,
+    describe_result,
+    draw_sequence,
+    find_too_long,
+    make_board_logger,
+    make_line_logger,
+    print_measures,
+    save_picture,
+)
+from ntm.experiments.locking import FolderLock
+from ntm.experiments.reading import read_losses, read_result, read_settings
+from ntm.experiments.runs import Run, check_no_run, measure, open_evaluator, was_solved
+from ntm.experiments.settings import Settings, make_settings
+from ntm.files import to_json
+from ntm.tasks import TASKS, Task
+from ntm.visualization.curves import plot_generalisation, plot_learning
+from ntm.visualization.figures import check_figure_path
+
+DONE, FAILED, WRONG_USAGE, NOT_SOLVED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
+
+Loggers = list[Callable[[dict], Any]]
+
+
+class UsageError(ValueError):
+    """The command line is wrong."""
+
+
+@contextmanager
+def _blaming_usage() -> Iterator[None]:
+    """Turn an error in this context into one of the command line."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+# ---- Tasks
+
+
+def list_tasks(options: Namespace) -> int:
+    """List the tasks."""
+    width = max(map(len, TASKS))
+    for task in TASKS:
+        print(f"{task:{width}}  {summarise_task(task)}")
+    return DONE
+
+
+def summarise_task(task: str) -> str:
+    """Return the first line of a task's docstring."""
+    return (inspect.getdoc(TASKS[task]) or "").splitlines()[0]
+
+
+# ---- Training
+
+
+def train(options: Namespace) -> int:
+    """Train a new run."""
+    with _blaming_usage():
+        settings = get_settings(options, options.task)
+    run, loggers = _start(options.folder or get_default_folder(settings), settings, options)
+    return _train(run, loggers, options)
+
+
+def resume(options: Namespace) -> int:
+    """Go on with a run."""
+    FolderLock(options.folder).check()  # Before the network is built, which takes its time
+    run = Run.open(options.folder, options.checkpoint)
+    return _train(run, _make_loggers(run, options), options, options.max_steps)
+
+
+def get_default_folder(settings: Settings) -> Path:
+    """Return the folder of a run unless one is given: the controller is named where it is not the default."""
+    usual = make_settings(settings.task, settings.model)
+    controllers = [getattr(each.get_network(), "controller", "") for each in (settings, usual)]
+    names = [settings.task, settings.model]
+    if controllers[0] != controllers[1]:
+        names.append(controllers[0])
+    return Path("runs") / "-".join([*names, str(settings.seed)])
+
+
+def _start(folder: Path, settings: Settings, options: Namespace) -> tuple[Run, Loggers]:
+    """Begin a run. Its folder is written last, when nothing is left that can be wrong."""
+    check_no_run(folder)
+    with _blaming_usage():
+        run = Run(folder, settings)
+    loggers = _make_loggers(run, options)
+    run.begin()
+    return run, loggers
+
+
+def _make_loggers(run: Run, options: Namespace) -> Loggers:
+    loggers: Loggers = []
+    if options.tensorboard:
+        evaluator, step = run.trainer.evaluator, run.trainer.step_count
+        loggers.append(make_board_logger(evaluator, options.tensorboard, step))
+    if not options.quiet and not can_show_progress():
+        loggers.append(make_line_logger())
+    return loggers
+
+
+def _train(run: Run, loggers: Loggers, options: Namespace, max_steps: int | None = None) -> int:
+    settings, step = run.settings, run.trainer.step_count
+    print(f"{run.folder}: {settings.model} learns {settings.task}, from step {step:,}", flush=True)
+    progress = not options.quiet and can_show_progress()
+    try:
+        result = run.train(loggers, progress=progress, max_steps=max_steps)
+    except KeyboardInterrupt:  # While the trained network was measured
+        print(f"Interrupted after the last step.\nTo go on: ntm resume {run.folder}")
+        return INTERRUPTED
+    print(describe_result(settings, result))
+    if result["ended"] == "interrupted":
+        print(f"To go on: ntm resume {run.folder}")
+        return INTERRUPTED
+    print_measures(result["measures"])
+    _print_note(settings, settings.evaluate_at)
+    return DONE if result["solved"] else NOT_SOLVED
+
+
+def _print_note(
+    settings: Settings,
+    sizes: Sequence[dict[str, int]],
+    slots: int | None = None,
+    file: TextIO | None = None,
+) -> None:
+    """Name the sizes whose sequences are longer than the memory has slots: with so many, or with those in training."""
+    if slots is None:
+        slots = getattr(settings.get_network(), "memory_slots", None)
+    too_long = find_too_long(settings.make_task(), sizes, slots)
+    if too_long:
+        print(
+            f"\nLonger than the memory has slots ({slots:,}): {'; '.join(too_long)}.\n"
+            "ntm evaluate --memory-slots N measures the network with a larger memory.",
+            file=file,
+        )
+
+
+def compare(options: Namespace) -> int:
+    """Train several networks, unless their runs have ended, and draw how they generalise."""
+    measure_name = _choose_measure(options.measure, options.task)
+    path = _choose_path(options.output, f"compare-{options.task}.png")
+    parent = Path(options.folder or "runs")
+    with _blaming_usage():
+        settings = {model: get_settings(options, options.task, model) for model in options.models}
+    results = {}
+    for model, each in settings.items():
+        folder = parent / get_default_folder(each).name
+        has_ended = _is_run_of(folder, each) and (folder / "result.json").exists()
+        if not has_ended:
+            code = _train(*_start_or_open(folder, each, options), options)
+            if code == INTERRUPTED:
+                return code
+        result = read_result(folder)
+        result["solved"] = was_solved(each, result)
+        if has_ended:
+            print(f"{folder}: ended before. {describe_result(each, result)}")
+        results[model] = result
+    save_picture(plot_generalisation(results, options.task, measure_name), path)
+    return DONE if all(result["solved"] for result in results.values()) else NOT_SOLVED
+
+
+def _is_run_of(folder: Path, settings: Settings) -> bool:
+    return (folder / "settings.json").exists() and read_settings(folder) == settings
+
+
+def _start_or_open(folder: Path, settings: Settings, options: Namespace) -> tuple[Run, Loggers]:
+    """Begin a run, or open the one in the folder if it has these settings: the same command goes on."""
+    if not _is_run_of(folder, settings):
+        return _start(folder, settings, options)
+    FolderLock(folder).check()
+    run = Run.open(folder)
+    return run, _make_loggers(run, options)
+
+
+# ---- Measures and pictures
+
+
+def evaluate(options: Namespace) -> int:
+    """Measure the network of a run."""
+    settings = read_settings(options.folder)
+    task = settings.make_task()
+    with _blaming_usage():
+        sizes = [_parse_sizes(task, words) for words in options.size or ()]
+    sizes = sizes or settings.evaluate_at
+    evaluator = open_evaluator(options.folder, options.checkpoint, options.memory_slots)
+    rows = measure(evaluator, sizes, options.num_sequences)
+    if options.json:
+        print(to_json(rows, indent=2))
+    else:
+        print_measures(rows)
+    file = sys.stderr if options.json else None
+    _print_note(settings, sizes, options.memory_slots, file)
+    return DONE
+
+
+def plot(options: Namespace) -> int:
+    """Draw a sequence, learning curves or generalisation."""
+    kind = options.kind or ("sequence" if len(options.folders) == 1 else "generalisation")
+    if kind == "sequence" and len(options.folders) > 1:
+        raise UsageError("--kind sequence draws one run, and several folders were given")
+    if kind != "sequence" and options.size:
+        raise UsageError(f"--size is for --kind sequence, not for {kind}")
+    if kind != "generalisation" and options.measure:
+        raise UsageError(f"--measure is for --kind generalisation, not for {kind}")
+    settings = [read_settings(folder) for folder in options.folders]
+    task = settings[0].task
+    names = [_name_run(folder) for folder in options.folders]
+    if len({each.task for each in settings}) > 1:
+        learnt = ", ".join(
+            f"{name} ({each.task})" for name, each in zip(names, settings, strict=True)
+        )
+        raise UsageError(f"runs of different tasks cannot be compared in one picture: {learnt}")
+    path = _choose_path(options.output, f"{names[0]}-{kind}.png")
+    if kind == "sequence":
+        with _blaming_usage():
+            sizes = _parse_sizes(settings[0].make_task(), options.size or ())
+        figure = draw_sequence(open_evaluator(options.folders[0]), settings[0], sizes)
+    elif kind == "learning":
+        figure = plot_learning(dict(zip(names, map(read_losses, options.folders), strict=True)))
+        figure.axes[0].set_title(task, loc="left")
+    else:
+        measure_name = _choose_measure(options.measure, task)
+        results = dict(zip(names, map(read_result, options.folders), strict=True))
+        figure = plot_generalisation(results, task, measure_name)
+    save_picture(figure, path)
+    return DONE
+
+
+def _name_run(folder: str) -> str:
+    return Path(folder).resolve().name
+
+
+def _choose_path(given: str | None, default: str) -> Path:
+    """Return the file of a picture, once it is sure that it can be written."""
+    path = choose_path(given, default)
+    with _blaming_usage():
+        check_figure_path(path)
+    return path
+
+
+def _choose_measure(given: str | None, task: str) -> str:
+    """Return the measure to draw: the one given, or the one that says whether the task is solved."""
+    made = make_settings(task).make_task()
+    if given is not None and given not in made.measures:
+        raise UsageError(f"--measure {given}: {task} has the measures {', '.join(made.measures)}")
+    return given or made.solved[0]
+
+
+def _parse_sizes(task: Task, words: Sequence[str]) -> dict[str, int]:
+    """Return sizes such as {"length": 40} from words such as "length=40"."""
+    sizes: dict[str, int] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value.isdecimal() or name not in task.sizes:
+            raise UsageError(
+                f"--size {word}: expected NAME=N with a name among {', '.join(task.sizes)}"
+            )
+        if name in sizes:
+            raise UsageError(
+                f"--size {' '.join(words)}: {name} is given twice; to measure at several sizes, give --size for each"
+            )
+        sizes[name] = int(value)
+    return sizes

@@ -1,0 +1,171 @@
+"""The settings of a run as options of the command line."""
+
+import argparse
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ntm.arguments import Number
+from ntm.experiments.defaults import DEFAULTS, Block
+from ntm.experiments.networks import MODELS, get_model_options
+from ntm.experiments.options import Option, get_options, get_task_options
+from ntm.experiments.settings import OLD_SETTINGS, Settings, make_settings
+
+#: An option of several curricula, which have no options of their own on the command line else
+ADVANCE_BELOW = Option(
+    "advance_below",
+    float,
+    1.0,
+    "loss below which a curriculum that waits for it goes on to larger sizes: naive, look-back, look-back-and-forward, "
+    "exponential, hardest-last",
+    Number(float, above=0),
+)
+
+
+def get_training_options() -> dict[str, Option]:
+    """Return the settings that are options of the command line as they are, by name."""
+    return {
+        name: each
+        for name, each in get_options(Settings).items()
+        if each.kind not in (dict, list) and name not in ("task", "model")
+    }
+
+
+def get_network_options() -> dict[str, dict[str, Option]]:
+    """Return the options of all networks: by name, and for each by the networks that have it."""
+    found: dict[str, dict[str, Option]] = {}
+    for model in MODELS:
+        for name, each in get_model_options(model).items():
+            found.setdefault(name, {})[model] = each
+    return found
+
+
+def add_settings(parser: argparse.ArgumentParser, task: str, choose_model: bool = True) -> None:
+    """Add the options of a training run for a task. An option that is not given is left out of the parsed namespace.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    task : str
+    choose_model : bool
+        Whether ``--model`` is among them.
+    """
+    settings = {model: make_settings(task, model) for model in MODELS}
+    group = parser.add_argument_group(f"the task {task}")
+    for name, each in get_task_options(task).items():
+        default = settings["ntm"].task_options.get(name, each.default)
+        _add(group, each, f"{each.help} (default: {default})")
+
+    group = parser.add_argument_group("the network")
+    if choose_model:
+        group.add_argument(
+            "--model", choices=MODELS, default="ntm", help="the network (default: %(default)s)"
+        )
+    for name, models in get_network_options().items():
+        defaults = {
+            model: settings[model].model_options.get(name, each.default)
+            for model, each in models.items()
+        }
+        each = next(iter(models.values()))
+        _add(group, each, f"{_join_helps(models)} (default: {_join_defaults(defaults)})")
+
+    group = parser.add_argument_group("training", _describe_controllers(task))
+    for name, each in get_training_options().items():
+        defaults = {model: getattr(settings[model], name) for model in MODELS}
+        _add(group, each, f"{each.help} (default: {_join_defaults(defaults)})")
+    for old, new in OLD_SETTINGS.items():
+        each = get_training_options()[new]
+        _add(group, each, argparse.SUPPRESS, flag=_make_flag(old))
+    default = settings["ntm"].curriculum_options.get(ADVANCE_BELOW.name, ADVANCE_BELOW.default)
+    _add(group, ADVANCE_BELOW, f"{ADVANCE_BELOW.help} (default: {default})")
+
+
+def _make_flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _join_helps(models: Mapping[str, Option]) -> str:
+    """Return the help of an option that networks have, with the networks that have it."""
+    helps: dict[str, list[str]] = {}
+    for model, each in models.items():
+        helps.setdefault(each.help, []).append(model)
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in helps.items())
+
+
+def _join_defaults(defaults: Mapping[str, Any]) -> str:
+    """Return the default of an option, given that of each network: "0.001, but 0.01 for lstm, gru"."""
+    models: dict[str, list[str]] = {}
+    for model, value in defaults.items():
+        models.setdefault(str(value), []).append(model)
+    first, *others = models
+    if not others:
+        return first
+    return f"{first}, but " + "; ".join(f"{each} for {', '.join(models[each])}" for each in others)
+
+
+def _describe_controllers(task: str) -> str | None:
+    """Return a note on the controllers that have defaults of their own."""
+    blocks = DEFAULTS[task]
+    notes = [
+        f"With --model {model} --controller {controller} the defaults are {_list_changes(blocks[model], block)}."
+        for name, block in blocks.items()
+        for model, _, controller in [name.partition("-")]
+        if controller
+    ]
+    return textwrap.fill(" ".join(notes), 100) or None
+
+
+def _list_changes(block: Block, other: Block) -> str:
+    return ", ".join(
+        f"{_make_flag(name)} {value}" for name, value in other.items() if value != block.get(name)
+    )
+
+
+def _add(
+    group: argparse._ArgumentGroup, option: Option, help: str, flag: str | None = None
+) -> None:
+    if help != argparse.SUPPRESS:
+        help = help.replace("%", "%%")
+    flag = flag or _make_flag(option.name)
+    common: dict[str, Any] = {
+        "dest": option.name,
+        "default": argparse.SUPPRESS,
+        "help": help,
+    }
+    if option.kind is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+    elif option.choices:
+        group.add_argument(flag, choices=option.choices, **common)
+    else:
+        metavar = {int: "N", float: "X"}.get(option.kind, "NAME")
+        if option.optional:
+            metavar += "|None"
+        group.add_argument(flag, type=option.parse, metavar=metavar, **common)
+
+
+def get_settings(options: argparse.Namespace, task: str, model: str | None = None) -> Settings:
+    """Return the settings that parsed options ask for.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+    task : str
+    model : str, optional
+        Instead of ``--model``.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the task or the network.
+    """
+    given = vars(options)
+
+    def pick(names: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+        return {name: given[name] for name in names if name in given}
+
+    parts = pick(get_training_options())
+    parts["task_options"] = pick(get_task_options(task))
+    parts["model_options"] = pick(get_network_options())
+    if ADVANCE_BELOW.name in given:
+        parts["curriculum_options"] = pick([ADVANCE_BELOW.name])
+    return make_settings(task, model or given["model"], **parts)

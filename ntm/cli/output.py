@@ -1,0 +1,175 @@
+"""What the commands print and draw."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ntm.experiments.settings import Settings
+from ntm.tasks import Batch, Task
+from ntm.training.evaluator import Evaluator
+from ntm.training.loggers import TensorBoard
+from ntm.typing import PathLike
+from ntm.visualization.figures import save_figure
+from ntm.visualization.sequences import plot_sequence
+
+#: Rows in metrics.jsonl for each line that is printed where no progress bar can be shown
+ROWS_PER_LINE = 10
+
+
+# ---- Lines and tables
+
+
+def describe_result(settings: Settings, result: Mapping[str, Any]) -> str:
+    """Describe in a line how a run ended."""
+    counts = f"after {result['steps']:,} steps, {result['sequences']:,} sequences, {result['seconds']:.0f} s"
+    if result["skipped"]:
+        counts += f"; {result['skipped']} steps skipped"
+    if result.get("restarts"):
+        counts += f"; restarts: {result['restarts']}"
+    if result["ended"] == "interrupted":
+        return f"Interrupted {counts}."
+    name, threshold = settings.make_task().solved
+    value = result["measures"][0][name]
+    shown = "not finite" if value is None else f"{value:.3g}"
+    verdict = "Solved" if result["solved"] else "Not solved"
+    return f"{verdict} {counts}: {describe_measure(name)} {shown} (solved: below {threshold:g})."
+
+
+def describe_measure(name: str) -> str:
+    """Return the name of a measure in words."""
+    return name.replace("_", " ")
+
+
+def describe_sizes(sizes: Mapping[str, int]) -> str:
+    """Return sizes in words."""
+    return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "as in training"
+
+
+def print_measures(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print measures, as :func:`ntm.experiments.runs.measure` gives them, as a table."""
+    names = [name for name in rows[0] if name != "sizes"]
+    labels = [describe_sizes(row["sizes"]) for row in rows]
+    width = max(map(len, labels))
+    print(f"\n{'':{width}}" + "".join(f"  {name:>12}" for name in names))
+    for label, row in zip(labels, rows, strict=True):
+        cells = ("-" if row[name] is None else f"{row[name]:.4g}" for name in names)
+        print(f"{label:{width}}" + "".join(f"  {cell:>12}" for cell in cells))
+
+
+def find_too_long(task: Task, sizes: Iterable[Mapping[str, int]], slots: int | None) -> list[str]:
+    """Return those of some sizes whose sequences are longer than the memory has slots, in words."""
+    too_long = []
+    for each in sizes:
+        items = task.count_items(**task.largest_sizes | dict(each))
+        if slots is not None and items is not None and items > slots:
+            too_long.append(describe_sizes(each))
+    return too_long
+
+
+def print_row(row: Mapping[str, Any]) -> None:
+    """Print a row of metrics in a line, for logs that hold no progress bar."""
+    loss = "not finite" if row["loss"] is None else f"{row['loss']:.3g}"
+    speed = row["sequences_per_second"]
+    speed = "" if speed is None else f", {speed:.3g} sequences per second"
+    print(f"step {row['step']:,}: loss {loss}{speed}", flush=True)
+
+
+def make_line_logger() -> Callable[[Mapping[str, Any]], None]:
+    """Return a logger that prints a line now and then."""
+    count = 0
+
+    def log(row: Mapping[str, Any]) -> None:
+        nonlocal count
+        if "loss" in row:
+            count += 1
+            if count % ROWS_PER_LINE == 0:
+                print_row(row)
+
+    return log
+
+
+# ---- Pictures
+
+
+def choose_path(given: str | None, default: str) -> Path:
+    """Return the file of a picture: the one given, or the default with a number if there is such a file."""
+    if given is not None:
+        return Path(given)
+    path = Path(default)
+    number = 2
+    while path.exists():
+        path = Path(default).with_stem(f"{Path(default).stem}-{number}")
+        number += 1
+    return path
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Save a picture, and say where."""
+    save_figure(figure, path)
+    print(f"Picture: {path}")
+
+
+def draw_sequence(
+    evaluator: Evaluator, settings: Settings, sizes: Mapping[str, int] | None = None
+) -> Figure:
+    """Draw what the network of a run does with a sequence of its task.
+
+    Parameters
+    ----------
+    evaluator : Evaluator
+    settings : Settings
+    sizes : dict from str to int, optional
+        Sizes instead of the largest in training.
+    """
+    sizes = {**evaluator.task.largest_sizes, **(sizes or {})}
+    batch = draw_batch(evaluator, sizes)
+    traces = [
+        {name: values[0] for name, values in layer.items() if name != "memory"}
+        for layer in evaluator.look_inside(batch.inputs)
+    ]
+    return plot_sequence(
+        batch.inputs[0],
+        batch.targets[0],
+        evaluator.predict(batch.inputs)[0],
+        mask=batch.mask[0],
+        title=f"{settings.model}, {settings.task}: {describe_sizes(sizes)}",
+        **(traces[0] if traces else {}),
+    )
+
+
+def draw_batch(evaluator: Evaluator, sizes: Mapping[str, int]) -> Batch:
+    """Draw a batch of one sequence of given sizes, the same at each call."""
+    rng = np.random.default_rng([evaluator.seed, 2])
+    return evaluator.task.sample(1, rng=rng, **sizes)
+
+
+def make_board_logger(
+    evaluator: Evaluator, folder: PathLike, step: int
+) -> Callable[[Mapping[str, Any]], None]:
+    """Return a logger for TensorBoard: scalars, and weightings and memory wherever the network is evaluated."""
+    board = TensorBoard(folder, step)
+    batch = draw_batch(evaluator, evaluator.task.largest_sizes)
+
+    def log(row: Mapping[str, Any]) -> None:
+        board(row)
+        if "loss" in row:
+            return
+        for layer in evaluator.look_inside(batch.inputs):
+            memory = layer.pop("memory")[0].T
+            span = max(float(np.abs(memory).max()), 1e-9)
+            images = {"memory": (memory / span + 1) / 2}
+            for name, weights in layer.items():
+                for head in range(weights.shape[2]):
+                    images[f"{name}/{head + 1}"] = weights[0, :, head].T
+            board.add_images(images, row["step"])
+
+    return log
+
+
+def can_show_progress() -> bool:
+    """Tell whether a progress bar can be shown: not where the output goes into a file or another program."""
+    return sys.stderr.isatty()

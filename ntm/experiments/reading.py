@@ -1,0 +1,244 @@
+"""Reading the folder of a run. It may come from a stranger, so nothing is believed before it is checked."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytensor
+from pytensor.compile.sharedvalue import SharedVariable
+
+from lasagne.layers import Layer, get_all_params
+from lasagne.utils import check_param_value, initializing_by
+from ntm.arguments import is_number, shorten
+from ntm.experiments.settings import Settings
+from ntm.files import inside, read_json
+from ntm.serialization.arrays import read_arrays
+from ntm.training.loggers import read_json_lines
+from ntm.typing import Array, PathLike
+
+# A run without a checkpoint has no arrays to compare with its settings. Then its network has so many numbers at most,
+# and so many heads, layers or shifts
+MAX_NUMBERS = 40_000_000
+MAX_PARTS = 1_000
+# The largest size of a task; a sequence has no fewer steps
+MAX_SIZE = 1_000_000
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    arrays : dict from str to array
+        Parameters, the optimizer's state and losses, as of :meth:`ntm.training.Trainer.get_state`.
+    state : dict
+        The rest of the trainer's state.
+    seconds : float
+        How long the run had been trained.
+    """
+
+    arrays: dict[str, Array]
+    state: dict[str, Any]
+    seconds: float
+
+
+def read_settings(folder: PathLike) -> Settings:
+    """Read the settings of a run.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no run in the folder.
+    ValueError
+        If the file is damaged.
+    """
+    path = inside(folder, "settings.json")
+    try:
+        found = read_json(path)
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds {found!r}")
+        return Settings.from_json(found)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no run in {folder}: no settings.json") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold the settings of a run: {shorten(error)}") from error
+
+
+def list_checkpoints(folder: PathLike) -> list[Path]:
+    """List the checkpoints in a folder, the latest last."""
+    return sorted(Path(folder).glob("checkpoint-*.safetensors"))
+
+
+def read_checkpoint(path: PathLike, settings: Settings) -> Checkpoint:
+    """Read a checkpoint of the run with these settings.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or of another run.
+    """
+    arrays, metadata = read_arrays(inside(Path(path).parent, Path(path).name))
+    if not isinstance(metadata, dict) or metadata.get("format") != "run":
+        raise ValueError(f"{path} is not a checkpoint of a run")
+    if not _are_settings(metadata.get("settings"), settings):
+        raise ValueError(f"{path} is not a checkpoint of this run")
+    seconds, state = metadata.get("seconds"), metadata.get("trainer")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
+        raise ValueError(f"{path} is damaged: its seconds are {shorten(repr(seconds), 100)}")
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is damaged: it holds no state of a trainer")
+    return Checkpoint(arrays, state, seconds)
+
+
+def _are_settings(found: Any, settings: Settings) -> bool:
+    """Tell whether a value is these settings as a dict; a setting that is missing has its default."""
+    try:
+        return Settings.from_json(found) == settings
+    except (AttributeError, TypeError, ValueError):
+        return False
+
+
+@contextmanager
+def blaming(where: str) -> Iterator[None]:
+    """Turn whatever a file's contents cause in this context into a `ValueError` that begins with `where`."""
+    try:
+        yield
+    except (OSError, ImportError):
+        raise
+    except Exception as error:
+        known = isinstance(error, ValueError | TypeError)
+        raise ValueError(f"{where}: {shorten(error if known else repr(error))}") from error
+
+
+def set_parameters(network: Layer, arrays: Mapping[str, Array]) -> None:
+    """Set the parameters of a network from the arrays of a checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint has no array for a parameter, or one of another shape.
+    """
+    for k, param in enumerate(get_all_params(network)):
+        # As Trainer.get_state names them
+        name = f"parameter/{k:03d} {param.name or ''}".strip()
+        if name not in arrays:
+            raise ValueError(f"there is no array for {name}")
+        param.set_value(check_param_value(param, arrays[name]))
+
+
+def check_network(settings: Settings, arrays: Mapping[str, Array] | None = None) -> None:
+    """Check that settings make the network of a checkpoint, before memory and time are spent on it.
+
+    Parameters
+    ----------
+    settings : Settings
+    arrays : dict from str to array, optional
+        The checkpoint's arrays.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint has no array for a parameter, or an option is larger than the number of elements in all its
+        arrays. Without arrays, if the network would have more than 40 million numbers or a thousand heads or layers.
+    """
+    parameters = {
+        name: array for name, array in (arrays or {}).items() if name.startswith("parameter/")
+    }
+    left = Counter(array.shape for array in parameters.values())
+    if arrays is None:
+        most, most_parts = MAX_NUMBERS, MAX_PARTS
+    else:
+        most = sum(array.size for array in parameters.values())
+        most_parts = len(parameters)
+    for name, value in settings.model_options.items():
+        is_part = name in ("num_heads", "num_reads", "num_layers", "num_shifts")
+        at_most = most_parts if is_part and (arrays is None or name != "num_shifts") else most
+        if isinstance(value, int) and value > at_most:
+            raise ValueError(
+                f"by the settings the network's {name} is {value}, and it can be {at_most} at most"
+            )
+    sizes = [
+        *settings.task_options.items(),
+        *(each for one in settings.evaluate_at for each in one.items()),
+    ]
+    for name, value in sizes:
+        if isinstance(value, int) and value > MAX_SIZE:
+            raise ValueError(f"{name} is {value} by the settings, and {MAX_SIZE} is the most")
+    numbers = 0
+
+    def initialize(spec: Any, shape: tuple[int, ...]) -> SharedVariable:
+        nonlocal numbers
+        numbers += int(np.prod([float(size) for size in shape]))
+        if arrays is not None:
+            left[shape] -= 1
+            if left[shape] < 0:
+                raise ValueError(
+                    f"by the settings the network has a parameter of shape {shape}, and there is no array for it"
+                )
+        elif numbers > most:
+            raise ValueError(
+                f"by the settings the network has more than {most} numbers, and no checkpoint has so many; begin the "
+                "run anew, in another folder"
+            )
+        return pytensor.shared(
+            np.broadcast_to(np.zeros((), pytensor.config.floatX), shape), shape=shape, borrow=True
+        )
+
+    with initializing_by(initialize):
+        settings.make_network(settings.make_task())
+
+
+def read_result(folder: PathLike) -> dict[str, Any]:
+    """Read how a run ended.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the run has not ended.
+    ValueError
+        If the file is damaged.
+    """
+    path = inside(folder, "result.json")
+    try:
+        result = read_json(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{folder} has no result.json: the run has not ended yet"
+        ) from error
+    rows = result.get("measures") if isinstance(result, dict) else None
+    if not isinstance(rows, list) or not rows or not all(map(_is_measure, rows)):
+        raise ValueError(f"{path} is damaged: it holds no measures: {shorten(result, 100)}")
+    return result
+
+
+def _is_measure(row: Any) -> bool:
+    """Tell whether this is a row as :meth:`ntm.experiments.Run.measure` gives it."""
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("sizes"), dict)
+        and len(row) > 1
+        and all(map(is_number, row["sizes"].values()))
+        and all(value is None or is_number(value) for name, value in row.items() if name != "sizes")
+    )
+
+
+def read_losses(folder: PathLike) -> tuple[list[float], list[float]]:
+    """Read the learning curve of a run: the numbers of sequences, and the losses, NaN where they were not finite.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    path = inside(folder, "metrics.jsonl")
+    rows = [row for row in read_json_lines(path) if "loss" in row]
+    for row in rows:
+        if not is_number(row.get("sequences")) or not (
+            row["loss"] is None or is_number(row["loss"])
+        ):
+            raise ValueError(f"{path} is damaged: this is no row of losses: {shorten(row, 100)}")
+    losses = [float("nan") if row["loss"] is None else row["loss"] for row in rows]
+    return [row["sequences"] for row in rows], losses

@@ -1,0 +1,383 @@
+"""Every option of every command has an effect. A new one without an entry here fails."""
+
+import argparse
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytensor
+import pytest
+
+from ntm.cli import commands, get_settings, main, make_parser, output
+from ntm.cli.options import get_network_options, get_training_options
+from ntm.experiments import runs
+from ntm.experiments.options import get_task_options
+from ntm.experiments.runs import Run
+from ntm.experiments.settings import make_settings
+from ntm.tasks import TASKS
+
+TINY = ["--model", "dense", "--num-units", "3", "--num-layers", "1"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    """The command line sets floatX, and writes into the current folder."""
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    monkeypatch.chdir(tmp_path)
+
+
+# ---- Options that are settings
+
+#: A word for each setting on the command line, and the value that it stands for
+WORDS = {
+    "seed": ("4", 4),
+    "batch_size": ("3", 3),
+    "max_steps": ("12", 12),
+    "optimizer": ("sgd", "sgd"),
+    "learning_rate": ("0.5", 0.5),
+    "schedule": ("steps", "steps"),
+    "warmup": ("7", 7),
+    "clip_value": ("None", None),
+    "clip_norm": ("2", 2.0),
+    "curriculum": ("naive", "naive"),
+    "rewind": (None, False),
+    "restart_after": ("9", 9),
+    "restart_above": ("0.5", 0.5),
+    "stop_below": ("0.25", 0.25),
+    "num_buckets": ("3", 3),
+    "solve_every": ("11", 11),
+    "evaluate_every": ("13", 13),
+    "log_every": ("17", 17),
+    "save_every": ("19", 19),
+    "backend": ("c", "c"),
+    "device": ("cpu", "cpu"),
+}
+
+
+def read(task, *words):
+    return get_settings(make_parser().parse_args(["train", task, *words]), task)
+
+
+def test_every_setting_is_an_option():
+    assert WORDS.keys() == get_training_options().keys()
+    before = read("copy")
+    assert before == make_settings("copy")
+    for name, (word, value) in WORDS.items():
+        flag = "--" + name.replace("_", "-")
+        words = ["--no-rewind"] if word is None else [flag, word]
+        if name == "restart_after":
+            words += ["--restart-above", "1"]
+        assert getattr(before, name) != value
+        assert getattr(read("copy", *words), name) == value
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, each in get_training_options().items() if each.optional]
+)
+def test_none_on_the_command_line(name):
+    flag = "--" + name.replace("_", "-")
+    assert getattr(read("copy", flag, "None"), name) is None
+    assert getattr(read("copy", flag, "none"), name) is None
+
+
+def test_the_old_name_of_stop_below():
+    assert read("copy", "--solved-below", "0.5").stop_below == 0.5
+    assert read("copy", "--model", "sam").stop_below == 0.005
+    assert read("copy", "--model", "sam", "--solved-below", "None").stop_below is None
+
+
+def test_advance_below():
+    settings = read("copy", "--curriculum", "naive", "--advance-below", "0.25")
+    assert settings.curriculum_options == {"advance_below": 0.25}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_option_of_a_task_is_an_option(task):
+    before = make_settings(task).make_task
+    for name, each in get_task_options(task).items():
+        flag = "--" + name.replace("_", "-")
+        if each.kind is bool:
+            assert read(task, flag).task_options[name] is True
+            assert read(task, "--no" + flag.removeprefix("-")).task_options[name] is False
+        else:
+            assert read(task, flag, str(each.default + 2)).task_options[name] == each.default + 2
+    assert before
+
+
+def test_every_option_of_a_network_is_an_option():
+    for name, models in get_network_options().items():
+        flag = "--" + name.replace("_", "-")
+        for model, each in models.items():
+            value = each.choices[-1] if each.choices else each.kind(3)
+            settings = read("copy", "--model", model, flag, str(value))
+            assert settings.model == model
+            assert settings.model_options[name] == value
+    assert read("copy", "--model", "dnc", "--clip", "None").model_options["clip"] is None
+
+
+# ---- Options of the commands
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two checkpoints, in the folder run."""
+    settings = make_settings(
+        "copy",
+        "dense",
+        task_options={"size": 1, "max_length": 3},
+        model_options={"num_units": 3, "num_layers": 1},
+        max_steps=4,
+        save_every=2,
+        evaluate_at=[{"length": 2}],
+    )
+    Run.create("run", settings).train(progress=False)
+    return "run"
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What runs are trained with, instead of being trained."""
+    seen = SimpleNamespace(trained=[], boards=[])
+
+    def train(run, loggers=(), progress=True, max_steps=None):
+        given = {"loggers": list(loggers), "progress": progress, "max_steps": max_steps}
+        seen.trained.append(SimpleNamespace(run=run, **given))
+        result = run.get_result("done")
+        rows = [
+            {"sizes": sizes, "bits": float(len(seen.trained)), "wrong_bits": 0.5, "correct": 0.5}
+            for sizes in ({}, {"length": 2})
+        ]
+        result |= {"measures": rows, "solved": True}
+        Path(run.folder, "result.json").write_text(json.dumps(result))
+        return result
+
+    def log(*given):
+        seen.boards.append(given)
+        return lambda row: None
+
+    monkeypatch.setattr(Run, "train", train)
+    monkeypatch.setattr(commands, "make_board_logger", log)
+    monkeypatch.setattr(commands, "can_show_progress", lambda: True)
+    return seen
+
+
+def check_training(words, seen):
+    """The options of each command that trains."""
+    main(words)
+    (plain,) = seen.trained
+    assert plain.progress
+    assert plain.loggers == []
+    assert seen.boards == []
+
+
+def test_train(seen):
+    check_training(["train", "copy", *TINY], seen)
+    assert seen.trained[0].run.folder == Path("runs/copy-dense-1")
+    main(["train", "copy", *TINY, "--folder", "here", "--quiet"])
+    assert seen.trained[1].run.folder == Path("here")
+    assert not seen.trained[1].progress
+    main(["train", "copy", *TINY, "--seed", "2", "--tensorboard", "events"])
+    assert [each[1] for each in seen.boards] == ["events"]
+    assert len(seen.trained[2].loggers) == 1
+    assert seen.trained[2].run.settings.model == "dense"
+
+
+def test_lines_where_no_progress_bar_can_be_shown(seen, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "can_show_progress", lambda: False)
+    main(["train", "copy", *TINY])
+    (trained,) = seen.trained
+    assert not trained.progress
+    capsys.readouterr()
+    for step in range(1, 25):
+        row = {"step": step, "loss": 1.5, "sequences_per_second": 123.4}
+        for each in trained.loggers:
+            each(row)
+    assert capsys.readouterr().out.splitlines() == [
+        "step 10: loss 1.5, 123 sequences per second",
+        "step 20: loss 1.5, 123 sequences per second",
+    ]
+    main(["train", "copy", *TINY, "--quiet", "--seed", "2"])
+    assert seen.trained[1].loggers == []
+
+
+def test_resume(run, seen):
+    check_training(["resume", run], seen)
+    assert seen.trained[0].run.trainer.step_count == 4
+    assert seen.trained[0].max_steps is None
+    words = ["--checkpoint", "checkpoint-000000002.safetensors", "--max-steps", "9"]
+    main(["resume", run, *words, "--quiet", "--tensorboard", "events"])
+    assert seen.trained[1].run.trainer.step_count == 2
+    assert seen.trained[1].max_steps == 9
+    assert not seen.trained[1].progress
+    assert [each[1:] for each in seen.boards] == [("events", 2)]
+
+
+def test_evaluate(run, capsys, monkeypatch):
+    opened = []
+
+    def open_evaluator(*given):
+        opened.append(given)
+        return SimpleNamespace(evaluate=evaluate, count_steps=lambda sizes: 8)
+
+    def evaluate(sizes=None, num_sequences=100, num_steps=None):
+        return {"bits": float(num_sequences)}
+
+    monkeypatch.setattr(commands, "open_evaluator", open_evaluator)
+
+    def rows(*words):
+        assert main(["evaluate", run, "--json", *words]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert rows() == [{"sizes": {}, "bits": 2000.0}, {"sizes": {"length": 2}, "bits": 100.0}]
+    assert [row["bits"] for row in rows("--num-sequences", "7")] == [7.0, 7.0]
+    sizes = rows("--size", "length=3", "--size", "length=1")
+    assert [row["sizes"] for row in sizes] == [{}, {"length": 3}, {"length": 1}]
+    rows("--checkpoint", "one", "--memory-slots", "12")
+    assert opened == [(run, None, None)] * 3 + [(run, "one", 12)]
+    main(["evaluate", run])
+    assert capsys.readouterr().out.split()[:4] == ["bits", "as", "in", "training"]
+
+
+def test_what_a_checkpoint_and_the_number_of_sequences_measure(run, capsys):
+    def bits(*words):
+        assert main(["evaluate", run, "--json", *words]) == 0
+        return [row["bits"] for row in json.loads(capsys.readouterr().out)]
+
+    evaluator = runs.open_evaluator(run, "checkpoint-000000002.safetensors")
+    measured = [evaluator.evaluate(num_sequences=5), evaluator.evaluate({"length": 2}, 5)]
+    words = ["--checkpoint", "checkpoint-000000002.safetensors", "--num-sequences", "5"]
+    np.testing.assert_allclose(bits(*words), [row["bits"] for row in measured])
+    assert bits(*words) != bits("--num-sequences", "5")
+    assert bits("--num-sequences", "5") != bits()
+
+
+def test_plot(run, monkeypatch):
+    drawn = []
+
+    def record(name):
+        draw = getattr(commands, name)
+
+        def recorded(*given):
+            drawn.append((name, *given))
+            return draw(*given)
+
+        monkeypatch.setattr(commands, name, recorded)
+
+    for name in ("draw_sequence", "plot_learning", "plot_generalisation"):
+        record(name)
+    assert main(["plot", run]) == 0
+    assert main(["plot", run, "--size", "length=2", "--output", "two.png"]) == 0
+    assert main(["plot", run, "--kind", "learning"]) == 0
+    assert main(["plot", run, run]) == 0
+    assert main(["plot", run, "--kind", "generalisation", "--measure", "wrong_bits"]) == 0
+    names, last = [each[0] for each in drawn], [each[-1] for each in drawn]
+    assert names == ["draw_sequence"] * 2 + ["plot_learning"] + ["plot_generalisation"] * 2
+    assert last[:2] == [{}, {"length": 2}]
+    assert last[3:] == ["bits", "wrong_bits"]
+    pictures = {path.name for path in Path().glob("*.png")}
+    assert pictures == {
+        "run-sequence.png",
+        "two.png",
+        "run-learning.png",
+        "run-generalisation.png",
+        "run-generalisation-2.png",
+    }
+
+
+def test_the_sizes_of_a_picture(run, monkeypatch):
+    steps = []
+    monkeypatch.setattr(
+        output, "plot_sequence", lambda inputs, *given, **options: steps.append(len(inputs))
+    )
+    monkeypatch.setattr(commands, "save_picture", lambda figure, path: None)
+    main(["plot", run])
+    main(["plot", run, "--size", "length=9"])
+    assert steps == [8, 20]
+
+
+def test_compare(seen, monkeypatch, capsys):
+    drawn = []
+    plot = commands.plot_generalisation
+    monkeypatch.setattr(
+        commands,
+        "plot_generalisation",
+        lambda results, *given: drawn.append((results, *given)) or plot(results, *given),
+    )
+    words = ["compare", "copy", "--num-units", "3", "--num-layers", "1"]
+    assert main([*words, "--models", "lstm", "dense"]) == 0
+    # Both networks are trained and drawn
+    assert [each.run.settings.model for each in seen.trained] == ["lstm", "dense"]
+    (results, task, measure) = drawn[0]
+    assert [result["measures"][0]["bits"] for result in results.values()] == [1.0, 2.0]
+    assert (list(results), task, measure) == (["lstm", "dense"], "copy", "bits")
+    assert Path("compare-copy.png").exists()
+    assert main([*words, "--models", "dense"]) == 0
+    assert len(seen.trained) == 2
+    others = ["--folder", "elsewhere", "--measure", "correct", "--output", "other.png", "--quiet"]
+    assert main([*words, "--models", "dense", *others, "--tensorboard", "events"]) == 0
+    assert seen.trained[2].run.folder == Path("elsewhere/copy-dense-1")
+    assert not seen.trained[2].progress
+    assert [each[1] for each in seen.boards] == ["events"]
+    assert drawn[-1][2] == "correct"
+    assert Path("other.png").exists()
+
+
+@pytest.mark.parametrize("solved", [[False, True], [True, False], [True, True]])
+def test_the_exit_code_of_compare_looks_at_every_network(solved, seen, monkeypatch):
+    words = ["compare", "copy", "--models", "gru", "dense", "--num-units", "3", "--num-layers", "1"]
+    expected = 0 if all(solved) else 3
+    for _ in range(2):  # Trained, and found
+        verdicts = iter(solved)
+        monkeypatch.setattr(commands, "was_solved", lambda *given, left=verdicts: next(left))
+        assert main(words) == expected
+
+
+#: The options that the tests above see the effect of, besides those that are settings
+SEEN = {
+    "tasks": set(),
+    "train": {"--folder", "--quiet", "--tensorboard", "--model"},
+    "compare": {
+        "--folder",
+        "--quiet",
+        "--tensorboard",
+        "--models",
+        "--measure",
+        "--output",
+    },
+    "resume": {"--checkpoint", "--max-steps", "--quiet", "--tensorboard"},
+    "evaluate": {"--checkpoint", "--num-sequences", "--memory-slots", "--size", "--json"},
+    "plot": {"--kind", "--size", "--measure", "--output"},
+}
+
+
+def list_flags(parser):
+    return {
+        flag
+        for action in parser._actions
+        if action.help != argparse.SUPPRESS
+        for flag in action.option_strings
+        if flag.startswith("--") and flag != "--help"
+    }
+
+
+def get_commands(parser):
+    (action,) = (each for each in parser._actions if isinstance(each.choices, dict))
+    return action.choices
+
+
+def test_every_option_of_a_command_is_seen():
+    found = get_commands(make_parser())
+    assert found.keys() == SEEN.keys()
+    settings = {*get_training_options(), *get_network_options(), *get_task_options("copy")}
+    flags = {"--" + name.replace("_", "-") for name in settings} | {
+        "--no-rewind",
+        "--advance-below",
+    }
+    for name, parser in found.items():
+        if name in ("train", "compare"):
+            given = list_flags(get_commands(parser)["copy"])
+            assert given - flags == SEEN[name]
+            assert flags <= given
+        else:
+            assert list_flags(parser) == SEEN[name]
