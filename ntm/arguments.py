@@ -142,6 +142,21 @@ def is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def check_flag(label: str, name: str, value: object) -> None:
+    """Raise a `TypeError` that names the layer unless an option is true or false."""
+    if not isinstance(value, bool | np.bool_) and not (is_integer(value) and value in (0, 1)):
+        raise TypeError(f"{label}: {name} must be True or False, not {value!r}")
+
+
+def check_nonlinearity(label: str, name: str, value: object) -> None:
+    """Raise a `TypeError` that names the layer unless a nonlinearity is a function, or None for the identity."""
+    if value is not None and not callable(value):
+        raise TypeError(
+            f"{label}: {name} must be a function of a tensor, such as lasagne.nonlinearities.tanh, or None, "
+            f"not {value!r}"
+        )
+
+
 def check_options(layer_type: type, options: Mapping[str, Any]) -> None:
     """Raise a `TypeError` that names the layer if an option is neither in its signature nor `name`."""
     unknown = [option for option in options if option != "name"]

@@ -4,7 +4,7 @@ import pytensor.tensor as pt
 
 from lasagne.init import Constant
 from lasagne.layers import InputLayer
-from ntm.arguments import check_memory_shape, check_options
+from ntm.arguments import check_flag, check_memory_shape, check_options, describe
 
 
 class Memory(InputLayer):
@@ -29,6 +29,7 @@ class Memory(InputLayer):
     def __init__(self, memory_shape, memory_init=Constant(1e-6), learn_init=True, **kwargs):
         check_options(type(self), kwargs)
         check_memory_shape(memory_shape, kwargs.get("name"), type(self).__name__)
+        check_flag(describe(type(self).__name__, kwargs.get("name")), "learn_init", learn_init)
         super().__init__(tuple(memory_shape), **kwargs)
         self.memory_shape = tuple(memory_shape)
         self.memory_init = self.add_param(

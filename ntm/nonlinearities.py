@@ -3,6 +3,7 @@
 import pytensor.tensor as pt
 
 from lasagne.nonlinearities import rectify
+from ntm.arguments import is_number
 
 
 class ClippedLinear:
@@ -20,6 +21,9 @@ class ClippedLinear:
     """
 
     def __init__(self, low=0.0, high=1.0):
+        for name, value in (("low", low), ("high", high)):
+            if not is_number(value) or value != value:
+                raise ValueError(f"ClippedLinear: {name} must be a number, not {value!r}")
         if low > high:
             raise ValueError(f"ClippedLinear: low = {low} is above high = {high}")
         self.low = low

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.variable import TensorVariable
 
 from lasagne.init import Initializer
@@ -19,6 +20,8 @@ from lasagne.layers import Layer
 Tensor: TypeAlias = TensorVariable
 #: What PyTensor takes for a tensor: a symbolic tensor, an array or a number
 TensorLike: TypeAlias = TensorVariable | npt.ArrayLike
+#: A number, or an expression of one
+Scalar: TypeAlias = float | np.ndarray | TensorVariable | TensorSharedVariable
 #: An array of NumPy
 Array: TypeAlias = np.ndarray
 #: What NumPy takes for an array

@@ -1,15 +1,30 @@
-"""The update rule that Neural Turing Machines are commonly trained with."""
+"""The update rules that Neural Turing Machines are commonly trained with."""
 
+import math
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
 
 from lasagne.packing import pack
 from lasagne.updates import get_or_compute_grads
+from ntm.arguments import is_number
+from ntm.typing import Scalar, Tensor
 
 
-def graves_rmsprop(loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=0.9, epsilon=1e-4):
-    r"""RMSProp in Graves' form, with a momentum, as ntm-lasagne computes it.
+def graves_rmsprop(
+    loss_or_grads: Tensor | Sequence[Tensor],
+    params: Iterable[SharedVariable],
+    learning_rate: Scalar = 1e-4,
+    chi: Scalar = 0.95,
+    alpha: Scalar = 0.9,
+    epsilon: Scalar = 1e-4,
+) -> OrderedDict:
+    r"""Return the updates of RMSProp in Graves' form, with a momentum, as ntm-lasagne computes them.
 
     .. math::
         n &\leftarrow \chi n + (1 - \chi) g^2 \\
@@ -33,6 +48,13 @@ def graves_rmsprop(loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=0.
     -------
     OrderedDict from shared variable to its new value
 
+    Raises
+    ------
+    TypeError
+        If a setting is neither a number nor an expression.
+    ValueError
+        If a setting is a number that is not finite.
+
     Notes
     -----
     Graves divides by :math:`\sqrt{n - g'^2 + \epsilon}`; the sum is what ntm-lasagne 0.3 and the models it published
@@ -45,10 +67,17 @@ def graves_rmsprop(loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=0.
     return _graves(loss_or_grads, params, learning_rate, chi, alpha, epsilon, sign=1.0)
 
 
-def centered_rmsprop(loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=0.9, epsilon=1e-4):
-    r"""RMSProp by the gradient's standard deviation, with a momentum, as in Graves' paper.
+def centered_rmsprop(
+    loss_or_grads: Tensor | Sequence[Tensor],
+    params: Iterable[SharedVariable],
+    learning_rate: Scalar = 1e-4,
+    chi: Scalar = 0.95,
+    alpha: Scalar = 0.9,
+    epsilon: Scalar = 1e-4,
+) -> OrderedDict:
+    r"""Return the updates of RMSProp by the gradient's standard deviation, with a momentum, as in Graves' paper.
 
-    As :func:`graves_rmsprop`, with :math:`\sqrt{n - g'^2 + \epsilon}`. Parameters and returned value are the same.
+    It is :func:`graves_rmsprop` with :math:`\sqrt{n - g'^2 + \epsilon}`. Parameters and returned value are the same.
 
     References
     ----------
@@ -57,12 +86,28 @@ def centered_rmsprop(loss_or_grads, params, learning_rate=1e-4, chi=0.95, alpha=
     return _graves(loss_or_grads, params, learning_rate, chi, alpha, epsilon, sign=-1.0)
 
 
-def _graves(loss_or_grads, params, learning_rate, chi, alpha, epsilon, sign):
+def _graves(
+    loss_or_grads: Tensor | Sequence[Tensor],
+    params: Iterable[SharedVariable],
+    learning_rate: Scalar,
+    chi: Scalar,
+    alpha: Scalar,
+    epsilon: Scalar,
+    sign: float,
+) -> OrderedDict:
+    """Return the updates of both rules: `sign` is that of the squared mean under the root."""
+    settings = {"learning_rate": learning_rate, "chi": chi, "alpha": alpha, "epsilon": epsilon}
+    for name, value in settings.items():
+        if not (is_number(value) or isinstance(value, Variable | np.ndarray)):
+            raise TypeError(f"{name} must be a number or a scalar expression, not {value!r}")
+        if isinstance(value, float | np.floating) and not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, not {value!r}")
     updates = OrderedDict()
     params = list(params)
     for part in pack(params, get_or_compute_grads(loss_or_grads, params)):
         grad = part.tensor
-        square, mean, delta = (part.zeros() for _ in range(3))
+        averages: list[Any] = [part.zeros() for _ in range(3)]
+        square, mean, delta = averages
         updates[square] = chi * square + (1.0 - chi) * grad**2
         updates[mean] = chi * mean + (1.0 - chi) * grad
         variance = updates[square] + sign * updates[mean] ** 2

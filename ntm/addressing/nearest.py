@@ -21,6 +21,9 @@ from ntm.addressing.rows import read_rows
 from ntm.addressing.sparse import get_squares, scaled_cosine, top_k_slots
 from ntm.arguments import check_memory_shape, check_options, describe, is_integer
 
+_MAX_BITS = 24
+_NUM_FLIPS = 3
+
 
 class ExactSearch:
     """Compares a key with every slot. The store is the squared length of each slot, (B, N)."""
@@ -121,7 +124,8 @@ class HyperplaneIndex(Layer):
     bucket_size : int
         How many slots a bucket holds.
     num_flips : int
-        How many bits are looked up both ways, at most b: 2**num_flips buckets of each table.
+        How many bits are looked up both ways, at most b: 2**num_flips buckets of each table. The default, 3, stands for
+        b where b is less.
     num_recent : int
         Of how many steps the slots least used are candidates.
     hyperplanes : initializer, array, shared variable, expression or callable (M, L * b)
@@ -148,7 +152,7 @@ class HyperplaneIndex(Layer):
         num_tables=8,
         num_bits=None,
         bucket_size=16,
-        num_flips=3,
+        num_flips=_NUM_FLIPS,
         num_recent=128,
         hyperplanes=Normal(1.0),
         **kwargs,
@@ -164,7 +168,9 @@ class HyperplaneIndex(Layer):
         if num_bits is None:
             half_filled = 2 * self.memory_shape[0] / self.bucket_size
             num_bits = min(max(round(math.log2(half_filled)), 1), _MAX_BITS)
-            num_flips = min(num_flips, num_bits) if is_integer(num_flips) else num_flips
+            # The default is for large memories; the few bits of a small one are all looked up both ways
+            most_flips = max(num_bits, _NUM_FLIPS)
+            num_flips = min(_check(label, "num_flips", num_flips, 0, most_flips), num_bits)
         self.num_bits = _check(label, "num_bits", num_bits, 1, _MAX_BITS)
         self.num_flips = _check(label, "num_flips", num_flips, 0, self.num_bits)
         self.hyperplanes = self.add_param(
@@ -285,9 +291,6 @@ class HyperplaneIndex(Layer):
         return probes
 
 
-_MAX_BITS = 24
-
-
 def _check(label, name, value, least, most=None):
     """An option that is to be an integer between two numbers."""
     if is_integer(value) and least <= value and (most is None or value <= most):
@@ -348,11 +351,12 @@ def make_search(nearest, memory_shape):
                 f"{nearest.memory_shape}, but the memory is {tuple(memory_shape)}"
             )
         return nearest
-    if nearest == "auto":
-        nearest = "exact" if memory_shape[0] <= _MOST_COMPARED else "lsh"
-    if nearest == "exact":
+    name = nearest if isinstance(nearest, str) else None
+    if name == "auto":
+        name = "exact" if memory_shape[0] <= _MOST_COMPARED else "lsh"
+    if name == "exact":
         return ExactSearch()
-    if nearest in ("lsh", "hashing"):
+    if name in ("lsh", "hashing"):
         return HyperplaneIndex(memory_shape, name="index")
     raise ValueError(
         f"nearest must be 'exact', 'lsh', 'auto' or a HyperplaneIndex, not {nearest!r}"

@@ -9,7 +9,14 @@ from typing import Any
 from lasagne.init import GlorotUniform
 from lasagne.layers import Layer
 from lasagne.layers.base import known_shape
-from ntm.arguments import check_memory_shape, check_options, count_features, describe, is_integer
+from ntm.arguments import (
+    check_flag,
+    check_memory_shape,
+    check_options,
+    count_features,
+    describe,
+    is_integer,
+)
 from ntm.init import count_rows, fit_rows
 from ntm.typing import Incoming, MemoryShape, ParameterSpec, Tensor, TensorLike
 
@@ -70,6 +77,7 @@ class Controller(Layer):
                 f"{label}: the input must be of shape (batch, time, features), with the number of "
                 f"features known, not {self.input_shape}"
             )
+        check_flag(label, "learn_init", learn_init)
         self.num_inputs = num_inputs
         self.memory_shape = memory_shape
         self.num_units = num_units

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lasagne.init import Constant, GlorotUniform
-from lasagne.nonlinearities import linear, rectify
+from lasagne.nonlinearities import rectify
 from ntm.controllers.gated import GatedController
 from ntm.typing import Incoming, MemoryShape, Nonlinearity, ParameterSpec, Tensor
 
@@ -46,7 +46,7 @@ class DenseController(GatedController):
         super().__init__(
             incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
         )
-        self.nonlinearity = linear if nonlinearity is None else nonlinearity
+        self._set_nonlinearity(nonlinearity)
         self._add_gate("hid", W_in_to_hid, b_in_to_hid, W_reads_to_hid, b_reads_to_hid)
 
     def advance(

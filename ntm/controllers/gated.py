@@ -9,8 +9,10 @@ from typing import Any
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.nonlinearities import linear
+from ntm.arguments import check_nonlinearity, describe
 from ntm.controllers.base import Controller
-from ntm.typing import ParameterSpec, Tensor
+from ntm.typing import Nonlinearity, ParameterSpec, Tensor
 
 
 class GatedController(Controller):
@@ -46,6 +48,12 @@ class GatedController(Controller):
             if b is not None:
                 b = self.add_param(b, (self.num_units,), name=f"b_{source}_to_{gate}")
             setattr(self, f"b_{source}_to_{gate}", b)
+
+    def _set_nonlinearity(self, nonlinearity: Nonlinearity | None) -> None:
+        """Keep the nonlinearity; None stands for the identity."""
+        label = describe(type(self).__name__, self.name)
+        check_nonlinearity(label, "nonlinearity", nonlinearity)
+        self.nonlinearity: Nonlinearity = linear if nonlinearity is None else nonlinearity
 
     def _side_by_side(self, kind: str, source: str) -> Tensor:
         """Join the weights (``kind="W"``) or biases (``"b"``) of all gates for a source along the units."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lasagne.init import Constant, GlorotUniform
-from lasagne.nonlinearities import linear, rectify, sigmoid, tanh
+from lasagne.nonlinearities import rectify, sigmoid, tanh
 from ntm.arguments import describe
 from ntm.controllers.gated import GatedController
 from ntm.typing import Incoming, MemoryShape, Nonlinearity, ParameterSpec, Tensor, TensorLike
@@ -49,7 +49,7 @@ class RecurrentController(GatedController):
         super().__init__(
             incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
         )
-        self.nonlinearity = linear if nonlinearity is None else nonlinearity
+        self._set_nonlinearity(nonlinearity)
         self._add_gate(
             "hid",
             W_in_to_hid,
@@ -163,7 +163,7 @@ class GRUController(GatedController):
                 f"{describe(type(self).__name__, self.name)}: equation must be one of {GRU_EQUATIONS}, not {equation!r}"
             )
         self.equation = equation
-        self.nonlinearity = linear if nonlinearity is None else nonlinearity
+        self._set_nonlinearity(nonlinearity)
         self._add_gate(
             "update",
             W_in_to_update,
@@ -285,7 +285,7 @@ class LSTMController(GatedController):
         super().__init__(
             incoming, memory_shape, num_units, num_reads, hid_init, learn_init, **kwargs
         )
-        self.nonlinearity = linear if nonlinearity is None else nonlinearity
+        self._set_nonlinearity(nonlinearity)
         self.cell_init = self._add_initial_state(cell_init, "cell_init")
         self._add_gate(
             "input",

@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 
 from lasagne.layers import DenseLayer, Layer
 from lasagne.utils import unique
-from ntm.arguments import check_memory_shape, check_options
+from ntm.arguments import check_memory_shape, check_nonlinearity, check_options, describe
 
 
 class MemoryHead(Layer):
@@ -34,11 +34,19 @@ class MemoryHead(Layer):
         check_options(type(self), kwargs)
         super().__init__(controller, **kwargs)
         check_memory_shape(memory_shape, self.name, type(self).__name__)
+        if len(self.input_shape) != 2 or self.input_shape[1] is None:
+            raise ValueError(
+                f"{describe(type(self).__name__, self.name)}: the controller must give (batch, units), with the number "
+                f"of units known, not {self.input_shape}"
+            )
         self.controller = controller
         self.memory_shape = (int(memory_shape[0]), int(memory_shape[1]))
         self.layers = []
 
     def _dense(self, part, num_units, W, b, nonlinearity):
+        check_nonlinearity(
+            describe(type(self).__name__, self.name), f"nonlinearity_{part}", nonlinearity
+        )
         name = part if self.name is None else f"{self.name}.{part}"
         layer = DenseLayer(
             self.controller, num_units=num_units, W=W, b=b, nonlinearity=nonlinearity, name=name

@@ -10,7 +10,7 @@ from lasagne.init import Constant, GlorotUniform
 from lasagne.nonlinearities import rectify, softmax
 from lasagne.utils import unique
 from ntm import addressing
-from ntm.arguments import describe, is_integer
+from ntm.arguments import check_flag, describe, is_integer
 from ntm.heads.base import FusedDense, MemoryHead, list_layers
 from ntm.init import OneHot, count_rows, fit_rows
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid, one_plus_rectify
@@ -99,6 +99,7 @@ class Head(MemoryHead):
             raise ValueError(
                 f"{label}: shift_mode must be one of {addressing.SHIFT_MODES}, not {shift_mode!r}"
             )
+        check_flag(label, "learn_init", learn_init)
         self.num_shifts = int(num_shifts)
         self.shift_mode = shift_mode
         self.weights_init = self.add_param(

@@ -12,16 +12,23 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
 
-from lasagne.checks import check_mask, check_same_size, check_unrolled
+from lasagne.checks import check_length, check_mask, check_same_size, check_unrolled
 from lasagne.layers import Layer, MergeLayer
 from lasagne.layers.base import known_shape
+from lasagne.layers.recurrent import RecurrenceLayer
 from lasagne.loop import get_last, loop
 from lasagne.tensors import join_last_axes, with_known_sizes
 from lasagne.utils import clip_gradient, hide_masked, is_float, unique, unroll_scan
-from ntm.arguments import count_features, describe, is_integer, is_number
+from ntm.arguments import check_flag, count_features, describe, is_integer, is_number
 from ntm.controllers import Controller, StackController
 from ntm.heads.base import MemoryHead
-from ntm.layers.options import LoopOptions, complete_options, rename_options, takes_loop_options
+from ntm.layers.options import (
+    LOOP_DEFAULTS,
+    LoopOptions,
+    complete_options,
+    rename_options,
+    takes_loop_options,
+)
 from ntm.layers.sparse_loop import sparse_loop
 from ntm.memory import Memory
 from ntm.typing import Tensor
@@ -144,6 +151,14 @@ class MemoryLayer(MergeLayer):
             if wrong:
                 self._fail(f"heads must be {' or '.join(names)}, not {wrong[0]!r}", TypeError)
             return controller, list(heads)
+        kind = getattr(controller, "func", controller)
+        kind = kind if isinstance(kind, type) else type(kind)
+        if issubclass(kind, RecurrenceLayer):
+            self._fail(
+                f"controller must take one time step at a time, and {kind.__name__} takes whole sequences; give a "
+                "controller such as LSTMController instead: lambda l: LSTMController(l, num_units=100)",
+                TypeError,
+            )
         if isinstance(controller, Layer) or not callable(controller):
             self._fail(
                 "controller must be a Controller or a function from layer to layer, not "
@@ -218,6 +233,9 @@ class MemoryLayer(MergeLayer):
                     )
 
     def _check_options(self):
+        for name, default in LOOP_DEFAULTS.items():
+            if isinstance(default, bool):
+                check_flag(self._label, name, getattr(self, name))
         steps = self.gradient_steps
         if not is_integer(steps) or (steps != -1 and steps < 1):
             self._fail(f"gradient_steps must be -1 or positive, not {self.gradient_steps}")
@@ -370,7 +388,8 @@ class MemoryLayer(MergeLayer):
                 f"the input must have {len(self.input_shape)} axes (batch, time, features), not {x.ndim}"
             )
         if x.ndim > 3:
-            x = join_last_axes(with_known_sizes(x, self.input_shape), 3)
+            x = with_known_sizes(x, self.input_shape)
+        x = self._join_features(x, 2)
         if self.has_mask != (len(inputs) == 2):
             self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
         if self.unroll_scan:
@@ -394,6 +413,18 @@ class MemoryLayer(MergeLayer):
         else:
             result = self._connect(result)
         return (result, last.map(self._connect)) if return_state else result
+
+    def _join_features(self, x, first):
+        """Check the sizes of an input's features, the axes from `first` on, and join these axes to one."""
+        for axis, size in enumerate(self.input_shape[2:], first):
+            x = check_length(
+                x,
+                size,
+                f"{self._label} was made for inputs of shape {self.input_shape}, with {size} features along axis "
+                f"{axis - first + 2}; the number of features given is",
+                axis,
+            )
+        return join_last_axes(x, first + 1)
 
     def _connect(self, value):
         """A value as it is, that has a gradient of zero by the parameters that it does not depend on.
@@ -486,7 +517,7 @@ class MemoryLayer(MergeLayer):
         MemoryState after step t; :meth:`get_output_of` it is the layer's output
         """
         fused = self._fuse()
-        x = join_last_axes(pt.as_tensor(x), 2)
+        x = self._join_features(pt.as_tensor(x), 1)
         x = x if mask is None else hide_masked(x, mask)
         projected = self._project(x, fused)
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)

@@ -10,7 +10,7 @@ from lasagne.layers import InputLayer, get_all_layers
 from lasagne.layers.helper import build_output
 from lasagne.layers.recurrent import RecurrenceLayer
 from lasagne.utils import is_float
-from ntm.arguments import describe
+from ntm.arguments import describe, is_integer
 from ntm.layers.base import MemoryLayer
 
 
@@ -108,6 +108,10 @@ class StepFunction:
     """
 
     def __init__(self, layer, batch_size=1, mode=None, **kwargs):
+        if not is_integer(batch_size) or batch_size < 1:
+            raise ValueError(
+                f"StepFunction: batch_size must be a positive integer, not {batch_size!r}"
+            )
         layers = get_all_layers(layer)
         inputs = [each for each in layers if isinstance(each, InputLayer)]
         if len(inputs) != 1:
@@ -125,6 +129,8 @@ class StepFunction:
                 label = describe(type(each).__name__, each.name)
                 reason = f" ({', '.join(options)})" if options else ""
                 raise ValueError(f"StepFunction: {label} cannot run step by step{reason}")
+        shape = inputs[0].output_shape
+        self._input_shape = (int(batch_size), *shape[2:])
         self.states = {each: each.make_shared_state(batch_size) for each in memory_layers}
         given: Any = inputs[0].input_var
         self._dtype = pytensor.config.floatX if is_float(given) else given.dtype
@@ -143,8 +149,17 @@ class StepFunction:
 
     def __call__(self, x):
         """The output (B, O) for the next time step's input x (B, F), of the input layer's axes but for time."""
+        x = np.asarray(x, dtype=self._dtype)
+        if len(x.shape) != len(self._input_shape) or any(
+            size not in (None, given)
+            for given, size in zip(x.shape, self._input_shape, strict=True)
+        ):
+            raise ValueError(
+                f"StepFunction: the input of a step must be of shape (batch, features) = {self._input_shape}, "
+                f"not {x.shape}"
+            )
         self._start()
-        return np.asarray(self._step(np.asarray(x, dtype=self._dtype)))
+        return np.asarray(self._step(x))
 
     def _note_states(self):
         """Note what the shared variables hold, to see before the next step whether it was set."""
