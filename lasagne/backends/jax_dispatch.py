@@ -24,10 +24,6 @@ from pytensor.compile.mode import optdb
 from pytensor.gradient import DisconnectedGrad, GradClip, GradScale, ZeroGrad
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
-from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
-from pytensor.link.jax.dispatch.blockwise import jax_funcify_Blockwise
-from pytensor.link.jax.dispatch.elemwise import jax_funcify_CAReduce
-from pytensor.link.jax.dispatch.tensor_basic import jax_funcify_Alloc
 from pytensor.link.utils import fgraph_to_python
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import ScalarType, Softplus
@@ -39,9 +35,15 @@ from pytensor.tensor.shape import Reshape, Shape
 from pytensor.tensor.type import TensorType
 
 from lasagne.backends.jax_indexing import is_concrete
+from lasagne.backends.jax_registry import jax_funcify, jax_typify
 from lasagne.backends.jax_rewrites import EXACT_LOGARITHMS
 from lasagne.checks import SizeCheck
 from lasagne.gradient import OwnGradient
+
+# PyTensor's own conversions, which ours fall back on
+_convert_alloc, _convert_blockwise, _convert_sum = map(
+    jax_funcify.dispatch, (Alloc, Blockwise, Sum)
+)
 
 
 def _could_be_shape(variable):
@@ -161,7 +163,7 @@ def _funcify_arange(op, **kwargs):
 @jax_funcify.register(Alloc)
 def _funcify_alloc(op, node=None, **kwargs):
     """PyTensor's conversion makes 64-bit integers of a constant of 32 bits."""
-    convert, dtype = jax_funcify_Alloc(op, node=node, **kwargs), node.outputs[0].dtype
+    convert, dtype = _convert_alloc(op, node=node, **kwargs), node.outputs[0].dtype
     return lambda x, *shape: convert(jnp.asarray(x, dtype), *shape)
 
 
@@ -203,7 +205,7 @@ def _funcify_size_check(op, **kwargs):
 @jax_funcify.register(Blockwise)
 def _funcify_blockwise(op, node=None, **kwargs):
     if not isinstance(op.core_op, Dot) or node.inputs[0].ndim != node.inputs[1].ndim:
-        return jax_funcify_Blockwise(op, node=node, **kwargs)
+        return _convert_blockwise(op, node=node, **kwargs)
     right = node.inputs[1].owner
     axes = range(node.inputs[1].ndim)
     swapped = (*axes[:-2], axes[-1], axes[-2])
@@ -266,7 +268,7 @@ _SMALL_MATRIX = 2**13
 
 @jax_funcify.register(Sum)
 def _funcify_sum(op, node=None, **kwargs):
-    convert = jax_funcify_CAReduce(op, node=node, **kwargs)
+    convert = _convert_sum(op, node=node, **kwargs)
     x_type, result_type = node.inputs[0].type, node.outputs[0].type
     if op.axis != (1,) or x_type.ndim != 3 or not x_type.dtype.startswith("float"):
         return convert

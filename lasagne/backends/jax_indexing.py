@@ -27,13 +27,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytensor.tensor.subtensor
 from pytensor.graph.basic import Constant, Variable
-from pytensor.link.jax.dispatch.basic import jax_funcify
 from pytensor.printing import pp
 from pytensor.scalar import Add, Cast, Mul, Neg, ScalarType, Sub
 from pytensor.tensor.basic import ScalarFromTensor, TensorFromScalar
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
+
+from lasagne.backends.jax_registry import jax_funcify
 
 
 def is_concrete(*values):

@@ -1,4 +1,13 @@
-"""The linker that hands PyTensor's graphs to JAX."""
+"""The linker that hands PyTensor's graphs to JAX.
+
+PyTensor's integers have 64 bits, and a graph may hold float64 whatever floatX says. JAX cuts both to 32 bits unless its
+option ``jax_enable_x64`` is on. The option stays as the program has set it: the linker switches it on, for its own
+thread, while a graph is converted and while a compiled function runs. What is float32 in the graph stays float32.
+
+Outside of a call JAX still holds arrays of 64 bits, but cuts them as soon as it computes with them. So the results of
+64 bits that a function returns are NumPy arrays. Shared variables keep JAX arrays of any type on the device; nothing
+computes with those but our functions.
+"""
 
 import warnings
 from functools import cache
@@ -11,12 +20,12 @@ from pytensor.link.jax.linker import JAXLinker
 import lasagne.backends.jax_dispatch
 import lasagne.backends.jax_loop  # noqa: F401  (both register conversions)
 from lasagne.backends.compilation_cache import use_compilation_cache
+from lasagne.backends.jax_registry import convert_as_pytensor
 
-# PyTensor's integers have 64 bits, and a graph may hold float64 whatever floatX says. JAX would cut both
-# to 32 bits. What is float32 in the graph stays float32.
-jax.config.update("jax_enable_x64", True)
 use_compilation_cache()
 
+# What JAX cuts to 32 bits outside of `jax.enable_x64`
+WIDE_TYPES = ("int64", "uint64", "float64", "complex128")
 
 # How XLA compiles for the CPU. A loop's steps are hundreds of small operations: a sum in stages, and sums and
 # elementwise functions handed to a library, take longer than the plain loops that XLA writes itself
@@ -51,6 +60,8 @@ class Argument:
     array, such as the next batch, would enter the result.
     """
 
+    __slots__ = ("_storage",)
+
     def __init__(self, storage):
         self._storage = storage
 
@@ -82,10 +93,14 @@ class FlexibleJAXLinker(JAXLinker):
         super().__init__()
         self.device = device
 
+    def create_jitable_thunk(self, *args, **kwargs):
+        with jax.enable_x64(True):
+            return super().create_jitable_thunk(*args, **kwargs)
+
     def fgraph_convert(self, fgraph, *args, **kwargs):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"The RandomType SharedVariables")
-            return super().fgraph_convert(fgraph, *args, **kwargs)
+            return convert_as_pytensor(self, fgraph, *args, **kwargs)
 
     def create_thunk_inputs(self, storage_map):
         inputs = super().create_thunk_inputs(storage_map)
@@ -103,14 +118,39 @@ class FlexibleJAXLinker(JAXLinker):
 
     def jit_compile(self, fn):
         jitted = jax.jit(fn, compiler_options=get_compiler_options(self._platform))
-        if self.device is None:
-            return jitted
+        wide = self._find_wide_results()
+        # Entering it again costs less than making it, and a function runs in one thread at a time
+        in_64_bits = jax.enable_x64(True)
 
-        def run_on_device(*args):
-            with jax.default_device(self.device):
+        def run(*args):
+            with in_64_bits:
                 return jitted(*args)
 
-        return run_on_device
+        def run_on_device(*args):
+            with in_64_bits, jax.default_device(self.device):
+                return jitted(*args)
+
+        run_anywhere = run if self.device is None else run_on_device
+
+        def run_and_fetch(*args):
+            outputs = list(run_anywhere(*args))
+            for k in wide:
+                outputs[k] = np.array(outputs[k])
+            return outputs
+
+        function = run_and_fetch if wide else run_anywhere
+        function.lower = jax.enable_x64(True)(jitted.lower)  # type: ignore[attr-defined]
+        return function
+
+    def _find_wide_results(self):
+        """Return the positions of the outputs that go to the caller and have 64 bits."""
+        assert self.fgraph is not None
+        updates = self.fgraph.update_mapping or {}
+        return [
+            k
+            for k, output in enumerate(self.fgraph.outputs)
+            if k not in updates and getattr(output.type, "dtype", None) in WIDE_TYPES
+        ]
 
     @property
     def _platform(self):

@@ -16,12 +16,12 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import graph_rewriter
 from pytensor.link.c.type import generic
-from pytensor.link.jax.dispatch.basic import jax_funcify
 from pytensor.scalar import Add
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.math import Dot
 
 from lasagne.backends.jax_dispatch import convert_graph, load_conversions
+from lasagne.backends.jax_registry import jax_funcify
 from lasagne.loop import Loop, LoopGradient
 from lasagne.utils import is_float
 

@@ -40,7 +40,12 @@ def _funcify_size_check(op, node, **kwargs):
         return x
 
     function = {2: check, 3: check_size, 4: check_sizes}[len(node.inputs)]
-    return function, sha256(str((function.__name__, error, message)).encode()).hexdigest()
+    return function, _make_key(function.__name__, error, message)
+
+
+def _make_key(*parts):
+    """Return a key for Numba's cache on disk, where functions are kept by the name of their module."""
+    return sha256(repr((__name__, *parts)).encode()).hexdigest()
 
 
 @numba_njit
@@ -75,7 +80,7 @@ def _check_indices(convert):
             [f"def indexing({arguments}):", *checks, f"    return function({arguments})"]
         )
         if key is not None:
-            key = sha256(f"{key} {source}".encode()).hexdigest()
+            key = _make_key(key, source)
         environment = {"check_range": _check_range, "function": function}
         checked = compile_numba_function_src(source, "indexing", environment, cache_key=key)
         return numba_njit(checked), key

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from pytensor.link.jax.dispatch.basic import jax_funcify
 
+from lasagne.backends.jax_registry import jax_funcify
 from ntm.addressing.rows import ReadRows, TopK, WriteRows
 
 

@@ -114,16 +114,16 @@ def test_a_value_from_jax_is_copied(held_by_jax):
 
 def test_nothing_is_written_to_what_jax_still_reads():
     """JAX returns before the work is done, and reads NumPy arrays that lie well in memory where they are."""
-    buffer = np.zeros(128 + 64)
-    start = -buffer.ctypes.data % 64 // 8
-    w = pytensor.shared(np.ones(128))
-    x = pt.matrix("x")
+    buffer = np.zeros(128 + 64, "float32")
+    start = -buffer.ctypes.data % 64 // 4
+    w = pytensor.shared(np.ones(128, "float32"))
+    x = pt.fmatrix("x")
     power = x
     for _ in range(8):
         power = pt.tanh(power @ power)
     slow = pytensor.function([x], w.sum() + 0 * power.sum(), mode=get_mode("jax"))
     double = pytensor.function([], [], updates=[(w, 2 * w)], mode=get_mode("numba"))
-    matrix = np.eye(500)
+    matrix = np.eye(500, dtype="float32")
     double()
     slow(matrix).block_until_ready()
     for _ in range(3):

@@ -100,11 +100,11 @@ def test_compiler_that_is_not_there():
 
 
 def test_a_function_runs_on_the_device_asked_for():
-    x = pt.vector()
-    w = pytensor.shared(np.ones(3))
+    x = pt.fvector()
+    w = pytensor.shared(np.ones(3, "float32"))
     for device in ("cpu", "cpu:0"):
         function = pytensor.function([x], x * w, mode=get_mode("jax", device=device))
-        value = function(np.arange(3.0))
+        value = function(np.arange(3, dtype="float32"))
         assert {place.platform for place in value.devices()} == {"cpu"}
         np.testing.assert_array_equal(value, np.arange(3.0))
 
