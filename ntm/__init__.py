@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lasagne.backends import get_mode
+    from lasagne.backends import get_mode, use_jax
     from ntm import updates as updates
     from ntm.addressing.nearest import HyperplaneIndex
     from ntm.controllers import (
@@ -94,11 +94,12 @@ __all__ = [
     "save",
     "set_first_layout_values",
     "set_later_layout_values",
+    "use_jax",
 ]
 
 #: The modules that these are defined in
 _MODULES = {
-    "lasagne.backends": ("get_mode",),
+    "lasagne.backends": ("get_mode", "use_jax"),
     "ntm.addressing.nearest": ("HyperplaneIndex",),
     "ntm.controllers": (
         "Controller",

@@ -20,7 +20,7 @@ __all__ = ["convert_as_pytensor", "jax_funcify", "jax_typify"]
 
 
 def _get_x64() -> bool:
-    return jax.config.read("jax_enable_x64")
+    return jax.config.values["jax_enable_x64"]
 
 
 _was_imported = "pytensor.link.jax.dispatch" in sys.modules

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from lasagne.backends.compilation_cache import MAX_BYTES, MIN_SECONDS
+
 PROGRAM = """
 import jax, numpy as np, pytensor, pytensor.tensor as pt
 from ntm import get_mode
@@ -23,7 +25,7 @@ print(len(hits), float(function(np.eye(3))), jax.config.jax_compilation_cache_di
 """
 
 
-def start(folder, **environment):
+def start(folder, program=PROGRAM, **environment):
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("JAX_")},
         "XDG_CACHE_HOME": str(folder),
@@ -31,7 +33,7 @@ def start(folder, **environment):
         **environment,
     }
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True
     )
 
 
@@ -78,3 +80,20 @@ def test_off_and_elsewhere(tmp_path):
     _, used, _ = finish(start(tmp_path, JAX_COMPILATION_CACHE_DIR=str(own)))
     assert used == str(own)
     assert entries(own) == entries(tmp_path)
+
+
+def test_settings_of_the_user_are_left_alone(tmp_path):
+    program = (
+        "import jax; from ntm import get_mode; get_mode('jax'); "
+        "print(jax.config.jax_persistent_cache_min_compile_time_secs, jax.config.jax_compilation_cache_max_size)"
+    )
+    names = ("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_COMPILATION_CACHE_MAX_SIZE")
+    for values, expected in (
+        (("1", "1000"), "1.0 1000"),
+        (("7.5", "-1"), f"7.5 {MAX_BYTES}"),
+        ((), f"{MIN_SECONDS} {MAX_BYTES}"),
+    ):
+        process = start(tmp_path, program, **dict(zip(names, values, strict=False)))
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0
+        assert output.strip() == expected

@@ -114,6 +114,7 @@ def test_a_function_runs_on_the_device_asked_for():
     [
         ("jax", "cpu:99", "no device 'cpu:99', only 1 of the kind 'cpu'"),
         ("jax", "cpu:x", "no device 'cpu:x'"),
+        ("jax", "cpu:", "no device 'cpu:'"),
         ("jax", "abacus", r"no device 'abacus', only: cpu.*ntm-lasagne\[cuda\]"),
         ("numba", "gpu", "the numba back end runs on the CPU only, not on 'gpu'"),
     ],
@@ -121,6 +122,14 @@ def test_a_function_runs_on_the_device_asked_for():
 def test_devices_that_there_are_not(backend, device, message):
     with pytest.raises(ValueError, match=message):
         get_mode(backend, device=device)
+
+
+@pytest.mark.parametrize("backend", ["jax", "numba", "c"])
+@pytest.mark.parametrize("device", [0, True, ["gpu"]])
+def test_a_device_that_is_no_name(backend, device):
+    with pytest.raises(TypeError, match="device must be a name such as 'cpu', 'gpu'") as error:
+        get_mode(backend, device=device)
+    assert repr(device) in str(error.value)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 70, 300), (0, 100, 100)])
