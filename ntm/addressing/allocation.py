@@ -4,14 +4,17 @@ Notation: B batch, N slots, W write heads, R read heads. Equations are those of 
 Hybrid computing using a neural network with dynamic external memory, Nature 538.
 """
 
+from collections.abc import Callable
+
 import pytensor.tensor as pt
 
 from lasagne.gradient import apply_with_gradient
 from ntm.addressing.sizes import get_known_size
+from ntm.typing import Tensor
 
 
-def get_retention(free_gates, read_weights):
-    r"""How much of each slot is kept after it was read.
+def get_retention(free_gates: Tensor, read_weights: Tensor) -> Tensor:
+    r"""Return how much of each slot is kept after the slot was read.
 
     .. math:: \psi_t = \prod_i (1 - f_t^i w_{t-1}^{r,i})
 
@@ -20,7 +23,7 @@ def get_retention(free_gates, read_weights):
     free_gates : tensor (B, R)
         In [0, 1].
     read_weights : tensor (B, R, N)
-        Of the step before; R known when the graph is built.
+        Of the step before. R must be static.
 
     Returns
     -------
@@ -29,19 +32,19 @@ def get_retention(free_gates, read_weights):
     return _multiply(1.0 - free_gates[:, :, None] * read_weights)
 
 
-def update_usage(usage, write_weights, retention):
-    r"""How much each slot is in use, after the last write and what the read heads have freed.
+def update_usage(usage: Tensor, write_weights: Tensor, retention: Tensor) -> Tensor:
+    r"""Return how much each slot is in use, after the last write and after the read heads have freed slots.
 
     .. math:: u_t = (u_{t-1} + w_{t-1}^w - u_{t-1} \odot w_{t-1}^w) \odot \psi_t
 
-    Several write heads are taken one after another.
+    With several write heads, the writes count one after another.
 
     Parameters
     ----------
     usage : tensor (B, N)
         Of the step before, in [0, 1].
     write_weights : tensor (B, W, N)
-        Of the step before; W known when the graph is built.
+        Of the step before. W must be static.
     retention : tensor (B, N)
 
     Returns
@@ -51,21 +54,21 @@ def update_usage(usage, write_weights, retention):
     return (1.0 - (1.0 - usage) * _multiply(1.0 - write_weights)) * retention
 
 
-def get_allocation(usage, eps=1e-6):
-    r"""Weights of the slots in the order in which they are free.
+def get_allocation(usage: Tensor, eps: float = 1e-06) -> Tensor:
+    r"""Return weights that put the free slots first: the allocation.
 
     .. math:: a_t[\phi_t[j]] = (1 - u_t[\phi_t[j]]) \prod_{i<j} u_t[\phi_t[i]]
 
-    where :math:`\phi_t` are the slots from the least to the most used; of slots used alike, the one of the lower
-    number comes first. The order has no gradient. The product is taken over all pairs of slots rather than along the
-    sorted ones: to compare N² pairs takes less time than to sort.
+    where :math:`\phi_t` lists the slots from the least to the most used. Of two slots that are used alike, the lower
+    number comes first. The order has no gradient. The product is taken over all pairs of slots, not along the sorted
+    slots: comparing N² pairs takes less time than sorting.
 
     Parameters
     ----------
     usage : tensor (B, N)
         In [0, 1].
     eps : float
-        The usage is moved into [eps, 1], so that the gradient is finite where slots are not in use at all.
+        The usage is mapped to [eps, 1], so that the gradient is finite where a slot is not in use at all.
 
     Returns
     -------
@@ -76,37 +79,42 @@ def get_allocation(usage, eps=1e-6):
     return (1.0 - usage) * pt.exp(logarithm)
 
 
-def _sum_logarithms(usage):
-    """For each slot the sum of the logarithms of the usages (B, N) that come before its own."""
+def _sum_logarithms(usage: Tensor) -> list[Tensor]:
+    """Return for each slot the sum of the logarithms of the usages (B, N) that come before its own."""
     before = _compare(usage, pt.lt)
     return [pt.switch(before, pt.log(usage)[:, None, :], 0.0).sum(axis=2)]
 
 
-def _pull_back_logarithms(inputs, outputs, grads):
+def _pull_back_logarithms(
+    inputs: list[Tensor], outputs: list[Tensor], grads: list[Tensor]
+) -> list[Tensor]:
+    """Return the gradient of :func:`_sum_logarithms`: each usage has a part in the sums of all slots after it."""
     (usage,), (grad,) = inputs, grads
     after = _compare(usage, pt.gt)
     return [pt.switch(after, grad[:, None, :], 0.0).sum(axis=2) / usage]
 
 
-def _compare(usage, is_first):
-    """Whether the slot of axis 2 is before (`is_first` is less) or after (greater) that of axis 1."""
+def _compare(usage: Tensor, is_first: Callable[..., Tensor]) -> Tensor:
+    """Return whether the slot of axis 2 comes before (`is_first` is less) or after (greater) the slot of axis 1."""
     slots = pt.arange(usage.shape[1])
     one, other = usage[:, None, :], usage[:, :, None]
     return is_first(one, other) | (pt.eq(one, other) & is_first(slots, slots[:, None]))
 
 
-def get_write_weights(content, usage, allocation_gates, write_gates):
-    r"""Where to write: to slots like the key, or to free ones, or nowhere.
+def get_write_weights(
+    content: Tensor, usage: Tensor, allocation_gates: Tensor, write_gates: Tensor
+) -> Tensor:
+    r"""Return where to write: to slots similar to the key, to free slots, or nowhere.
 
     .. math:: w_t^w = g_t^w (g_t^a a_t + (1 - g_t^a) c_t^w)
 
-    Of several write heads, each finds those slots in use that the heads before it are about to write to, as far as they
-    take free ones.
+    Several write heads do not take the same free slot: the free slots that a head is about to write to count as used
+    for the heads after it.
 
     Parameters
     ----------
     content : tensor (B, W, N)
-        Weights by content; W known when the graph is built.
+        Weights by content. W must be static.
     usage : tensor (B, N)
     allocation_gates, write_gates : tensor (B, W)
         In [0, 1].
@@ -128,8 +136,8 @@ def get_write_weights(content, usage, allocation_gates, write_gates):
     return write_gates * (gates * allocated + (1.0 - gates) * content)
 
 
-def _multiply(factors):
-    """The product over axis 1, of a known length; other than `pt.prod`, its gradient divides by nothing."""
+def _multiply(factors: Tensor) -> Tensor:
+    """Multiply along axis 1, whose size must be static. Unlike that of `pt.prod`, the gradient divides by nothing."""
     product = factors[:, 0]
     for k in range(1, get_known_size(factors, 1, "the number of heads")):
         product = product * factors[:, k]

@@ -1,5 +1,6 @@
 """How JAX runs the Ops of `ntm.addressing.rows`: rows of a memory (B, N, M), at positions (B, P)."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,33 +11,35 @@ from lasagne.backends.jax_registry import jax_funcify
 from ntm.addressing.rows import ReadRows, TopK, WriteRows
 
 
-def _place(memory, positions):
-    """Positions among the rows of all memories side by side, (B, P) or (B,)."""
+def _place(memory: jax.Array, positions: jax.Array) -> jax.Array:
+    """Return positions, (B, P) or (B,), among the rows of all memories of the batch, one memory after another."""
     first = jnp.arange(memory.shape[0], dtype=positions.dtype) * memory.shape[1]
     return positions + first.reshape(-1, *(1,) * (positions.ndim - 1))
 
 
-def gather_rows(memory, positions):
+def gather_rows(memory: jax.Array, positions: jax.Array) -> jax.Array:
+    """Return the rows of a memory (B, N, M) at positions (B, P): (B, P, M)."""
     rows = memory.reshape(-1, memory.shape[2])
     return rows.at[_place(memory, positions)].get(mode="promise_in_bounds")
 
 
-def gather_rows_at_once(memory, positions):
-    """The rows at each of some positions, read where this is called and nowhere else.
+def gather_rows_at_once(memory: jax.Array, positions: Sequence[jax.Array]) -> list[jax.Array]:
+    """Return the rows at each of several positions, read here and nowhere later.
 
-    XLA changes an array in its place where it sees that whatever reads the array comes before; else it copies the whole
-    of it. So what is written must depend on what is read before. On a CPU that is not enough: XLA reads again wherever
-    the rows are used, except if they come from an operation that it does not merge with others, such as a choice.
+    XLA changes an array in place if it sees that every read of the array comes before the write; otherwise it copies
+    the whole array. So the values written must depend on the rows read before. On a CPU that is not enough: XLA repeats
+    the read wherever the rows are used, unless the rows come from an operation that it does not merge with others, such
+    as a conditional.
     """
 
-    def read(memory, *positions):
+    def read(memory: jax.Array, *positions: jax.Array) -> list[jax.Array]:
         return [gather_rows(memory, each) for each in positions]
 
-    def read_in_a_choice(memory, *positions):
-        def leave_zero(memory, *positions):
+    def read_in_a_choice(memory: jax.Array, *positions: jax.Array) -> list[jax.Array]:
+        def leave_zero(memory: jax.Array, *positions: jax.Array) -> list[jax.Array]:
             return [jnp.zeros((*each.shape, memory.shape[2]), memory.dtype) for each in positions]
 
-        # It is always so, which XLA does not know
+        # This is always true, but XLA does not know it
         is_valid = positions[0].ravel()[0] >= 0
         return jax.lax.cond(is_valid, read, leave_zero, memory, *positions)
 
@@ -45,64 +48,78 @@ def gather_rows_at_once(memory, positions):
     return jax.lax.platform_dependent(memory, *positions, cpu=read_in_a_choice, default=read)
 
 
-def let_depend(values, rows):
-    """Values as they are, that depend on rows in a way that XLA does not see through: they are NaN if a row is."""
+def let_depend(values: jax.Array, rows: Sequence[jax.Array]) -> jax.Array:
+    """Return values unchanged, but dependent on rows in a way that XLA cannot remove: they are NaN if a row is NaN."""
     for each in rows:
         if each.size:
             values = jnp.where(jnp.isnan(each.ravel()[0]), jnp.nan, values)
     return values
 
 
-def scatter_rows(memory, positions, values):
-    """A memory with other rows. Where a position comes twice, its values must be the same."""
+def scatter_rows(memory: jax.Array, positions: jax.Array, values: jax.Array) -> jax.Array:
+    """Return a memory with new rows at positions. Rows with the same position must be equal."""
     rows = memory.reshape(-1, memory.shape[2])
     rows = rows.at[_place(memory, positions)].set(values, mode="promise_in_bounds")
     return rows.reshape(memory.shape)
 
 
-def add_to_rows(memory, positions, values):
-    """Add to rows; to a position that comes twice, twice. Returns the memory and what the rows held before.
+def add_to_rows(
+    memory: jax.Array, positions: jax.Array, values: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Add to rows; to a position that comes twice, add twice. Return the memory and the rows before.
 
-    The sums are made here and not by a scatter that adds: it would take its summands in any order on a GPU.
+    The sums are made here, and not by a scatter that adds: on a GPU such a scatter adds in any order, so that results
+    would differ from run to run.
     """
     old = gather_rows(memory, positions)
     return scatter_rows(memory, positions, old + sum_duplicate_rows(positions, values)), old
 
 
-def sum_duplicate_rows(positions, values):
-    """At each position (B, P) the sum of the values (B, P, M) at all places with this position."""
+def sum_duplicate_rows(positions: jax.Array, values: jax.Array) -> jax.Array:
+    """Return, at each position (B, P), the sum of all values (B, P, M) with the same position."""
     same = (positions[:, :, None] == positions[:, None, :]).astype(values.dtype)
     return jnp.matmul(same, values, precision="highest")
 
 
 @jax_funcify.register(ReadRows)
-def _funcify_read_rows(op, **kwargs):
+def _funcify_read_rows(op: ReadRows, **kwargs: Any) -> Callable[..., Any]:
     return gather_rows
 
 
 @jax.custom_vjp
-def write_rows(memory, positions, added, erases):
-    """The memory with `added` at `positions`, the row at the last of them erased before; and the old rows."""
+def write_rows(
+    memory: jax.Array, positions: jax.Array, added: jax.Array, erases: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the memory after `added` was added at `positions`, and the rows before.
+
+    Where `erases` is true, the row at the last position is erased first.
+    """
     old = gather_rows(memory, positions)
     erased = erases[:, None] & (positions == positions[:, -1:])
     kept = jnp.where(erased[:, :, None], 0, old)
     return scatter_rows(memory, positions, kept + sum_duplicate_rows(positions, added)), old
 
 
-def _write_rows_forward(memory, positions, added, erases):
+def _write_rows_forward(
+    memory: jax.Array, positions: jax.Array, added: jax.Array, erases: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     return write_rows(memory, positions, added, erases), (positions, erases)
 
 
-def pull_back_write(memory_grad, positions, erases):
-    """The gradients before a write, of the memory and of what is added, from the memory's gradient after it."""
+def pull_back_write(
+    memory_grad: jax.Array, positions: jax.Array, erases: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the gradients of the memory before a write and of the rows added, from that of the memory after it."""
     added_grad = gather_rows(memory_grad, positions)
     last = positions[:, -1:]
     row = jnp.where(erases[:, None, None], 0, added_grad[:, -1:])
     return scatter_rows(memory_grad, last, row), added_grad
 
 
-def _write_rows_backward(kept, grads):
-    positions, erases = kept
+def _write_rows_backward(
+    residuals: tuple[jax.Array, jax.Array], grads: Sequence[jax.Array]
+) -> tuple[jax.Array, None, jax.Array, None]:
+    positions, erases = residuals
     memory_grad, added_grad = pull_back_write(grads[0], positions, erases)
     return memory_grad, None, added_grad, None
 
@@ -110,8 +127,10 @@ def _write_rows_backward(kept, grads):
 write_rows.defvjp(_write_rows_forward, _write_rows_backward)
 
 
-def write_rows_plainly(memory, positions, added, erases):
-    """As `write_rows`, of operations whose gradient, and the gradient of that, is JAX's own."""
+def write_rows_plainly(
+    memory: jax.Array, positions: jax.Array, added: jax.Array, erases: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the same as `write_rows`, by operations that JAX differentiates by itself, any number of times."""
     last = positions[:, -1:]
     kept = jnp.where(erases[:, None, None], 0, gather_rows(memory, last))
     rows = scatter_rows(memory, last, kept).reshape(-1, memory.shape[2])
@@ -120,13 +139,15 @@ def write_rows_plainly(memory, positions, added, erases):
 
 
 @jax_funcify.register(WriteRows)
-def _funcify_write_rows(op, own_gradients=True, **kwargs):
+def _funcify_write_rows(
+    op: WriteRows, own_gradients: bool = True, **kwargs: Any
+) -> Callable[..., Any]:
     return write_rows if own_gradients else write_rows_plainly
 
 
 @jax_funcify.register(TopK)
-def _funcify_top_k(op, **kwargs):
-    def largest(x):
+def _funcify_top_k(op: TopK, **kwargs: Any) -> Callable[..., Any]:
+    def largest(x: jax.Array) -> jax.Array:
         if x.shape[-1] <= _MOST_SORTED:
             return jax.lax.top_k(x, op.count)[1]
         return jax.lax.platform_dependent(
@@ -138,18 +159,16 @@ def _funcify_top_k(op, **kwargs):
     return largest
 
 
-# Up to so many numbers a CPU sorts in less time
+# Up to so many numbers, a CPU takes less time to sort than to search by blocks
 _MOST_SORTED = 768
-
-
 _TOP_K_BLOCK = 128
 
 
-def top_k_by_blocks(x, count):
-    """The positions of the largest numbers along the last axis, as `jax.lax.top_k` gives them.
+def top_k_by_blocks(x: jax.Array, count: int) -> jax.Array:
+    """Return the positions of the largest numbers along the last axis, as `jax.lax.top_k` does.
 
-    On a CPU that sorts all of them. Here one pass finds the largest of each block; of the rest, only the blocks in
-    which a number is taken are looked at again. NaN is the largest.
+    On a CPU, `jax.lax.top_k` sorts all numbers. Here one pass finds the largest number of each block. Then, for each
+    number taken, only its block is looked at again. NaN counts as the largest number.
     """
     x = jnp.where(jnp.isnan(x), jnp.inf, x)
     length = x.shape[-1]

@@ -8,18 +8,19 @@ import pytensor.tensor as pt
 
 from ntm.addressing.content import MAX_SHARPNESS
 from ntm.addressing.sizes import get_known_size
+from ntm.typing import Tensor
 
 SHIFT_MODES = ("zero-padded", "circular")
 
 
-def interpolate(content, previous, gate):
-    """Mix the content weights with those of the step before (equation 7).
+def interpolate(content: Tensor, previous: Tensor, gate: Tensor) -> Tensor:
+    """Mix the content weights with the weights of the step before (equation 7).
 
     Parameters
     ----------
     content, previous : tensor (B, K, N)
     gate : tensor (B, K)
-        In [0, 1]: one takes the content weights, zero the previous ones.
+        In [0, 1]: 1 takes the content weights, 0 the previous weights.
 
     Returns
     -------
@@ -29,12 +30,12 @@ def interpolate(content, previous, gate):
     return gate * content + (1.0 - gate) * previous
 
 
-def shift_offsets(num_shifts):
-    """How far each of S shift weights moves the focus: ``-1, 0, 1`` for three, ``0, 1`` for two."""
+def shift_offsets(num_shifts: int) -> list[int]:
+    """Return how far each of S shift weights moves the focus: ``-1, 0, 1`` for three, ``0, 1`` for two."""
     return [index - (num_shifts - 1) // 2 for index in range(num_shifts)]
 
 
-def convolutional_shift(weights, shift, mode="zero-padded"):
+def convolutional_shift(weights: Tensor, shift: Tensor, mode: str = "zero-padded") -> Tensor:
     """Move the weights by a distribution over shifts (equation 8).
 
     A true convolution: ``out[i] = sum_k shift[k] * weights[i - offset_k]``, with the offsets of
@@ -44,10 +45,10 @@ def convolutional_shift(weights, shift, mode="zero-padded"):
     ----------
     weights : tensor (B, K, N)
     shift : tensor (B, K, S)
-        Shift weights; S known when the graph is built, at most N.
+        Shift weights. S is at most N and must be static.
     mode : {'zero-padded', 'circular'}
-        What comes in at the ends: nothing (ntm-lasagne and its published models), or what leaves at the
-        other end (the paper).
+        Whether zeros come in at an end of the memory, as in ntm-lasagne and its published models, or the weights that
+        leave at the other end, as in the paper.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def convolutional_shift(weights, shift, mode="zero-padded"):
     Raises
     ------
     ValueError
-        If `mode` is none of the two or the number of shifts is not known.
+        If `mode` is neither of the two, or the number of shifts is not static.
     """
     if mode not in SHIFT_MODES:
         raise ValueError(f"shift mode must be one of {SHIFT_MODES}, not {mode!r}")
@@ -77,18 +78,18 @@ def convolutional_shift(weights, shift, mode="zero-padded"):
     return pt.add(*shifted) if num_shifts > 1 else shifted[0]
 
 
-def sharpen(weights, gamma, eps=1e-6):
+def sharpen(weights: Tensor, gamma: Tensor, eps: float = 1e-06) -> Tensor:
     """Raise the weights to a power and normalise them (equation 9).
 
-    Computed as ``softmax(gamma * log(weights + eps))``, which is ``(weights + eps)**gamma`` normalised but
-    does not underflow where `gamma` is large.
+    The weights are computed as ``softmax(gamma * log(weights + eps))``. This is ``(weights + eps)**gamma``, normalised,
+    but it does not underflow where `gamma` is large.
 
     Parameters
     ----------
     weights : tensor (B, K, N)
         Not negative.
     gamma : tensor (B, K)
-        At least one; taken as at most `MAX_SHARPNESS`.
+        At least one. Larger values than `MAX_SHARPNESS` count as `MAX_SHARPNESS`.
     eps : float
 
     Returns

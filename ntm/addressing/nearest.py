@@ -1,12 +1,14 @@
-"""How a sparse memory finds the slots most like a key: by comparing all of them, or by an index.
+"""How a sparse memory finds the slots most similar to a key: by comparing all slots, or by an index.
 
-What finds them is asked once in each step of the loop over time. It keeps what it needs in stores, large arrays without
-a gradient of which a step changes a few entries (`ntm.layers.sparse_loop`).
+Each step of the loop over time searches once. A search keeps its data in stores: large arrays without a gradient, of
+which a step changes a few entries (`ntm.layers.sparse_loop`).
 
-Notation: B batch, N slots, M slot width, R read heads, K slots that each reads, J slots written to, L tables, b bits.
+Notation: B batch, N slots, M slot width, R read heads, K slots that each head reads, J slots written to, L tables, b
+bits.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,38 +22,47 @@ from lasagne.tensors import join_last_axes
 from ntm.addressing.rows import read_rows
 from ntm.addressing.sparse import get_squares, scaled_cosine, top_k_slots
 from ntm.arguments import check_memory_shape, check_options, describe, is_integer
+from ntm.typing import MemoryShape, ParameterSpec, Tensor, TensorLike
 
 _MAX_BITS = 24
 _NUM_FLIPS = 3
 
 
 class ExactSearch:
-    """Compares a key with every slot. The store is the squared length of each slot, (B, N)."""
+    """A search that compares a key with every slot. Its store is the squared length of each slot, (B, N)."""
 
     num_stores = 1
 
-    def goes_on_from(self, other):
-        """Whether another's stores will do."""
+    def goes_on_from(self, other: Any) -> bool:
+        """Return whether this search can continue with the stores of another."""
         return isinstance(other, ExactSearch)
 
-    def get_params(self, **options):
-        """None."""
+    def get_params(self, **options: bool) -> list[Any]:
+        """Return the parameters: there are none."""
         return []
 
-    def make_state(self, batch_size) -> list[Any]:
-        """What belongs to the state before the first step: nothing, as all follows from the memory."""
+    def make_state(self, batch_size: TensorLike) -> list[Any]:
+        """Return the parts of the initial state: none, because all follows from the memory."""
         return []
 
-    def pack(self, memory, state):
-        """The stores, from the memory and what belongs to the state."""
+    def pack(self, memory: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+        """Return the stores, from the memory and the parts of the state."""
         return [get_squares(memory)]
 
-    def unpack(self, stores) -> list[Any]:
-        """What belongs to the state, from the stores or traces of them."""
+    def unpack(self, stores: Sequence[Tensor]) -> list[Any]:
+        """Return the parts of the state, from the stores or from traces of them."""
         return []
 
-    def update(self, stores, memory, positions, weights, runs, time):
-        """The stores after a write.
+    def update(
+        self,
+        stores: Sequence[Tensor],
+        memory: Tensor,
+        positions: Tensor,
+        weights: Tensor,
+        runs: Tensor,
+        time: Tensor,
+    ) -> list[Tensor]:
+        """Return the stores after a write.
 
         Parameters
         ----------
@@ -59,13 +70,13 @@ class ExactSearch:
         memory : tensor (B, N, M)
             After the write.
         positions : integer tensor (B, J)
-            Where was written; a position may come several times. The last is of the slot that was erased.
+            The slots written to. A slot may come several times. The last is the slot that was erased.
         weights : tensor (B, J)
             Of the write.
         runs : truth values (B,)
-            Where not, nothing was written.
+            Whether anything was written; false where the mask is zero.
         time : integer tensor (B,)
-            The number of this step, the first being one.
+            The number of this step; the first step is 1.
 
         Returns
         -------
@@ -76,8 +87,8 @@ class ExactSearch:
         old = squares[pt.arange(positions.shape[0])[:, None], in_range(positions)]
         return [pt.set_subtensor(old, get_squares(rows))]
 
-    def select(self, key, memory, stores, count):
-        """The slots most like each head's key.
+    def select(self, key: Tensor, memory: Tensor, stores: Sequence[Tensor], count: int) -> Tensor:
+        """Return the slots most similar to each head's key.
 
         Parameters
         ----------
@@ -89,8 +100,8 @@ class ExactSearch:
 
         Returns
         -------
-        integer tensor (B, R, K), without a gradient: different slots, the most alike first, and of slots alike the
-        first
+        integer tensor (B, R, K), without a gradient
+            Different slots, the most similar first; of slots that are equally similar, the lower number first.
         """
         return top_k_slots(key, memory, stores[0], count)
 
@@ -98,20 +109,20 @@ class ExactSearch:
 class HyperplaneIndex(Layer):
     """An index of the slots by random hyperplanes: slots on the same sides of them are in one bucket.
 
-    Each of L tables has b random hyperplanes through the origin. A vector's bucket is told by the sides that it lies
-    on: two vectors at an angle a lie on the same side of one with probability 1 - a / pi, whatever their length. A slot
-    that is written to is entered in its bucket of each table; where that is full, in the place of the slot that was
-    entered first. A slot whose bucket has become another is not taken from the old one: there it is a candidate too
-    many, no more.
+    This is locality-sensitive hashing. Each of L tables has b random hyperplanes through the origin. The sides on which
+    a vector lies are the bits of its bucket. Two vectors at an angle a lie on the same side of a hyperplane with
+    probability 1 - a / pi, whatever their length. A slot that is written to is entered in its bucket of each table. A
+    full bucket drops the slot that was entered first. A slot whose bucket has changed stays in the old bucket as well:
+    there it is one candidate too many, and does no other harm.
 
-    Candidates for a key are the slots in its buckets, and in those that differ from these in the bits whose hyperplanes
-    are nearest to the key. Further candidates are the slots that were least used at the last steps, and so were
-    erased and written to anew, and the first K slots, so that there are always K. The candidates are compared with the
-    key as they are in the memory at present, and the K most alike are chosen. A slot that was never written to need not
-    be found.
+    Candidates for a key are the slots in the key's buckets, and in the buckets that differ from them in the bits of the
+    hyperplanes nearest to the key (multi-probe). The slots that were erased and written anew at the last `num_recent`
+    steps are candidates too, and so are the first K slots, so that there are always K. The candidates are compared with
+    the key as the memory holds them now, and the K most similar slots are chosen. A slot that was never written to
+    may be missed.
 
-    What a step costs does not depend on N. All is found where no bucket overflows and all buckets are looked into,
-    ``2**num_flips`` each, or where no more slots were begun than `num_recent`.
+    The cost of a step does not depend on N. Recall is perfect where no bucket overflows and all buckets are looked up
+    (``2**num_flips`` of each table), or where no more than `num_recent` slots have been written anew.
 
     Parameters
     ----------
@@ -119,17 +130,16 @@ class HyperplaneIndex(Layer):
     num_tables : int
         L.
     num_bits : int, optional
-        b, from 1 to 24: a table has 2**b buckets. Unless given, so many that N slots would fill about half of the
-        places of a table.
+        b, from 1 to 24: a table has 2**b buckets. By default, N slots fill about half of the places of a table.
     bucket_size : int
         How many slots a bucket holds.
     num_flips : int
         How many bits are looked up both ways, at most b: 2**num_flips buckets of each table. The default, 3, stands for
         b where b is less.
     num_recent : int
-        Of how many steps the slots least used are candidates.
+        The slots erased and written anew at so many last steps are candidates.
     hyperplanes : initializer, array, shared variable, expression or callable (M, L * b)
-        Normals of the hyperplanes. They are not trained.
+        Normal vectors of the hyperplanes. They are not trained.
     name : str, optional
 
     Raises
@@ -148,15 +158,15 @@ class HyperplaneIndex(Layer):
 
     def __init__(
         self,
-        memory_shape,
-        num_tables=8,
-        num_bits=None,
-        bucket_size=16,
-        num_flips=_NUM_FLIPS,
-        num_recent=128,
-        hyperplanes=Normal(1.0),
-        **kwargs,
-    ):
+        memory_shape: MemoryShape,
+        num_tables: int = 8,
+        num_bits: int | None = None,
+        bucket_size: int = 16,
+        num_flips: int = _NUM_FLIPS,
+        num_recent: int = 128,
+        hyperplanes: ParameterSpec = Normal(1.0),
+        **kwargs: Any,
+    ) -> None:
         check_options(type(self), kwargs)
         label = describe(type(self).__name__, kwargs.get("name"))
         check_memory_shape(memory_shape, kwargs.get("name"), type(self).__name__)
@@ -181,29 +191,37 @@ class HyperplaneIndex(Layer):
             regularizable=False,
         )
 
-    def goes_on_from(self, other):
-        """Whether another's stores will do: if it is this one."""
+    def goes_on_from(self, other: Any) -> bool:
+        """Return whether this index can continue with the stores of another: only with its own."""
         return other is self
 
-    def make_state(self, batch_size):
-        """The empty index.
+    def make_state(self, batch_size: TensorLike) -> list[Tensor]:
+        """Return the empty index.
 
-        Buckets (B, L * 2**b, bucket_size + 1) hold numbers of slots plus one, zero for none, and at the end the
-        place that is next. The recent slots (B, num_recent) are such numbers, too.
+        The buckets (B, L * 2**b, bucket_size + 1) hold the numbers of slots plus one, and zero where there is none; at
+        the end of a bucket stands the place that is filled next. The recent slots (B, num_recent) are such numbers too.
         """
         buckets = (batch_size, self.num_tables * 2**self.num_bits, self.bucket_size + 1)
         return [pt.zeros(buckets, "int32"), pt.zeros((batch_size, self.num_recent), "int32")]
 
-    def pack(self, memory, state):
-        """The stores: what belongs to the state."""
+    def pack(self, memory: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+        """Return the stores: they are the parts of the state."""
         return list(state)
 
-    def unpack(self, stores):
-        """What belongs to the state: the stores."""
+    def unpack(self, stores: Sequence[Tensor]) -> list[Tensor]:
+        """Return the parts of the state: they are the stores."""
         return list(stores)
 
-    def update(self, stores, memory, positions, weights, runs, time):
-        """The stores after a write; parameters as of :meth:`ExactSearch.update`."""
+    def update(
+        self,
+        stores: Sequence[Tensor],
+        memory: Tensor,
+        positions: Tensor,
+        weights: Tensor,
+        runs: Tensor,
+        time: Tensor,
+    ) -> list[Tensor]:
+        """Return the stores after a write; the parameters are those of :meth:`ExactSearch.update`."""
         buckets, recent = stores
         rows = disconnected_grad(read_rows(memory, positions))
         enters = pt.and_(pt.gt(disconnected_grad(weights), 0.0), runs[:, None])
@@ -213,24 +231,24 @@ class HyperplaneIndex(Layer):
         newest = pt.switch(runs, positions[:, -1] + 1, recent[batch, place])
         return [buckets, pt.set_subtensor(recent[batch, place], newest)]
 
-    def _project(self, vectors):
-        """Products of vectors (B, P, M) with the normals, (B, P, L, b)."""
+    def _project(self, vectors: Tensor) -> Tensor:
+        """Multiply vectors (B, P, M) with the normal vectors, (B, P, L, b)."""
         batch, count = vectors.shape[0], vectors.shape[1]
         products = vectors.reshape((batch * count, self.memory_shape[1])) @ self.hyperplanes
         products = disconnected_grad(products)
         return products.reshape((batch, count, self.num_tables, self.num_bits))
 
-    def _get_buckets(self, products):
-        """The bucket of each table (B, P, L), counted through all tables."""
+    def _get_buckets(self, products: Tensor) -> Tensor:
+        """Return the bucket in each table, (B, P, L), as a number that counts through all tables."""
         bits = pt.gt(products, 0.0) * (1 << np.arange(self.num_bits, dtype="int32"))
         first = np.arange(self.num_tables, dtype="int32") << self.num_bits
         return bits.sum(axis=-1, dtype="int32") + first
 
-    def _enter(self, buckets, numbers, positions, enters):
-        """Enter slots at positions (B, J) in buckets of these numbers (B, J, L), unless they are there.
+    def _enter(self, buckets: Tensor, numbers: Tensor, positions: Tensor, enters: Tensor) -> Tensor:
+        """Enter the slots at positions (B, J) in buckets (B, J, L), unless they are there already.
 
-        All entries of a step are made at once. Those of one bucket come into places one after another; of more than it
-        holds, the last are left out.
+        All entries of a step are made at once. Entries of the same bucket take one place after another. Entries beyond
+        the size of the bucket are left out.
         """
         size, order = self.bucket_size, pt.arange(positions.shape[1])
         batch = pt.arange(positions.shape[0])[:, None, None]
@@ -238,7 +256,7 @@ class HyperplaneIndex(Layer):
         slots = (positions + 1)[:, :, None]
         rows = buckets[batch, in_range(numbers)]
         next_place = rows[..., -1]
-        # Sums, as `any` was seen to be wrong in a loop that PyTensor ran in Python
+        # Sums, because `any` gave wrong results in a loop that PyTensor ran in Python
         is_there = pt.eq(rows[..., :-1], slots[..., None]).sum(axis=-1, dtype="int32") > 0
         again = pt.eq(positions[:, :, None], positions[:, None, :])
         again = (again & enters[:, None, :] & earlier).sum(axis=2, dtype="int32") > 0
@@ -249,15 +267,16 @@ class HyperplaneIndex(Layer):
         total = same.sum(axis=2, dtype="int32")
         after = (next_place + pt.minimum(total, size)) % size
         enters = enters & pt.lt(rank, size)
-        # What is not entered has a place to write to all the same: that of the number that all of a bucket write
+        # A slot that is not entered must still write something somewhere: it writes the next place at the end of its
+        # bucket, as every entry of this bucket does
         place = pt.switch(enters, (next_place + rank) % size, size)
         entry = pt.switch(enters, slots, after)
         entries = pt.stack([entry, after])
         places = in_range(pt.stack([place, pt.full_like(place, size)]))
         return pt.set_subtensor(buckets[batch, numbers, places], entries)
 
-    def select(self, key, memory, stores, count):
-        """The slots most like each head's key; as :meth:`ExactSearch.select`, of the candidates."""
+    def select(self, key: Tensor, memory: Tensor, stores: Sequence[Tensor], count: int) -> Tensor:
+        """Return the candidates most similar to each head's key; parameters as of :meth:`ExactSearch.select`."""
         buckets, recent = stores
         key, memory = disconnected_grad(key), disconnected_grad(memory)
         size, reads = key.shape[0], key.shape[1]
@@ -273,11 +292,11 @@ class HyperplaneIndex(Layer):
         )
         rows = read_rows(memory, pt.maximum(candidates - 1, 0))
         products = (rows * key[:, :, None, :]).sum(axis=-1)
-        likeness = scaled_cosine(key, products, get_squares(rows))
-        return _choose(pt.switch(candidates > 0, likeness, -np.inf), candidates, count)
+        similarity = scaled_cosine(key, products, get_squares(rows))
+        return _choose(pt.switch(candidates > 0, similarity, -np.inf), candidates, count)
 
-    def _get_probes(self, key):
-        """The buckets where slots like the keys (B, R, M) are looked for, (B, R, L, 2**num_flips)."""
+    def _get_probes(self, key: Tensor) -> Tensor:
+        """Return the buckets to look up for keys (B, R, M): (B, R, L, 2**num_flips)."""
         products = self._project(key)
         margins, flips = abs(products), []
         for _ in range(self.num_flips):
@@ -291,43 +310,44 @@ class HyperplaneIndex(Layer):
         return probes
 
 
-def _check(label, name, value, least, most=None):
-    """An option that is to be an integer between two numbers."""
+def _check(label: str, name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return an option as an int; raise a `ValueError` unless it is an integer within its bounds."""
     if is_integer(value) and least <= value and (most is None or value <= most):
         return int(value)
     limits = f"at least {least}" if most is None else f"from {least} to {most}"
     raise ValueError(f"{label}: {name} must be an integer, {limits}, not {value!r}")
 
 
-def _choose(likeness, candidates, count):
-    """The `count` candidates most alike, each slot once: their positions (B, R, K).
+def _choose(similarity: Tensor, candidates: Tensor, count: int) -> Tensor:
+    """Return the positions (B, R, K) of the `count` most similar candidates, each slot once.
 
     Parameters
     ----------
-    likeness : tensor (B, R, C)
-        Minus infinity for no candidate.
+    similarity : tensor (B, R, C)
+        Minus infinity where there is no candidate.
     candidates : integer tensor (B, R, C)
-        Numbers of slots, plus one; of them at least `count` different ones.
+        Numbers of slots plus one, of which at least `count` differ.
     count : int
     """
-    # NaN, too, is to be seen
-    likeness = pt.switch(pt.isnan(likeness), np.inf, likeness)
+    # NaN counts as the most similar, so that an error shows
+    similarity = pt.switch(pt.isnan(similarity), np.inf, similarity)
     none = np.iinfo("int32").max
     chosen = []
     for _ in range(count):
-        best = pt.eq(likeness, likeness.max(axis=-1, keepdims=True))
+        best = pt.eq(similarity, similarity.max(axis=-1, keepdims=True))
         slot = pt.switch(best, candidates, np.int32(none)).min(axis=-1, keepdims=True)
-        likeness = pt.switch(pt.eq(candidates, slot), -np.inf, likeness)
+        similarity = pt.switch(pt.eq(candidates, slot), -np.inf, similarity)
         chosen.append(slot)
     return (pt.concatenate(chosen, axis=-1) - 1).astype("int32")
 
 
-# Exact search takes less time up to here, a step of training with one head of the default sizes (benchmarks/sparse.py)
+# Up to so many slots an exact search takes less time than an index of the default sizes: measured for a training step
+# with one head (benchmarks/sparse.py)
 _MOST_COMPARED = 2**14
 
 
-def make_search(nearest, memory_shape):
-    """What finds the slots most like a key.
+def make_search(nearest: Any, memory_shape: MemoryShape) -> ExactSearch | HyperplaneIndex:
+    """Make the search that finds the slots most similar to a key.
 
     Parameters
     ----------

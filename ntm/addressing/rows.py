@@ -1,5 +1,8 @@
 """Reading and writing a few rows of a memory: the Ops that a sparse memory is made of."""
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import DisconnectedType
@@ -8,59 +11,68 @@ from pytensor.graph.op import Op
 
 from lasagne.checks import in_range
 from lasagne.tensors import join_last_axes
+from ntm.typing import Array, Tensor, TensorLike
 
 
-def _batch_index(positions):
-    """The first index of rows at positions (B, P), (B, 1)."""
+def _batch_index(positions: Tensor) -> Tensor:
+    """Return the first index of the rows at positions (B, P): the number of the sequence, (B, 1)."""
     return pt.arange(positions.shape[0])[:, None]
 
 
 class ReadRows(Op):
-    """The rows of a memory (B, N, M) at positions (B, P): (B, P, M)."""
+    """An Op that reads the rows of a memory (B, N, M) at positions (B, P): (B, P, M)."""
 
     __props__ = ()
     jax_conversions = "ntm.addressing.jax_rows"
 
-    def make_node(self, memory, positions):
+    def make_node(self, memory: TensorLike, positions: TensorLike) -> Apply:
         memory, positions = pt.as_tensor(memory), pt.as_tensor(positions)
         shape = (memory.type.shape[0], positions.type.shape[1], memory.type.shape[2])
         return Apply(self, [memory, positions], [pt.tensor(dtype=memory.dtype, shape=shape)])
 
-    def perform(self, node, inputs, output_storage):
+    def perform(
+        self, node: Apply, inputs: Sequence[Array], output_storage: list[list[Any]]
+    ) -> None:
         memory, positions = inputs
         output_storage[0][0] = memory[np.arange(len(memory))[:, None], positions]
 
-    def infer_shape(self, *args):
+    def infer_shape(self, *args: Any) -> list[tuple]:
         # PyTensor before 3.3 hands over the graph, the node and the shapes; later only the last two
         (batch, _, width), (_, rows) = args[-1]
         return [(batch, rows, width)]
 
-    def connection_pattern(self, node):
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[True], [False]]
 
-    def pullback(self, inputs, outputs, output_grads):
+    def pullback(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], output_grads: Sequence[Any]
+    ) -> list[Any]:
         memory, positions = inputs
         places = pt.zeros_like(memory)[_batch_index(positions), in_range(positions)]
         return [pt.inc_subtensor(places, output_grads[0]), DisconnectedType()()]
 
 
 class WriteRows(Op):
-    """Add to rows of a memory; a position that comes twice is added to twice.
+    """An Op that adds to rows of a memory; to a position that comes twice, it adds twice.
 
-    Inputs are the memory (B, N, M), positions (B, J), what is added there (B, J, M), and, (B,), whether the row at the
-    last of the positions is erased before. Outputs are the new memory and what the rows held before, (B, J, M), which
-    has no gradient.
+    Inputs are the memory (B, N, M), the positions (B, J), the rows to add (B, J, M), and truth values (B,): whether the
+    row at the last position is erased first. Outputs are the new memory and the rows before the write, (B, J, M),
+    which have no gradient.
     """
 
     __props__ = ()
     jax_conversions = "ntm.addressing.jax_rows"
 
-    def make_node(self, memory, positions, added, erases):
+    def make_node(
+        self, memory: TensorLike, positions: TensorLike, added: TensorLike, erases: TensorLike
+    ) -> Apply:
         inputs = [pt.as_tensor(each) for each in (memory, positions, added, erases)]
         old = pt.tensor(dtype=inputs[0].dtype, shape=inputs[2].type.shape)
         return Apply(self, inputs, [inputs[0].type(), old])
 
-    def perform(self, node, inputs, output_storage):
+    def perform(
+        self, node: Apply, inputs: Sequence[Array], output_storage: list[list[Any]]
+    ) -> None:
         memory, positions, added, erases = inputs
         batch = np.arange(len(memory))
         output_storage[1][0] = memory[batch[:, None], positions]
@@ -69,14 +81,16 @@ class WriteRows(Op):
         np.add.at(memory, (batch[:, None], positions), added)
         output_storage[0][0] = memory
 
-    def infer_shape(self, *args):
+    def infer_shape(self, *args: Any) -> list[tuple]:
         shapes = args[-1]  # as of ReadRows
         return [shapes[0], shapes[2]]
 
-    def connection_pattern(self, node):
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[True, False], [False, False], [True, False], [False, False]]
 
-    def pullback(self, inputs, outputs, output_grads):
+    def pullback(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], output_grads: Sequence[Any]
+    ) -> list[Any]:
         _, positions, _, erases = inputs
         grad = output_grads[0]
         added_grad = grad[_batch_index(positions), in_range(positions)]
@@ -86,8 +100,8 @@ class WriteRows(Op):
         return [pt.set_subtensor(erased, kept), disconnected(), added_grad, disconnected()]
 
 
-def read_rows(memory, positions):
-    """The rows at positions of a memory.
+def read_rows(memory: Tensor, positions: TensorLike) -> Tensor:
+    """Read the rows of a memory at some positions.
 
     Parameters
     ----------
@@ -99,13 +113,13 @@ def read_rows(memory, positions):
     tensor (B, ..., M)
     """
     positions = pt.as_tensor(positions)
-    rows = ReadRows().make_node(memory, join_last_axes(positions, 2)).outputs[0]
+    rows = cast(Tensor, ReadRows().make_node(memory, join_last_axes(positions, 2)).outputs[0])
     leading = [positions.shape[k] for k in range(positions.ndim)]
     return rows.reshape((*leading, memory.shape[2]))
 
 
-def write_rows(memory, positions, added, erases):
-    """The memory after a write to a few of its rows.
+def write_rows(memory: Tensor, positions: Tensor, added: Tensor, erases: Tensor) -> Tensor:
+    """Return the memory after a write to a few of its rows.
 
     Parameters
     ----------
@@ -113,21 +127,21 @@ def write_rows(memory, positions, added, erases):
     positions : integer tensor (B, J)
         A position may come several times.
     added : tensor (B, J, M)
-        What is added at each.
+        The row to add at each position.
     erases : truth values (B,)
-        Whether the row at the last of the positions is set to zero before.
+        Whether the row at the last position is set to zero before the rows are added.
 
     Returns
     -------
     tensor (B, N, M)
     """
-    return WriteRows().make_node(memory, positions, added, erases).outputs[0]
+    return cast(Tensor, WriteRows().make_node(memory, positions, added, erases).outputs[0])
 
 
 class TopK(Op):
-    """The positions of the `count` largest numbers along the last axis, the largest first; equals in their order.
+    """An Op that finds the positions of the `count` largest numbers along the last axis.
 
-    Positions are 32-bit integers. There is no gradient.
+    The largest number comes first; equal numbers keep their order. Positions are 32-bit integers and have no gradient.
 
     Parameters
     ----------
@@ -137,24 +151,31 @@ class TopK(Op):
     __props__ = ("count",)
     jax_conversions = "ntm.addressing.jax_rows"
 
-    def __init__(self, count):
+    def __init__(self, count: int) -> None:
         self.count = count
 
-    def make_node(self, x):
+    def make_node(self, x: TensorLike) -> Apply:
         x = pt.as_tensor(x)
         shape = (*x.type.shape[:-1], self.count)
         return Apply(self, [x], [pt.tensor(dtype="int32", shape=shape)])
 
-    def perform(self, node, inputs, output_storage):
+    def perform(
+        self, node: Apply, inputs: Sequence[Array], output_storage: list[list[Any]]
+    ) -> None:
         # NaN comes first, as in JAX, so that it is seen
         x = np.where(np.isnan(inputs[0]), np.inf, inputs[0])
         order = np.argsort(-x, axis=-1, kind="stable")
         output_storage[0][0] = order[..., : self.count].astype("int32")
 
-    def infer_shape(self, *args):
+    def infer_shape(self, *args: Any) -> list[tuple]:
         # PyTensor before 3.3 hands over the graph, the node and the shapes; later only the last two
         shapes = args[-1]
         return [(*shapes[0][:-1], pt.constant(self.count))]
 
-    def connection_pattern(self, node):
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[False]]
+
+
+def top_k(x: Tensor, count: int) -> Tensor:
+    """Return the positions of the largest numbers along the last axis, (..., count); see :class:`TopK`."""
+    return cast(Tensor, TopK(count)(x))

@@ -5,6 +5,8 @@ Equations are those of Rae et al. 2016, Scaling Memory-Augmented Neural Networks
 section 3.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
@@ -12,16 +14,18 @@ from pytensor.gradient import disconnected_grad
 from lasagne.checks import in_range
 from lasagne.tensors import join_last_axes
 from ntm.addressing.content import content_weights
-from ntm.addressing.rows import TopK
+from ntm.addressing.rows import top_k
+from ntm.addressing.sizes import get_known_size
+from ntm.typing import Tensor
 
 # As in `ntm.similarities`
 _EPS = 1e-6
 
 
-def top_k_slots(key, memory, squares, count):
-    """The slots most like each head's key, by cosine similarity; there is no gradient.
+def top_k_slots(key: Tensor, memory: Tensor, squares: Tensor, count: int) -> Tensor:
+    """Return the K slots most similar to each head's key, by cosine similarity; there is no gradient.
 
-    Every slot is compared; `ntm.addressing.nearest` has what compares fewer.
+    Every slot is compared. The index in `ntm.addressing.nearest` compares fewer.
 
     Parameters
     ----------
@@ -34,22 +38,24 @@ def top_k_slots(key, memory, squares, count):
 
     Returns
     -------
-    integer tensor (B, R, K), the most alike first, and of slots alike the first
+    integer tensor (B, R, K), the most similar slot first; of slots that are equally similar, the lower number first
     """
     key, memory, squares = (disconnected_grad(each) for each in (key, memory, squares))
-    products = pt.matmul(key, memory.transpose(0, 2, 1))
-    return TopK(count)(scaled_cosine(key, products, squares[:, None, :]))
+    products = key @ memory.transpose(0, 2, 1)
+    return top_k(scaled_cosine(key, products, squares[:, None, :]), count)
 
 
-def scaled_cosine(key, products, squares):
-    """Cosine similarity of keys and slots, but for a factor that is the same for all slots of a key.
+def scaled_cosine(key: Tensor, products: Tensor, squares: Tensor) -> Tensor:
+    """Return the cosine similarity of keys and slots, times a factor that is the same for all slots of a key.
+
+    The order of the slots is that of their similarity, which is all that a search needs.
 
     Parameters
     ----------
     key : tensor (B, R, M)
     products : tensor (B, R, P)
-        Of the key with each slot.
-    squares : tensor (B, R, P), or of one head
+        Dot products of the key with each slot.
+    squares : tensor (B, R, P) or (B, 1, P)
         The squared length of each slot.
 
     Returns
@@ -61,8 +67,8 @@ def scaled_cosine(key, products, squares):
     return products / pt.sqrt(squares + added)
 
 
-def get_read_weights(key, beta, rows):
-    """Weights of the slots read, by likeness to the key: a softmax over these slots alone (section 3.1).
+def get_read_weights(key: Tensor, beta: Tensor, rows: Tensor) -> Tensor:
+    """Return the weights of the slots read, by similarity to the key: a softmax over these slots alone (section 3.1).
 
     Parameters
     ----------
@@ -73,7 +79,7 @@ def get_read_weights(key, beta, rows):
 
     Returns
     -------
-    tensor (B, R, K), positive, in sum one for each head
+    tensor (B, R, K), positive; one in sum for each head
     """
     batch, reads, count, width = (rows.shape[k] for k in range(4))
     weights = content_weights(
@@ -84,18 +90,19 @@ def get_read_weights(key, beta, rows):
     return weights.reshape((batch, reads, count))
 
 
-def read(rows, weights):
-    """Read vectors (B, R, M), from rows (B, R, K, M) and weights (B, R, K) (equation 1)."""
+def read(rows: Tensor, weights: Tensor) -> Tensor:
+    """Return the read vectors (B, R, M) of rows (B, R, K, M) with weights (B, R, K) (equation 1)."""
     return (weights[:, :, :, None] * rows).sum(axis=2)
 
 
-# So many numbers are searched through; of more, the least of each block are kept
+# The least of up to so many numbers is found by looking at all of them. For more numbers, the least of each block is
+# stored, and only the block with the least of all is looked at
 _MOST_SCANNED = 1024
 _MINIMA_BLOCK = 64
 
 
-def count_minima(num_slots):
-    """How many arrays :func:`get_minima` returns."""
+def count_minima(num_slots: int) -> int:
+    """Return the number of arrays that :func:`get_minima` returns."""
     count = 0
     while num_slots > _MOST_SCANNED:
         num_slots = -(-num_slots // _MINIMA_BLOCK)
@@ -103,10 +110,11 @@ def count_minima(num_slots):
     return count
 
 
-def get_minima(last_access):
-    """The least of each block of slots, then the least of each block of these, and so on until they are few.
+def get_minima(last_access: Tensor) -> list[Tensor]:
+    """Return the least number of each block of slots, then of each block of these numbers, until they are few.
 
-    With them, the slot least used is found without going through all slots. The last block may be a shorter one.
+    With these minima, the least recently used slot is found without a pass over all slots. The last block may be
+    shorter than the others.
 
     Parameters
     ----------
@@ -126,8 +134,8 @@ def get_minima(last_access):
     return levels[1:]
 
 
-def update_minima(minima, last_access, positions):
-    """The minima, after the last accesses at positions (B, P) have changed."""
+def update_minima(minima: Sequence[Tensor], last_access: Tensor, positions: Tensor) -> list[Tensor]:
+    """Return the minima after the last accesses at positions (B, P) have changed."""
     batch = pt.arange(positions.shape[0])[:, None]
     updated, below = [], last_access
     for level in minima:
@@ -139,14 +147,14 @@ def update_minima(minima, last_access, positions):
     return updated
 
 
-def _get_block(numbers, length):
-    """Positions in blocks of these numbers, (..., 64), of an array of this length; the last comes again."""
+def _get_block(numbers: Tensor, length: int) -> Tensor:
+    """Return the positions in the blocks of these numbers, (..., 64); positions beyond the array repeat its last."""
     inside = numbers[..., None] * np.int32(_MINIMA_BLOCK) + np.arange(_MINIMA_BLOCK, dtype="int32")
     return pt.minimum(inside, np.int32(length - 1))
 
 
-def find_least_used(last_access, minima=()):
-    """The slot that was not accessed for longest, (B,); of several, the first. There is no gradient.
+def find_least_used(last_access: Tensor, minima: Sequence[Tensor] = ()) -> Tensor:
+    """Return the least recently used slot, (B,); of several, the first. There is no gradient.
 
     Parameters
     ----------
@@ -164,38 +172,42 @@ def find_least_used(last_access, minima=()):
     return found
 
 
-def _find_first_least(x):
-    """Where the least number of each row is first, (B,)."""
+def _find_first_least(x: Tensor) -> Tensor:
+    """Return the first position of the least number of each row, (B,)."""
     places = pt.arange(x.shape[1], dtype="int32")
     is_least = pt.eq(x, x.min(axis=1, keepdims=True))
     return pt.switch(is_least, places, x.shape[1]).min(axis=1).astype("int32")
 
 
-def get_write_weights(read_weights, write_gate, interpolation_gate):
-    """Weights of the slots read last, and of the one least used (equation 5).
+def get_write_weights(
+    read_weights: Tensor, write_gate: Tensor, interpolation_gate: Tensor
+) -> Tensor:
+    """Return the weights of a write: of the slots read last, and of the least recently used slot (equation 5).
 
     Parameters
     ----------
     read_weights : tensor (B, R, K)
-        Of the step before; R must be known when the graph is built. The slots read last are those of all heads,
-        each head counting alike.
+        Of the step before. R must be static. The slots read last are those of all heads; each head has the same
+        share.
     write_gate : tensor (B,)
         How much is written.
     interpolation_gate : tensor (B,)
-        How much of that to the slots read last; the rest to the slot least used.
+        Which part of the write goes to the slots read last; the rest goes to the least recently used slot.
 
     Returns
     -------
-    tensor (B, J), the slot least used last
+    tensor (B, J), the least recently used slot last
     """
-    heads = read_weights.type.shape[1]
+    heads = get_known_size(read_weights, 1, "get_write_weights: the number of read heads")
     last_read = join_last_axes(read_weights, 2) * (interpolation_gate / heads)[:, None]
     least_used = (1.0 - interpolation_gate)[:, None]
     return pt.concatenate([last_read, least_used], axis=1) * write_gate[:, None]
 
 
-def update_last_access(last_access, time, positions, weights, threshold):
-    """The step of the last access to each slot, after this step's accesses.
+def update_last_access(
+    last_access: Tensor, time: Tensor, positions: Tensor, weights: Tensor, threshold: float
+) -> Tensor:
+    """Return the step of the last access to each slot, after the accesses of this step.
 
     Parameters
     ----------
@@ -203,10 +215,10 @@ def update_last_access(last_access, time, positions, weights, threshold):
     time : integer tensor (B,)
         The number of this step.
     positions : integer tensor (B, P)
-        Of the slots read and written. Some may be the same; their weights are summed.
+        The slots read and written. Where a slot comes several times, its weights are summed.
     weights : tensor (B, P)
     threshold : float
-        delta: what is accessed with no more weight counts as not accessed.
+        delta: an access with no more weight than this does not count.
 
     Returns
     -------
@@ -220,12 +232,12 @@ def update_last_access(last_access, time, positions, weights, threshold):
     return pt.set_subtensor(old, pt.switch(total > threshold, time[:, None], old))
 
 
-def get_squares(memory):
-    """The squared length of each slot, (..., N), of a memory (..., N, M)."""
+def get_squares(memory: Tensor) -> Tensor:
+    """Return the squared length of each slot, (..., N), of a memory (..., N, M)."""
     return (memory * memory).sum(axis=-1)
 
 
-def to_dense(positions, weights, num_slots):
-    """Weights of all slots (..., N), from the positions (..., P) and the weights (..., P) of a few."""
+def to_dense(positions: Tensor, weights: Tensor, num_slots: int) -> Tensor:
+    """Return the weights of all slots (..., N), from the positions (..., P) and the weights (..., P) of a few."""
     places = pt.eq(positions[..., None], pt.arange(num_slots))
     return pt.switch(places, weights[..., None], 0.0).sum(axis=-2).astype(weights.dtype)

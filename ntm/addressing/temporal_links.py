@@ -5,14 +5,17 @@ Hybrid computing using a neural network with dynamic external memory, Nature 538
 writing are those of an NTM; see `ntm.addressing`.
 """
 
+from collections.abc import Sequence
+
 import pytensor
 import pytensor.tensor as pt
 
 from lasagne.gradient import apply_with_gradient
+from ntm.typing import Tensor
 
 
-def update_precedence(precedence, write_weights):
-    r"""How much each slot was the last that was written to.
+def update_precedence(precedence: Tensor, write_weights: Tensor) -> Tensor:
+    r"""Return how much each slot was the last slot written to.
 
     .. math:: p_t = (1 - \sum_i w_t^w[i]) p_{t-1} + w_t^w
 
@@ -29,8 +32,8 @@ def update_precedence(precedence, write_weights):
     return (1.0 - write_weights.sum(axis=2, keepdims=True)) * precedence + write_weights
 
 
-def update_links(links, write_weights, precedence):
-    r"""How much each slot was written to just after each other one.
+def update_links(links: Tensor, write_weights: Tensor, precedence: Tensor) -> Tensor:
+    r"""Return how much each slot was written to just after each other slot.
 
     .. math:: L_t[i, j] = (1 - w_t^w[i] - w_t^w[j]) L_{t-1}[i, j] + w_t^w[i] p_{t-1}[j], \qquad L_t[i, i] = 0
 
@@ -45,15 +48,15 @@ def update_links(links, write_weights, precedence):
 
     Returns
     -------
-    tensor (B, N, N), not negative; rows and columns are at most one in sum
+    tensor (B, N, N), not negative; each row and each column is at most one in sum
     """
     after, before = write_weights[:, :, None], write_weights[:, None, :]
     links = (1.0 - after - before) * links + after * precedence[:, None, :]
     return links * _get_others(write_weights)
 
 
-def get_forward_weights(links, read_weights):
-    r"""Where the slots were written to that came after those last read, :math:`f_t^i = L_t w_{t-1}^{r,i}`.
+def get_forward_weights(links: Tensor, read_weights: Tensor) -> Tensor:
+    r"""Return the weights of the slots written to after the slots last read, :math:`f_t^i = L_t w_{t-1}^{r,i}`.
 
     Parameters
     ----------
@@ -69,8 +72,8 @@ def get_forward_weights(links, read_weights):
     return _multiply_rows(links, read_weights)
 
 
-def get_backward_weights(links, read_weights):
-    r"""Where the slots were written to that came before those last read, :math:`b_t^i = L_t^\top w_{t-1}^{r,i}`.
+def get_backward_weights(links: Tensor, read_weights: Tensor) -> Tensor:
+    r"""Return the weights of the slots written to before the slots last read, :math:`b_t^i = L_t^\top w_{t-1}^{r,i}`.
 
     Parameters
     ----------
@@ -83,19 +86,21 @@ def get_backward_weights(links, read_weights):
     -------
     tensor (B, R, N)
     """
-    return pt.matmul(read_weights, links)
+    return read_weights @ links
 
 
-def follow_links(links, write_weights, precedence, read_weights):
+def follow_links(
+    links: Tensor, write_weights: Tensor, precedence: Tensor, read_weights: Tensor
+) -> list[Tensor]:
     """Update the links and follow them, for one write head.
 
-    It is :func:`update_links`, :func:`get_backward_weights` and :func:`get_forward_weights`, with a gradient that goes
-    over the links less often.
+    This is :func:`update_links`, :func:`get_backward_weights` and :func:`get_forward_weights` in one, with a gradient
+    that passes over the N × N links less often.
 
     Parameters
     ----------
     links : tensor (B, N, N)
-        Of the step before, as all others but `write_weights`.
+        Of the step before, like every argument but `write_weights`.
     write_weights, precedence : tensor (B, N)
     read_weights : tensor (B, R, N)
 
@@ -109,7 +114,9 @@ def follow_links(links, write_weights, precedence, read_weights):
     )
 
 
-def _follow_links(links, write_weights, precedence, read_weights):
+def _follow_links(
+    links: Tensor, write_weights: Tensor, precedence: Tensor, read_weights: Tensor
+) -> list[Tensor]:
     links = update_links(links, write_weights, precedence)
     return [
         links,
@@ -118,39 +125,42 @@ def _follow_links(links, write_weights, precedence, read_weights):
     ]
 
 
-def _pull_back_links(inputs, outputs, grads):
+def _pull_back_links(
+    inputs: list[Tensor], outputs: list[Tensor], grads: list[Tensor]
+) -> list[Tensor]:
+    """Return the gradients of :func:`_follow_links` with respect to its inputs."""
     old, write_weights, precedence, read_weights = inputs
     links, (links_grad, backward_grad, forward_grad) = outputs[0], grads
-    # One product, as each use of the sum would else compute the outer products of all heads again
-    outer = pt.matmul(
-        pt.concatenate([read_weights, forward_grad], axis=1).transpose(0, 2, 1),
-        pt.concatenate([backward_grad, read_weights], axis=1),
-    )
+    # One product: otherwise each use of the sum would compute the outer products of all heads again
+    rows = pt.concatenate([read_weights, forward_grad], axis=1).transpose(0, 2, 1)
+    outer = rows @ pt.concatenate([backward_grad, read_weights], axis=1)
     grad = (links_grad + outer) * _get_others(write_weights)
     by_row = (grad * (precedence[:, None, :] - old)).sum(axis=2)
-    # A product with ones, as a sum over the rows of a large matrix takes longer
+    # A product with ones: a sum over the rows of a large matrix takes longer
     ones = pt.ones_like(write_weights)[:, None, :]
-    by_column = pt.matmul(ones, grad * old)[:, 0]
+    by_column = (ones @ (grad * old))[:, 0]
     return [
         grad * (1.0 - write_weights[:, :, None] - write_weights[:, None, :]),
         by_row - by_column,
-        pt.matmul(write_weights[:, None, :], grad)[:, 0],
-        _multiply_rows(links, backward_grad) + pt.matmul(forward_grad, links),
+        (write_weights[:, None, :] @ grad)[:, 0],
+        _multiply_rows(links, backward_grad) + forward_grad @ links,
     ]
 
 
-def _multiply_rows(links, weights):
-    """``weights @ links.T``, where there are few weights (B, R, N)."""
+def _multiply_rows(links: Tensor, weights: Tensor) -> Tensor:
+    """Return ``weights @ links.T``, in the way that is fastest for the few weights (B, R, N) of the read heads."""
     return (links[:, None] * weights[:, :, None, :]).sum(axis=3)
 
 
-def _get_others(weights):
-    """Zero for each slot and itself, one for the others, (N, N)."""
+def _get_others(weights: Tensor) -> Tensor:
+    """Return a mask (N, N) that is zero for a slot and itself, and one elsewhere."""
     return 1.0 - pt.eye(weights.shape[1], dtype=pytensor.config.floatX)
 
 
-def get_read_weights(backward, content, forward, modes):
-    r"""Where to read: before or after what was read last, or by content.
+def get_read_weights(
+    backward: Sequence[Tensor], content: Tensor, forward: Sequence[Tensor], modes: Tensor
+) -> Tensor:
+    r"""Return where to read: before or after the slots last read, or by content.
 
     .. math:: w_t^{r,i} = \pi_t^i[1] b_t^i + \pi_t^i[2] c_t^{r,i} + \pi_t^i[3] f_t^i
 
