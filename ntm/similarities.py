@@ -1,17 +1,18 @@
-"""Similarities between a head's key and the rows of the memory."""
+"""Similarities between the key of a head and the slots of a memory."""
 
 import pytensor.tensor as pt
 
 from lasagne._norms import get_scale
+from ntm.typing import Tensor
 
 
-def cosine_similarity(x, y, eps=1e-6):
-    r"""Cosine similarity of keys with every row of a memory.
+def cosine_similarity(x: Tensor, y: Tensor, eps: float = 1e-06) -> Tensor:
+    r"""Return the cosine similarity of keys with every row of a memory.
 
     .. math:: K(x, y_i) = \frac{x \cdot y_i}{\sqrt{|x|^2 |y_i|^2 + \epsilon}}
 
-    `eps` keeps the similarity, and its gradient, finite for a zero key and a zero row. A row whose square overflows,
-    from a length of 1.8e19 on in float32, is like no key: 0.
+    `eps` keeps the similarity and its gradient finite for a zero key and a zero row. A row whose square overflows (in
+    float32, from a length of 1.8e19 on) has similarity 0 to every key.
 
     Parameters
     ----------
@@ -20,7 +21,7 @@ def cosine_similarity(x, y, eps=1e-6):
     y : tensor (B, N, M)
         The memory: N rows of width M.
     eps : float
-        What is added under the root.
+        Added under the root.
 
     Returns
     -------
@@ -35,8 +36,8 @@ def cosine_similarity(x, y, eps=1e-6):
     return cosine_similarity_to_columns(x, y.transpose(0, 2, 1), eps)
 
 
-def cosine_similarity_to_columns(x, y, eps=1e-6):
-    """:func:`cosine_similarity` with a memory whose slots are its columns.
+def cosine_similarity_to_columns(x: Tensor, y: Tensor, eps: float = 1e-06) -> Tensor:
+    """Return :func:`cosine_similarity` with a memory whose slots are its columns.
 
     Parameters
     ----------
@@ -48,14 +49,14 @@ def cosine_similarity_to_columns(x, y, eps=1e-6):
     -------
     tensor (B, K, N)
     """
-    # The key is scaled to length one: the product of two squared norms would overflow float32 where each norm
-    # is 1e10. A key shorter than 1e-9 is scaled less, since its scale's gradient would overflow. A key whose
-    # square would overflow is shortened first; the memory is not, as looking for its largest number takes a third of
-    # a training step
+    # The key is scaled to length one, because the product of two squared norms overflows float32 where each norm is
+    # 1e10. A key shorter than 1e-9 is scaled less, because the gradient of its scale would overflow. A key whose square
+    # would overflow is shortened first. The memory is not: looking for its largest number takes a third of a training
+    # step
     scale = pt.minimum(get_scale(x, (-1,)), 1)
     x = x * scale
     x_squared = pt.maximum((x * x).sum(axis=-1, keepdims=True), 1e-18 * scale**2)
     y_squared = (y * y).sum(axis=1, keepdims=True)
-    # Where one vector is zero and the other longer than 1e9, the gradient divides by this to the power 1.5
+    # The gradient divides by this number to the power 1.5, where one vector is zero and the other longer than 1e9
     added = pt.maximum(eps * scale**2 / x_squared, 1e-24)
-    return pt.matmul(x, y) / pt.sqrt(x_squared) / pt.sqrt(y_squared + added)
+    return x @ y / pt.sqrt(x_squared) / pt.sqrt(y_squared + added)

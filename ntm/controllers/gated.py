@@ -62,7 +62,7 @@ class GatedController(Controller):
         ]
         dtype = pytensor.config.floatX
         values = [pt.zeros(self.num_units, dtype) if value is None else value for value in values]
-        # An array of another precision that was given as a parameter must not spread it
+        # A parameter may be an array of another precision, which must not spread to the result
         return pt.concatenate([value.astype(dtype) for value in values], axis=-1)
 
     def step(

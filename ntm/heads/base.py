@@ -1,6 +1,8 @@
 """What the heads of all memory networks share."""
 
+from collections.abc import Sequence
 from itertools import groupby, pairwise
+from typing import Any, TypeAlias
 
 import pytensor
 import pytensor.tensor as pt
@@ -8,29 +10,32 @@ import pytensor.tensor as pt
 from lasagne.layers import DenseLayer, Layer
 from lasagne.utils import unique
 from ntm.arguments import check_memory_shape, check_nonlinearity, check_options, describe
+from ntm.typing import Incoming, MemoryShape, Nonlinearity, ParameterSpec, Tensor
 
 
 class MemoryHead(Layer):
-    """What the heads of all memory networks share: dense layers on the controller, for a memory of a certain shape.
+    """The base class of heads: dense layers on a controller, for a memory of a certain shape.
 
     Parameters
     ----------
     controller : Controller
-        What the layers stand on.
+        Gives (B, H), the input of the layers.
     memory_shape : tuple (N, M)
     name : str, optional
 
     Raises
     ------
     ValueError
-        If `memory_shape` is not two positive integers.
+        If `memory_shape` is not two positive integers, or the controller does not give (B, H) with H known.
+    TypeError
+        If a nonlinearity is neither a function nor None.
 
     Attributes
     ----------
     layers : list of DenseLayer
     """
 
-    def __init__(self, controller, memory_shape, **kwargs):
+    def __init__(self, controller: Incoming, memory_shape: MemoryShape, **kwargs: Any) -> None:
         check_options(type(self), kwargs)
         super().__init__(controller, **kwargs)
         check_memory_shape(memory_shape, self.name, type(self).__name__)
@@ -41,9 +46,17 @@ class MemoryHead(Layer):
             )
         self.controller = controller
         self.memory_shape = (int(memory_shape[0]), int(memory_shape[1]))
-        self.layers = []
+        self.layers: list[DenseLayer] = []
 
-    def _dense(self, part, num_units, W, b, nonlinearity):
+    def _dense(
+        self,
+        part: str,
+        num_units: int,
+        W: ParameterSpec,
+        b: ParameterSpec | None,
+        nonlinearity: Nonlinearity | None,
+    ) -> DenseLayer:
+        """Add the layer of a part of the head, such as the key, named ``<name of the head>.<part>``."""
         check_nonlinearity(
             describe(type(self).__name__, self.name), f"nonlinearity_{part}", nonlinearity
         )
@@ -54,32 +67,36 @@ class MemoryHead(Layer):
         self.layers.append(layer)
         return layer
 
-    def get_params(self, unwrap_shared=True, **tags):
-        """The head's own parameters, then those of its layers (see `lasagne.layers.Layer.get_params`)."""
+    def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
+        """Return the head's own parameters, then those of its layers (see `lasagne.layers.Layer.get_params`)."""
         params = super().get_params(unwrap_shared=unwrap_shared, **tags)
         for layer in self.layers:
             params += layer.get_params(unwrap_shared=unwrap_shared, **tags)
         return unique(params)
 
 
-def list_layers(heads, *parts):
-    """The layers of these names that heads have, those of one name side by side."""
+def list_layers(heads: Sequence[Any], *parts: str) -> list[DenseLayer]:
+    """Return the layers of these names that heads have: those of the first name, then of the second, and so on."""
     layers = [getattr(head, part) for part in parts for head in heads]
     return [layer for layer in layers if layer is not None]
 
 
+#: Weights (H, units) and biases (units,) of several layers, side by side
+FusedWeights: TypeAlias = tuple[Tensor, Tensor]
+
+
 class FusedDense:
-    """Dense layers over the same input, computed by one product.
+    """Dense layers on the same input, computed by one product.
 
     Parameters
     ----------
     layers : list of DenseLayer
-        Of the same number of inputs H.
+        All with the same number of inputs, H.
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers: Sequence[DenseLayer]) -> None:
         self.layers = list(layers)
-        # Layers that stand side by side and are alike are activated together: they make a block
+        # Neighbours with the same nonlinearity and size make a block, which is activated at once
         blocks = [
             list(block)
             for _, block in groupby(
@@ -93,34 +110,34 @@ class FusedDense:
             for place, layer in enumerate(block)
         }
 
-    def fuse(self):
-        """The layers' weights (H, units) and biases (units,), side by side."""
+    def fuse(self) -> FusedWeights:
+        """Return the layers' weights (H, units) and biases (units,), side by side."""
         dtype = pytensor.config.floatX
         biases = [
             pt.zeros(layer.num_units, dtype) if layer.b is None else layer.b
             for layer in self.layers
         ]
-        # An array of another precision that was given as a parameter must not spread it
+        # A parameter may be an array of another precision, which must not spread to the result
         return (
             pt.concatenate([layer.W.astype(dtype) for layer in self.layers], axis=1),
             pt.concatenate([bias.astype(dtype) for bias in biases], axis=0),
         )
 
-    def get_activations(self, x, fused=None):
-        """Sums of products for an input (B, H), as the other methods take them.
+    def get_activations(self, x: Tensor, fused: FusedWeights | None = None) -> list[Tensor]:
+        """Compute the sums of products for an input (B, H), in the form that the other methods take.
 
         Parameters
         ----------
         x : tensor (B, H)
         fused : pair of tensors, optional
-            What :meth:`fuse` gave, where it was computed outside of a loop.
+            From :meth:`fuse`, where it was computed outside of a loop.
         """
         W, b = fused or self.fuse()
         sums = pt.dot(x, W) + b
         return pt.split(sums, self._widths, n_splits=len(self._widths), axis=1)
 
-    def get_outputs(self, activations, layers):
-        """What layers of one width give, (B, K, units), from all layers' activations."""
+    def get_outputs(self, activations: Sequence[Tensor], layers: Sequence[DenseLayer]) -> Tensor:
+        """Return the outputs of K layers of the same size, (B, K, units), from all layers' activations."""
         width = layers[0].num_units
         numbers, places = zip(*(self._places[layer] for layer in layers), strict=True)
         together = len(set(numbers)) == 1 and all(b - a == 1 for a, b in pairwise(places))
@@ -132,6 +149,6 @@ class FusedDense:
         block = layers[0].nonlinearity(block.reshape((-1, width)))
         return block.reshape((-1, len(layers), width))
 
-    def get_output(self, activations, layer):
-        """What one layer gives, (B, units)."""
+    def get_output(self, activations: Sequence[Tensor], layer: DenseLayer) -> Tensor:
+        """Return the output of one layer, (B, units)."""
         return self.get_outputs(activations, [layer])[:, 0]

@@ -3,17 +3,19 @@
 Notation: B batch, N slots, M slot width, W write heads, R read heads, H controller units.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lasagne.init import Constant, GlorotUniform
 from lasagne.nonlinearities import linear, sigmoid, softmax
 from ntm.arguments import describe, is_integer
-from ntm.heads.base import FusedDense, MemoryHead, list_layers
+from ntm.heads.base import FusedDense, FusedWeights, MemoryHead, list_layers
 from ntm.nonlinearities import one_plus_softplus
+from ntm.typing import Incoming, MemoryShape, Nonlinearity, ParameterSpec, Tensor
 
 
 class DNCReadHead(MemoryHead):
-    """A head that reads, by content or along the order in which slots were written to.
+    """A head that reads by content, or follows the temporal links from the slots it read last.
 
     From the controller's output h of shape (B, H), one dense layer each gives the key (B, M), the key strength beta
     (B, 1), the free gate (B, 1) and the read modes (B, 1 + 2 W). Layers and parameters are named ``<name>.key.W`` and
@@ -24,8 +26,8 @@ class DNCReadHead(MemoryHead):
     controller : Controller
     memory_shape : tuple (N, M)
     num_writes : int
-        W, the number of write heads. The read modes are backward in the order of each write head's slots, content,
-        forward in the order of each: with one write head backward, content, forward.
+        W, the number of write heads. The read modes are backward along the links of each write head, content, and
+        forward along the links of each: with one write head backward, content, forward.
     W_hid_to_key, ..., W_hid_to_modes, b_hid_to_key, ..., b_hid_to_modes
         Weights (H, units) and biases (units,) of the layers: initializer, array, shared variable, expression or
         callable; a bias may be ``None``.
@@ -41,7 +43,7 @@ class DNCReadHead(MemoryHead):
     Raises
     ------
     ValueError
-        If `memory_shape` or `num_writes` is no positive number.
+        If `memory_shape` or `num_writes` is not positive.
 
     References
     ----------
@@ -50,23 +52,23 @@ class DNCReadHead(MemoryHead):
 
     def __init__(
         self,
-        controller,
-        memory_shape,
-        num_writes=1,
-        W_hid_to_key=GlorotUniform(),
-        b_hid_to_key=Constant(0.0),
-        nonlinearity_key=linear,
-        W_hid_to_beta=GlorotUniform(),
-        b_hid_to_beta=Constant(0.0),
-        nonlinearity_beta=one_plus_softplus,
-        W_hid_to_free_gate=GlorotUniform(),
-        b_hid_to_free_gate=Constant(0.0),
-        nonlinearity_free_gate=sigmoid,
-        W_hid_to_modes=GlorotUniform(),
-        b_hid_to_modes=Constant(0.0),
-        nonlinearity_modes=softmax,
-        **kwargs,
-    ):
+        controller: Incoming,
+        memory_shape: MemoryShape,
+        num_writes: int = 1,
+        W_hid_to_key: ParameterSpec = GlorotUniform(),
+        b_hid_to_key: ParameterSpec | None = Constant(0.0),
+        nonlinearity_key: Nonlinearity | None = linear,
+        W_hid_to_beta: ParameterSpec = GlorotUniform(),
+        b_hid_to_beta: ParameterSpec | None = Constant(0.0),
+        nonlinearity_beta: Nonlinearity | None = one_plus_softplus,
+        W_hid_to_free_gate: ParameterSpec = GlorotUniform(),
+        b_hid_to_free_gate: ParameterSpec | None = Constant(0.0),
+        nonlinearity_free_gate: Nonlinearity | None = sigmoid,
+        W_hid_to_modes: ParameterSpec = GlorotUniform(),
+        b_hid_to_modes: ParameterSpec | None = Constant(0.0),
+        nonlinearity_modes: Nonlinearity | None = softmax,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(controller, memory_shape, **kwargs)
         if not is_integer(num_writes) or num_writes < 1:
             raise ValueError(
@@ -86,7 +88,7 @@ class DNCReadHead(MemoryHead):
 
 
 class DNCWriteHead(MemoryHead):
-    """A head that writes, to slots like its key or to free ones.
+    """A head that writes to slots similar to its key, or to free slots.
 
     From the controller's output h of shape (B, H), one dense layer each gives the key (B, M), the key strength beta
     (B, 1), the erase vector (B, M), the add vector (B, M), the allocation gate (B, 1) and the write gate (B, 1).
@@ -117,28 +119,28 @@ class DNCWriteHead(MemoryHead):
 
     def __init__(
         self,
-        controller,
-        memory_shape,
-        W_hid_to_key=GlorotUniform(),
-        b_hid_to_key=Constant(0.0),
-        nonlinearity_key=linear,
-        W_hid_to_beta=GlorotUniform(),
-        b_hid_to_beta=Constant(0.0),
-        nonlinearity_beta=one_plus_softplus,
-        W_hid_to_erase=GlorotUniform(),
-        b_hid_to_erase=Constant(0.0),
-        nonlinearity_erase=sigmoid,
-        W_hid_to_add=GlorotUniform(),
-        b_hid_to_add=Constant(0.0),
-        nonlinearity_add=linear,
-        W_hid_to_allocation_gate=GlorotUniform(),
-        b_hid_to_allocation_gate=Constant(0.0),
-        nonlinearity_allocation_gate=sigmoid,
-        W_hid_to_write_gate=GlorotUniform(),
-        b_hid_to_write_gate=Constant(0.0),
-        nonlinearity_write_gate=sigmoid,
-        **kwargs,
-    ):
+        controller: Incoming,
+        memory_shape: MemoryShape,
+        W_hid_to_key: ParameterSpec = GlorotUniform(),
+        b_hid_to_key: ParameterSpec | None = Constant(0.0),
+        nonlinearity_key: Nonlinearity | None = linear,
+        W_hid_to_beta: ParameterSpec = GlorotUniform(),
+        b_hid_to_beta: ParameterSpec | None = Constant(0.0),
+        nonlinearity_beta: Nonlinearity | None = one_plus_softplus,
+        W_hid_to_erase: ParameterSpec = GlorotUniform(),
+        b_hid_to_erase: ParameterSpec | None = Constant(0.0),
+        nonlinearity_erase: Nonlinearity | None = sigmoid,
+        W_hid_to_add: ParameterSpec = GlorotUniform(),
+        b_hid_to_add: ParameterSpec | None = Constant(0.0),
+        nonlinearity_add: Nonlinearity | None = linear,
+        W_hid_to_allocation_gate: ParameterSpec = GlorotUniform(),
+        b_hid_to_allocation_gate: ParameterSpec | None = Constant(0.0),
+        nonlinearity_allocation_gate: Nonlinearity | None = sigmoid,
+        W_hid_to_write_gate: ParameterSpec = GlorotUniform(),
+        b_hid_to_write_gate: ParameterSpec | None = Constant(0.0),
+        nonlinearity_write_gate: Nonlinearity | None = sigmoid,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(controller, memory_shape, **kwargs)
         width = self.memory_shape[1]
         self.key = self._dense("key", width, W_hid_to_key, b_hid_to_key, nonlinearity_key)
@@ -158,42 +160,44 @@ class DNCWriteHead(MemoryHead):
 
 
 class DNCInterface(NamedTuple):
-    """What the controller tells the memory at a step.
+    """The interface of the memory at a step: what the controller tells the memory through the heads.
 
     Attributes
     ----------
-    write_key, erase, add : (B, W, M)
-    write_beta, allocation_gate, write_gate : (B, W)
-    read_key : (B, R, M)
-    read_beta, free_gate : (B, R)
-    modes : (B, R, 1 + 2 W)
+    write_key, erase, add : tensor (B, W, M)
+    write_beta, allocation_gate, write_gate : tensor (B, W)
+    read_key : tensor (B, R, M)
+    read_beta, free_gate : tensor (B, R)
+    modes : tensor (B, R, 1 + 2 W)
     """
 
-    write_key: Any
-    write_beta: Any
-    erase: Any
-    add: Any
-    allocation_gate: Any
-    write_gate: Any
-    read_key: Any
-    read_beta: Any
-    free_gate: Any
-    modes: Any
+    write_key: Tensor
+    write_beta: Tensor
+    erase: Tensor
+    add: Tensor
+    allocation_gate: Tensor
+    write_gate: Tensor
+    read_key: Tensor
+    read_beta: Tensor
+    free_gate: Tensor
+    modes: Tensor
 
 
 class DNCHeadCollection:
-    """The heads of a DNC, run together: one product gives the parameters of all.
+    """The heads of a DNC, computed together: one product gives the parameters of all heads.
 
     Parameters
     ----------
     write_heads : list of DNCWriteHead
     read_heads : list of DNCReadHead
-        Of one memory shape and one controller.
+        All of one memory shape and one controller.
     """
 
-    def __init__(self, write_heads, read_heads):
+    def __init__(
+        self, write_heads: Sequence[DNCWriteHead], read_heads: Sequence[DNCReadHead]
+    ) -> None:
         self.write_heads, self.read_heads = list(write_heads), list(read_heads)
-        # Layers that are mostly alike stand side by side, to be activated together
+        # Layers with the same nonlinearity are neighbours, so that they are activated at once
         self.layers = FusedDense(
             [
                 *list_layers([*self.write_heads, *self.read_heads], "key"),
@@ -204,14 +208,14 @@ class DNCHeadCollection:
             ]
         )
 
-    def get_interface(self, h_t, fused=None):
-        """What all heads' layers give.
+    def get_interface(self, h_t: Tensor, fused: FusedWeights | None = None) -> DNCInterface:
+        """Compute the interface of the memory from the output of the controller.
 
         Parameters
         ----------
         h_t : tensor (B, H)
         fused : pair of tensors, optional
-            What ``layers.fuse()`` gave, where it was computed outside of a loop.
+            From ``layers.fuse()``, where it was computed outside of a loop.
 
         Returns
         -------
@@ -219,7 +223,7 @@ class DNCHeadCollection:
         """
         activations = self.layers.get_activations(h_t, fused)
 
-        def get(heads, part):
+        def get(heads: Sequence[DNCReadHead | DNCWriteHead], part: str) -> Tensor:
             outputs = self.layers.get_outputs(activations, list_layers(heads, part))
             is_scalar = part == "beta" or part.endswith("_gate")
             return outputs[:, :, 0] if is_scalar else outputs

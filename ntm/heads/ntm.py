@@ -1,23 +1,28 @@
 """The heads of an NTM: dense layers from the controller to the parameters of a read or a write.
 
-A :class:`Head` holds the layers, a :class:`HeadCollection` runs several heads together.
+A :class:`Head` holds the layers; a :class:`HeadCollection` runs several heads together.
 Notation: B batch, N slots, M slot width, K heads (W of them write, R read), H controller units.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import pytensor.tensor as pt
 
 from lasagne.init import Constant, GlorotUniform
+from lasagne.layers import DenseLayer
 from lasagne.nonlinearities import rectify, softmax
 from lasagne.utils import unique
 from ntm import addressing
 from ntm.arguments import check_flag, describe, is_integer
-from ntm.heads.base import FusedDense, MemoryHead, list_layers
+from ntm.heads.base import FusedDense, FusedWeights, MemoryHead, list_layers
 from ntm.init import OneHot, count_rows, fit_rows
 from ntm.nonlinearities import ClippedLinear, hard_sigmoid, one_plus_rectify
+from ntm.typing import Incoming, MemoryShape, Nonlinearity, ParameterSpec, Tensor, TensorLike
 
 
 class Head(MemoryHead):
-    """What read and write heads share: where to look in memory.
+    """The base class of the heads of an NTM: how a head addresses the memory.
 
     From the controller's output h of shape (B, H), one dense layer each gives the key (B, M), the key
     strength beta (B, 1), the interpolation gate (B, 1), the shift (B, `num_shifts`) and the sharpening
@@ -27,7 +32,7 @@ class Head(MemoryHead):
     ----------
     controller : Controller
     num_shifts : int
-        Number of shift weights, centred on no shift: 3 are the shifts -1, 0 and 1; 2 are 0 and 1.
+        Number of shift weights, centred on no shift: 3 stand for the shifts -1, 0 and 1; 2 for 0 and 1.
     memory_shape : tuple (N, M)
     W_hid_to_key, ..., W_hid_to_gamma, b_hid_to_key, ..., b_hid_to_gamma
         Weights (H, units) and biases (units,) of the layers: initializer, array, shared variable, expression or
@@ -43,14 +48,16 @@ class Head(MemoryHead):
     b_hid_to_sign, nonlinearity_sign
         Bias and nonlinearity, into [-1, 1], of that layer.
     shift_mode : {'zero-padded', 'circular'}
-        Whether the shift loses what passes the memory's ends, or brings it in at the other end.
+        Whether weight that the shift moves past an end of the memory is lost, or comes in at the other end.
     name : str, optional
 
     Raises
     ------
     ValueError
-        If `memory_shape` or `num_shifts` is no positive number, there are more shifts than slots, `shift_mode`
-        is unknown, or an initial value has another shape.
+        If `memory_shape` or `num_shifts` is not positive, there are more shifts than slots, `shift_mode` is unknown, or
+        an initial value has another shape.
+    TypeError
+        If a nonlinearity is neither a function nor None, or `learn_init` is neither true nor false.
 
     References
     ----------
@@ -59,32 +66,32 @@ class Head(MemoryHead):
 
     def __init__(
         self,
-        controller,
-        num_shifts=3,
-        memory_shape=(128, 20),
-        W_hid_to_key=GlorotUniform(),
-        b_hid_to_key=Constant(0.0),
-        nonlinearity_key=ClippedLinear(0.0, 1.0),
-        W_hid_to_beta=GlorotUniform(),
-        b_hid_to_beta=Constant(0.0),
-        nonlinearity_beta=rectify,
-        W_hid_to_gate=GlorotUniform(),
-        b_hid_to_gate=Constant(0.0),
-        nonlinearity_gate=hard_sigmoid,
-        W_hid_to_shift=GlorotUniform(),
-        b_hid_to_shift=Constant(0.0),
-        nonlinearity_shift=softmax,
-        W_hid_to_gamma=GlorotUniform(),
-        b_hid_to_gamma=Constant(0.0),
-        nonlinearity_gamma=one_plus_rectify,
-        weights_init=OneHot(),
-        learn_init=False,
-        W_hid_to_sign=None,
-        b_hid_to_sign=Constant(0.0),
-        nonlinearity_sign=ClippedLinear(-1.0, 1.0),
-        shift_mode="zero-padded",
-        **kwargs,
-    ):
+        controller: Incoming,
+        num_shifts: int = 3,
+        memory_shape: MemoryShape = (128, 20),
+        W_hid_to_key: ParameterSpec = GlorotUniform(),
+        b_hid_to_key: ParameterSpec | None = Constant(0.0),
+        nonlinearity_key: Nonlinearity | None = ClippedLinear(0.0, 1.0),
+        W_hid_to_beta: ParameterSpec = GlorotUniform(),
+        b_hid_to_beta: ParameterSpec | None = Constant(0.0),
+        nonlinearity_beta: Nonlinearity | None = rectify,
+        W_hid_to_gate: ParameterSpec = GlorotUniform(),
+        b_hid_to_gate: ParameterSpec | None = Constant(0.0),
+        nonlinearity_gate: Nonlinearity | None = hard_sigmoid,
+        W_hid_to_shift: ParameterSpec = GlorotUniform(),
+        b_hid_to_shift: ParameterSpec | None = Constant(0.0),
+        nonlinearity_shift: Nonlinearity | None = softmax,
+        W_hid_to_gamma: ParameterSpec = GlorotUniform(),
+        b_hid_to_gamma: ParameterSpec | None = Constant(0.0),
+        nonlinearity_gamma: Nonlinearity | None = one_plus_rectify,
+        weights_init: ParameterSpec = OneHot(),
+        learn_init: bool = False,
+        W_hid_to_sign: ParameterSpec | None = None,
+        b_hid_to_sign: ParameterSpec | None = Constant(0.0),
+        nonlinearity_sign: Nonlinearity | None = ClippedLinear(-1.0, 1.0),
+        shift_mode: str = "zero-padded",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(controller, memory_shape, **kwargs)
         label = describe(type(self).__name__, self.name)
         num_slots, width = self.memory_shape
@@ -122,7 +129,7 @@ class Head(MemoryHead):
 
 
 class ReadHead(Head):
-    """A head that reads: the slots averaged by its weights. Parameters as in :class:`Head`."""
+    """A head that reads the average of the slots by its weights. The parameters are those of :class:`Head`."""
 
 
 class WriteHead(Head):
@@ -147,41 +154,41 @@ class WriteHead(Head):
 
     def __init__(
         self,
-        controller,
-        num_shifts=3,
-        memory_shape=(128, 20),
-        W_hid_to_key=GlorotUniform(),
-        b_hid_to_key=Constant(0.0),
-        nonlinearity_key=ClippedLinear(0.0, 1.0),
-        W_hid_to_beta=GlorotUniform(),
-        b_hid_to_beta=Constant(0.0),
-        nonlinearity_beta=rectify,
-        W_hid_to_gate=GlorotUniform(),
-        b_hid_to_gate=Constant(0.0),
-        nonlinearity_gate=hard_sigmoid,
-        W_hid_to_shift=GlorotUniform(),
-        b_hid_to_shift=Constant(0.0),
-        nonlinearity_shift=softmax,
-        W_hid_to_gamma=GlorotUniform(),
-        b_hid_to_gamma=Constant(0.0),
-        nonlinearity_gamma=one_plus_rectify,
-        W_hid_to_erase=GlorotUniform(),
-        b_hid_to_erase=Constant(0.0),
-        nonlinearity_erase=hard_sigmoid,
-        W_hid_to_add=GlorotUniform(),
-        b_hid_to_add=Constant(0.0),
-        nonlinearity_add=ClippedLinear(0.0, 1.0),
-        weights_init=OneHot(),
-        learn_init=False,
-        W_hid_to_sign=None,
-        b_hid_to_sign=Constant(0.0),
-        nonlinearity_sign=ClippedLinear(-1.0, 1.0),
-        W_hid_to_sign_add=None,
-        b_hid_to_sign_add=Constant(0.0),
-        nonlinearity_sign_add=ClippedLinear(-1.0, 1.0),
-        shift_mode="zero-padded",
-        **kwargs,
-    ):
+        controller: Incoming,
+        num_shifts: int = 3,
+        memory_shape: MemoryShape = (128, 20),
+        W_hid_to_key: ParameterSpec = GlorotUniform(),
+        b_hid_to_key: ParameterSpec | None = Constant(0.0),
+        nonlinearity_key: Nonlinearity | None = ClippedLinear(0.0, 1.0),
+        W_hid_to_beta: ParameterSpec = GlorotUniform(),
+        b_hid_to_beta: ParameterSpec | None = Constant(0.0),
+        nonlinearity_beta: Nonlinearity | None = rectify,
+        W_hid_to_gate: ParameterSpec = GlorotUniform(),
+        b_hid_to_gate: ParameterSpec | None = Constant(0.0),
+        nonlinearity_gate: Nonlinearity | None = hard_sigmoid,
+        W_hid_to_shift: ParameterSpec = GlorotUniform(),
+        b_hid_to_shift: ParameterSpec | None = Constant(0.0),
+        nonlinearity_shift: Nonlinearity | None = softmax,
+        W_hid_to_gamma: ParameterSpec = GlorotUniform(),
+        b_hid_to_gamma: ParameterSpec | None = Constant(0.0),
+        nonlinearity_gamma: Nonlinearity | None = one_plus_rectify,
+        W_hid_to_erase: ParameterSpec = GlorotUniform(),
+        b_hid_to_erase: ParameterSpec | None = Constant(0.0),
+        nonlinearity_erase: Nonlinearity | None = hard_sigmoid,
+        W_hid_to_add: ParameterSpec = GlorotUniform(),
+        b_hid_to_add: ParameterSpec | None = Constant(0.0),
+        nonlinearity_add: Nonlinearity | None = ClippedLinear(0.0, 1.0),
+        weights_init: ParameterSpec = OneHot(),
+        learn_init: bool = False,
+        W_hid_to_sign: ParameterSpec | None = None,
+        b_hid_to_sign: ParameterSpec | None = Constant(0.0),
+        nonlinearity_sign: Nonlinearity | None = ClippedLinear(-1.0, 1.0),
+        W_hid_to_sign_add: ParameterSpec | None = None,
+        b_hid_to_sign_add: ParameterSpec | None = Constant(0.0),
+        nonlinearity_sign_add: Nonlinearity | None = ClippedLinear(-1.0, 1.0),
+        shift_mode: str = "zero-padded",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             controller,
             num_shifts=num_shifts,
@@ -220,29 +227,29 @@ class WriteHead(Head):
 
 
 class HeadCollection:
-    """Heads that run together: one product gives the parameters of all.
+    """Heads that are computed together: one product gives the parameters of all heads.
 
     Parameters
     ----------
     heads : list of Head
-        Of one memory shape and one controller.
+        All of one memory shape and one controller.
     """
 
-    def __init__(self, heads):
+    def __init__(self, heads: Sequence[Head]) -> None:
         self.heads = list(heads)
         self.address_layers = FusedDense(
             self._layers("key", "beta", "gate", "shift", "gamma", "sign")
         )
 
-    def get_params(self, unwrap_shared=True, **tags):
-        """The parameters of all heads, in the heads' order."""
+    def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
+        """Return the parameters of all heads, in the order of the heads."""
         params = []
         for head in self.heads:
             params += head.get_params(unwrap_shared=unwrap_shared, **tags)
         return unique(params)
 
-    def get_initial_weights(self, batch_size):
-        """The weights before the first step, (B, K, N)."""
+    def get_initial_weights(self, batch_size: TensorLike) -> Tensor:
+        """Return the weights before the first step, (B, K, N)."""
         num_slots = self.heads[0].memory_shape[0]
         weights = [
             fit_rows(
@@ -255,7 +262,9 @@ class HeadCollection:
         ]
         return pt.stack(weights, axis=1)
 
-    def get_weights(self, h_t, w_tm1, M_t, fused=None):
+    def get_weights(
+        self, h_t: Tensor, w_tm1: Tensor, M_t: Tensor, fused: FusedWeights | None = None
+    ) -> Tensor:
         """Address the memory: content, interpolation, shift and sharpening, for all heads at once.
 
         Parameters
@@ -267,7 +276,7 @@ class HeadCollection:
         M_t : tensor (B, M, N)
             The memory, its slots last.
         fused : pair of tensors, optional
-            What ``address_layers.fuse()`` gave, where it was computed outside of a loop.
+            From ``address_layers.fuse()``, where it was computed outside of a loop.
 
         Returns
         -------
@@ -283,11 +292,13 @@ class HeadCollection:
         mixed = addressing.interpolate(content, w_tm1, gate)
         return addressing.sharpen(self._shift(mixed, activations), gamma)
 
-    def _layers(self, *parts):
+    def _layers(self, *parts: str) -> list[DenseLayer]:
         return list_layers(self.heads, *parts)
 
-    def _signed(self, fused, activations, part, sign):
-        """The heads' vectors `part`, (B, K, M), each times its head's `sign` where it has one."""
+    def _signed(
+        self, fused: FusedDense, activations: Sequence[Tensor], part: str, sign: str
+    ) -> Tensor:
+        """Return the heads' vectors `part`, (B, K, M), each times the `sign` of its head if it has one."""
         vectors = fused.get_outputs(activations, self._layers(part))
         signs = [getattr(head, sign) for head in self.heads]
         if all(layer is None for layer in signs):
@@ -302,8 +313,8 @@ class HeadCollection:
             axis=1,
         )
 
-    def _shift(self, weights, activations):
-        """Shift each head's weights; heads alike in number of shifts and mode go together."""
+    def _shift(self, weights: Tensor, activations: Sequence[Tensor]) -> Tensor:
+        """Shift the weights of each head; heads with the same number of shifts and mode are shifted at once."""
         kinds = [(head.num_shifts, head.shift_mode) for head in self.heads]
         if len(set(kinds)) == 1:
             shift = self.address_layers.get_outputs(activations, self._layers("shift"))
@@ -320,23 +331,25 @@ class HeadCollection:
 
 
 class ReadHeadCollection(HeadCollection):
-    """Read heads that run together."""
+    """Read heads that are computed together."""
 
-    def read(self, w_tm1, M_t):
-        """The read vectors side by side, (B, R * M), from weights (B, R, N) and memory (B, M, N)."""
+    def read(self, w_tm1: Tensor, M_t: Tensor) -> Tensor:
+        """Return the read vectors side by side, (B, R * M), from weights (B, R, N) and memory (B, M, N)."""
         vectors = addressing.read(M_t, w_tm1)
         return vectors.reshape((-1, len(self.heads) * self.heads[0].memory_shape[1]))
 
 
 class WriteHeadCollection(HeadCollection):
-    """Write heads that run together."""
+    """Write heads that are computed together."""
 
-    def __init__(self, heads):
+    def __init__(self, heads: Sequence[Head]) -> None:
         super().__init__(heads)
         self.write_layers = FusedDense(self._layers("erase", "add", "sign_add"))
 
-    def write(self, h_tm1, w_tm1, M_tm1, fused=None):
-        """The memory (B, M, N) after all heads have erased and added.
+    def write(
+        self, h_tm1: Tensor, w_tm1: Tensor, M_tm1: Tensor, fused: FusedWeights | None = None
+    ) -> Tensor:
+        """Return the memory (B, M, N) after all heads have erased and added.
 
         Parameters
         ----------
@@ -344,7 +357,7 @@ class WriteHeadCollection(HeadCollection):
         w_tm1 : tensor (B, W, N)
         M_tm1 : tensor (B, M, N)
         fused : pair of tensors, optional
-            What ``write_layers.fuse()`` gave, where it was computed outside of a loop.
+            From ``write_layers.fuse()``, where it was computed outside of a loop.
         """
         activations = self.write_layers.get_activations(h_tm1, fused)
         erase = self.write_layers.get_outputs(activations, self._layers("erase"))

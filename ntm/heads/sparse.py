@@ -3,16 +3,18 @@
 Notation: B batch, N slots, M slot width, R read heads, H controller units.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lasagne.init import Constant, GlorotUniform
 from lasagne.nonlinearities import linear, sigmoid, softmax
-from ntm.heads.base import FusedDense, MemoryHead, list_layers
+from ntm.heads.base import FusedDense, FusedWeights, MemoryHead, list_layers
 from ntm.nonlinearities import one_plus_softplus
+from ntm.typing import Incoming, MemoryShape, Nonlinearity, ParameterSpec, Tensor
 
 
 class ContentReadHead(MemoryHead):
-    """What the read heads of sparse memories share: a key, and how much likeness to it counts.
+    """The base class of the read heads of sparse memories: a key and a key strength.
 
     Parameters
     ----------
@@ -28,16 +30,16 @@ nonlinearity_beta, name
 
     def __init__(
         self,
-        controller,
-        memory_shape,
-        W_hid_to_key=GlorotUniform(),
-        b_hid_to_key=Constant(0.0),
-        nonlinearity_key=linear,
-        W_hid_to_beta=GlorotUniform(),
-        b_hid_to_beta=Constant(0.0),
-        nonlinearity_beta=one_plus_softplus,
-        **kwargs,
-    ):
+        controller: Incoming,
+        memory_shape: MemoryShape,
+        W_hid_to_key: ParameterSpec = GlorotUniform(),
+        b_hid_to_key: ParameterSpec | None = Constant(0.0),
+        nonlinearity_key: Nonlinearity | None = linear,
+        W_hid_to_beta: ParameterSpec = GlorotUniform(),
+        b_hid_to_beta: ParameterSpec | None = Constant(0.0),
+        nonlinearity_beta: Nonlinearity | None = one_plus_softplus,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(controller, memory_shape, **kwargs)
         width = self.memory_shape[1]
         self.key = self._dense("key", width, W_hid_to_key, b_hid_to_key, nonlinearity_key)
@@ -45,7 +47,7 @@ nonlinearity_beta, name
 
 
 class SAMReadHead(ContentReadHead):
-    """A head that reads the slots most like its key.
+    """A head that reads the slots most similar to its key.
 
     From the controller's output h of shape (B, H), one dense layer each gives the key (B, M) and the key strength beta
     (B, 1). Layers and parameters are named ``<name>.key.W`` and so on.
@@ -74,7 +76,7 @@ class SAMReadHead(ContentReadHead):
 
 
 class SDNCReadHead(ContentReadHead):
-    """A head that reads the slots most like its key, or goes on from what it read last in the order of writing.
+    """A head that reads the slots most similar to its key, or follows the links from the slots it read last.
 
     From the controller's output h of shape (B, H), one dense layer each gives the key (B, M), the key strength beta
     (B, 1) and the read modes (B, 3): backward, content, forward. Layers and parameters are named ``<name>.key.W`` and
@@ -106,19 +108,19 @@ class SDNCReadHead(ContentReadHead):
 
     def __init__(
         self,
-        controller,
-        memory_shape,
-        W_hid_to_key=GlorotUniform(),
-        b_hid_to_key=Constant(0.0),
-        nonlinearity_key=linear,
-        W_hid_to_beta=GlorotUniform(),
-        b_hid_to_beta=Constant(0.0),
-        nonlinearity_beta=one_plus_softplus,
-        W_hid_to_modes=GlorotUniform(),
-        b_hid_to_modes=Constant(0.0),
-        nonlinearity_modes=softmax,
-        **kwargs,
-    ):
+        controller: Incoming,
+        memory_shape: MemoryShape,
+        W_hid_to_key: ParameterSpec = GlorotUniform(),
+        b_hid_to_key: ParameterSpec | None = Constant(0.0),
+        nonlinearity_key: Nonlinearity | None = linear,
+        W_hid_to_beta: ParameterSpec = GlorotUniform(),
+        b_hid_to_beta: ParameterSpec | None = Constant(0.0),
+        nonlinearity_beta: Nonlinearity | None = one_plus_softplus,
+        W_hid_to_modes: ParameterSpec = GlorotUniform(),
+        b_hid_to_modes: ParameterSpec | None = Constant(0.0),
+        nonlinearity_modes: Nonlinearity | None = softmax,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             controller,
             memory_shape,
@@ -134,10 +136,11 @@ class SDNCReadHead(ContentReadHead):
 
 
 class SAMWriteHead(MemoryHead):
-    """A head that writes to the slots read last, or to the one that was not accessed for longest.
+    """A head that writes to the slots read last, or to the least recently used slot.
 
     From the controller's output h of shape (B, H), one dense layer each gives the add vector (B, M), the write gate
-    (B, 1) and the interpolation gate (B, 1): at one, only slots read last are written to; at zero, only the other.
+    (B, 1) and the interpolation gate (B, 1). At one, only the slots read last are written to; at zero, only the least
+    recently used slot.
 
     Parameters
     ----------
@@ -163,19 +166,19 @@ class SAMWriteHead(MemoryHead):
 
     def __init__(
         self,
-        controller,
-        memory_shape,
-        W_hid_to_add=GlorotUniform(),
-        b_hid_to_add=Constant(0.0),
-        nonlinearity_add=linear,
-        W_hid_to_write_gate=GlorotUniform(),
-        b_hid_to_write_gate=Constant(0.0),
-        nonlinearity_write_gate=sigmoid,
-        W_hid_to_interpolation_gate=GlorotUniform(),
-        b_hid_to_interpolation_gate=Constant(0.0),
-        nonlinearity_interpolation_gate=sigmoid,
-        **kwargs,
-    ):
+        controller: Incoming,
+        memory_shape: MemoryShape,
+        W_hid_to_add: ParameterSpec = GlorotUniform(),
+        b_hid_to_add: ParameterSpec | None = Constant(0.0),
+        nonlinearity_add: Nonlinearity | None = linear,
+        W_hid_to_write_gate: ParameterSpec = GlorotUniform(),
+        b_hid_to_write_gate: ParameterSpec | None = Constant(0.0),
+        nonlinearity_write_gate: Nonlinearity | None = sigmoid,
+        W_hid_to_interpolation_gate: ParameterSpec = GlorotUniform(),
+        b_hid_to_interpolation_gate: ParameterSpec | None = Constant(0.0),
+        nonlinearity_interpolation_gate: Nonlinearity | None = sigmoid,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(controller, memory_shape, **kwargs)
         width = self.memory_shape[1]
         self.add = self._dense("add", width, W_hid_to_add, b_hid_to_add, nonlinearity_add)
@@ -192,37 +195,37 @@ class SAMWriteHead(MemoryHead):
 
 
 class SparseInterface(NamedTuple):
-    """What the controller tells the memory at a step.
+    """The interface of the memory at a step: what the controller tells the memory through the heads.
 
     Attributes
     ----------
-    key : (B, R, M)
-    beta : (B, R)
-    add : (B, M)
-    write_gate, interpolation_gate : (B,)
-    modes : (B, R, 3)
-        ``None`` where read heads have none.
+    key : tensor (B, R, M)
+    beta : tensor (B, R)
+    add : tensor (B, M)
+    write_gate, interpolation_gate : tensor (B,)
+    modes : tensor (B, R, 3), optional
+        ``None`` where the read heads have no modes.
     """
 
-    key: Any
-    beta: Any
-    add: Any
-    write_gate: Any
-    interpolation_gate: Any
-    modes: Any = None
+    key: Tensor
+    beta: Tensor
+    add: Tensor
+    write_gate: Tensor
+    interpolation_gate: Tensor
+    modes: Tensor | None = None
 
 
 class SparseHeadCollection:
-    """The heads of a sparse memory, run together: one product gives the parameters of all.
+    """The heads of a sparse memory, computed together: one product gives the parameters of all heads.
 
     Parameters
     ----------
     write_head : SAMWriteHead
     read_heads : list of SAMReadHead or SDNCReadHead
-        Of one memory shape and one controller.
+        All of one memory shape and one controller.
     """
 
-    def __init__(self, write_head, read_heads):
+    def __init__(self, write_head: SAMWriteHead, read_heads: Sequence[ContentReadHead]) -> None:
         self.write_head, self.read_heads = write_head, list(read_heads)
         self._have_modes = isinstance(self.read_heads[0], SDNCReadHead)
         self.layers = FusedDense(
@@ -235,14 +238,14 @@ class SparseHeadCollection:
             ]
         )
 
-    def get_interface(self, h_t, fused=None):
-        """What all heads' layers give.
+    def get_interface(self, h_t: Tensor, fused: FusedWeights | None = None) -> SparseInterface:
+        """Compute the interface of the memory from the output of the controller.
 
         Parameters
         ----------
         h_t : tensor (B, H)
         fused : pair of tensors, optional
-            What ``layers.fuse()`` gave, where it was computed outside of a loop.
+            From ``layers.fuse()``, where it was computed outside of a loop.
 
         Returns
         -------
@@ -251,7 +254,7 @@ class SparseHeadCollection:
         activations = self.layers.get_activations(h_t, fused)
         write = self.write_head
 
-        def get(part):
+        def get(part: str) -> Tensor:
             return self.layers.get_outputs(activations, list_layers(self.read_heads, part))
 
         return SparseInterface(

@@ -454,7 +454,7 @@ class MemoryLayer(MergeLayer):
         -------
         MemoryState
         """
-        # An array of another precision that was given as a parameter must not spread it
+        # A parameter may be an array of another precision, which must not spread to the result
         return self._make_initial_state(batch_size).map(
             lambda part: part.astype(pytensor.config.floatX) if is_float(part) else part
         )

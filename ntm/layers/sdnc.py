@@ -229,16 +229,16 @@ class SDNCLayer(SparseMemoryLayer):
     def _read(self, interface, memory, found, links, last_positions, last_weights):
         count = int(self.num_read_slots)
         *backward_stores, forward_positions, forward, stored, decay = links[2:]
-        rows = Sparse(
+        backward_rows = Sparse(
             *(sparse_links.read_store(store, last_positions) for store in backward_stores)
         )
-        backward = sparse_links.follow_links(last_weights, rows, count)
+        backward = sparse_links.follow_links(last_weights, backward_rows, count)
         stores = [forward_positions, forward, stored]
-        rows, _ = self._get_forward_rows(stores, decay, last_positions)
-        forward = sparse_links.follow_links(last_weights, rows, count)
-        alike = self.search.select(interface.key, memory, found, count)
+        forward_rows, _ = self._get_forward_rows(stores, decay, last_positions)
+        forward = sparse_links.follow_links(last_weights, forward_rows, count)
+        similar = self.search.select(interface.key, memory, found, count)
 
-        positions = pt.concatenate([backward.positions, alike, forward.positions], axis=2)
+        positions = pt.concatenate([backward.positions, similar, forward.positions], axis=2)
         rows = read_rows(memory, positions)
         content = sparse_addressing.get_read_weights(
             interface.key, interface.beta, rows[:, :, count : 2 * count]
