@@ -33,7 +33,7 @@ def check_choice(kind: str, name: object, known: Collection[str]) -> None:
 
 
 def make_choice(kind, name, known, *arguments, options=None):
-    """What a class or function that is chosen by name makes of arguments and options.
+    """Return what a class or function that is chosen by name makes of arguments and options.
 
     Parameters
     ----------
@@ -45,13 +45,16 @@ def make_choice(kind, name, known, *arguments, options=None):
     Raises
     ------
     ValueError
-        If the name is not known, or there is no such option.
+        If the name is not known, or the class or function has no such option or lacks one. An error that is raised in
+        the call itself is passed on as it is.
     """
     check_choice(kind, name, known)
+    options = dict(options or {})
     try:
-        return known[name](*arguments, **(options or {}))
+        inspect.signature(known[name]).bind(*arguments, **options)
     except TypeError as error:
         raise ValueError(f"{kind} {name!r}: {error}") from error
+    return known[name](*arguments, **options)
 
 
 class Number:

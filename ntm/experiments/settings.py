@@ -240,7 +240,7 @@ class Settings:
             )
 
     def _make_restarter(self, task: Task) -> Restarter | None:
-        if not self.restart_after:
+        if not self.restart_after or self.restart_above is None:
             return None
 
         def redraw(restart: int) -> list[Array]:

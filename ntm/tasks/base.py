@@ -33,6 +33,21 @@ class Batch(NamedTuple):
         used = (self.mask != 0) | (self.inputs != 0).any(axis=2)
         return np.maximum.accumulate(used[:, ::-1], axis=1)[:, ::-1].astype(np.float32)
 
+    def check_targets(self, name):
+        """Raise a `ValueError` that names the task if targets or weights are not finite where they count."""
+        weights_are_finite = np.isfinite(self.mask)
+        finite = np.isfinite(self.targets).all(axis=2) | (self.mask == 0)
+        for what, array, fits in (
+            ("weights", self.mask, weights_are_finite),
+            ("targets", self.targets, finite),
+        ):
+            if not fits.all():
+                sequence, step = np.argwhere(~fits)[0]
+                raise ValueError(
+                    f"{name}: {what} must be finite where they count, but in sequence {sequence} at step {step} they "
+                    f"are {array[sequence, step]}"
+                )
+
     def pad_to_bucket(self, longest, num_buckets=4):
         """Pad the sequences to one of a few lengths, so that few lengths are compiled for.
 

@@ -1,23 +1,38 @@
-"""Losses of sequences, and predictions, from the outputs of a network."""
+"""Losses of sequences, and predictions, from the outputs of a network.
+
+Notation: B sequences in a batch, T steps, O output features.
+"""
+
+from typing import Any
 
 import pytensor.tensor as pt
 
-from lasagne.layers import DimshuffleLayer, FlattenLayer, PadLayer, ReshapeLayer, SliceLayer
+from lasagne.layers import (
+    DimshuffleLayer,
+    FlattenLayer,
+    Layer,
+    PadLayer,
+    ReshapeLayer,
+    SliceLayer,
+)
 from lasagne.nonlinearities import sigmoid, softmax
+from ntm.tasks import Task
+from ntm.typing import Tensor
+
+__all__ = ["predictions", "reduce_losses", "sequence_loss"]
 
 #: Nonlinearities that give probabilities of logits
 PROBABILITIES = (sigmoid, softmax, pt.sigmoid, pt.special.softmax)
-
 
 #: Layers that change no value
 REARRANGING = (ReshapeLayer, FlattenLayer, DimshuffleLayer, SliceLayer, PadLayer)
 
 
-def sequence_loss(kind, outputs, targets, mask):
-    """The loss of each sequence, summed over the steps and features that count.
+def sequence_loss(kind: str, outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    """Return the loss of each sequence, summed over the steps and features that count.
 
-    At a step whose weight is zero nothing counts, whatever outputs and targets hold there: the loss and its gradient
-    stay finite even if they are not.
+    A step whose weight is zero does not count: the loss and its gradient stay finite even if outputs or targets are
+    not finite there.
 
     Parameters
     ----------
@@ -34,13 +49,13 @@ def sequence_loss(kind, outputs, targets, mask):
         Cross-entropy in nats, or the squared error.
     """
     counts = pt.neq(mask, 0)
-    # Before anything is computed: zero times NaN is NaN, in the gradient too
+    # To multiply by the mask at the end is not enough: zero times NaN is NaN, in the gradient too
     outputs, targets = (
         pt.switch(counts.dimshuffle(0, 1, "x"), values, pt.zeros_like(values))
         for values in (outputs, targets)
     )
     if kind == "bits":
-        # From logits, a prediction that is surely wrong still has a gradient; a clipped probability has none
+        # From logits: where a prediction is surely wrong, a clipped probability has no gradient and is never unlearnt
         errors = (pt.softplus(outputs) - targets * outputs).sum(axis=2)
     elif kind == "classes":
         errors = -(targets * pt.special.log_softmax(outputs, axis=2)).sum(axis=2)
@@ -56,7 +71,7 @@ def sequence_loss(kind, outputs, targets, mask):
     return (errors * mask).sum(axis=1)
 
 
-def reduce_losses(losses, weights=None):
+def reduce_losses(losses: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean loss of sequences: the one place where losses of sequences become a number.
 
     Parameters
@@ -73,8 +88,8 @@ def reduce_losses(losses, weights=None):
     return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
 
-def predictions(kind, outputs):
-    """Probabilities of ones, classes or digits, or the numbers, from a network's outputs (B, T, O)."""
+def predictions(kind: str, outputs: Tensor) -> Tensor:
+    """Return probabilities of ones, classes or digits, or the numbers, from a network's outputs (B, T, O)."""
     if kind == "bits":
         return pt.sigmoid(outputs)
     if kind == "classes":
@@ -84,14 +99,14 @@ def predictions(kind, outputs):
     return outputs
 
 
-def _split_digits(outputs):
-    """The ten outputs of each digit: (B, T, O / 10, 10) of (B, T, O)."""
+def _split_digits(outputs: Tensor) -> Tensor:
+    """Return the ten outputs of each digit: (B, T, O / 10, 10) of (B, T, O)."""
     return outputs.reshape((outputs.shape[0], outputs.shape[1], -1, 10))
 
 
-def check_last_nonlinearity(l_out, task, caller):
+def check_last_nonlinearity(l_out: Layer, task: Task, caller: str) -> None:
     """Raise a `ValueError` if a network gives probabilities where the loss takes logits."""
-    layer = l_out
+    layer: Any = l_out
     while isinstance(layer, REARRANGING) and not hasattr(layer, "nonlinearity"):
         layer = layer.input_layer
     nonlinearity = getattr(layer, "nonlinearity", None)

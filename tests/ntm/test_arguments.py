@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ntm.arguments import Number
+from ntm.arguments import Number, make_choice
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,24 @@ def test_numbers_of_the_command_line():
     ):
         with pytest.raises(ArgumentTypeError, match=f"must be {number}, not '{word}'"):
             number(word)
+
+
+def make_square(side, scale=1):
+    return side * side * scale
+
+
+def test_a_choice_by_name():
+    known = {"square": make_square}
+    assert make_choice("shape", "square", known, 3) == 9
+    assert make_choice("shape", "square", known, 3, options={"scale": 2}) == 18
+    with pytest.raises(ValueError, match="unknown shape 'circle': expected one of square"):
+        make_choice("shape", "circle", known)
+    with pytest.raises(ValueError, match=r"shape 'square': .*'size'"):
+        make_choice("shape", "square", known, 3, options={"size": 2})
+    with pytest.raises(ValueError, match=r"shape 'square': .*'side'"):
+        make_choice("shape", "square", known)
+
+
+def test_an_error_inside_of_a_choice_is_passed_on():
+    with pytest.raises(TypeError, match="can't multiply sequence"):
+        make_choice("shape", "square", {"square": make_square}, "three")

@@ -18,7 +18,7 @@ def look_at(rewinder, losses, stage=1, window=10):
         for _ in range(window):
             trainer.losses.append(loss)
             trainer.step_count += 1
-            verdict = rewinder.look(trainer)
+            verdict = rewinder.decide(trainer)
             assert verdict is None or trainer.step_count % window == 0
         verdicts.append(verdict)
     return verdicts
@@ -119,7 +119,7 @@ def restart_at(restarter, losses):
     """After which steps the restarter begins anew, if these are the losses."""
     trainer = SimpleNamespace(losses=[], step_count=0, began=0)
     for loss in losses:
-        if restarter.look(trainer):
+        if restarter.must_restart(trainer):
             restarter.restarts.append(trainer.step_count)
             trainer.began = trainer.step_count
         trainer.losses.append(loss)
@@ -141,13 +141,13 @@ def restart_at(restarter, losses):
     ],
 )
 def test_when_to_begin_anew(losses, expected):
-    restarter = Restarter(None, after=10, above=1.0, max_restarts=2, window=2)
+    restarter = Restarter(list, after=10, above=1.0, max_restarts=2, window=2)
     assert restart_at(restarter, losses) == expected
     assert restarter.is_spent == (len(expected) == 2)
 
 
 def test_losses_of_before_training_began_anew_do_not_count():
-    restarter = Restarter(None, after=10, above=1.0, window=200)
+    restarter = Restarter(list, after=10, above=1.0, window=200)
     assert restart_at(restarter, [9] * 10 + [0.5] * 30) == [10]
 
 
@@ -157,8 +157,8 @@ def test_a_rewinder_does_not_look_at_losses_of_before_training_began_anew():
         losses=[9] * 25, step_count=25, began=25, curriculum=SimpleNamespace(stage=1)
     )
     for _ in range(10):
-        assert rewinder.look(trainer) is None
+        assert rewinder.decide(trainer) is None
         trainer.losses.append(2.0)
         trainer.step_count += 1
-    assert rewinder.look(trainer) == "keep"
+    assert rewinder.decide(trainer) == "keep"
     assert rewinder.best == 2.0

@@ -19,6 +19,7 @@ from lasagne.layers import (
     InputLayer,
     RecurrentLayer,
     get_all_param_values,
+    get_output,
 )
 from lasagne.nonlinearities import sigmoid, softmax
 from lasagne.updates import adam, sgd
@@ -44,7 +45,7 @@ def make_trainer(task=None, **options):
 
 
 def values_of(trainer):
-    return [np.array(variable.get_value()) for variable in trainer._variables.values()]
+    return [np.array(variable.get_value()) for variable in trainer.training_step.variables.values()]
 
 
 def assert_equal(one, other):
@@ -147,9 +148,7 @@ def randomize_biases(trainer):
 
 def gradients_by_hand(trainer, batch):
     """The gradients of the mean loss of a batch, by a function of its own."""
-    x, targets, mask = trainer._inputs
-    from lasagne.layers import get_output
-
+    x, targets, mask = trainer.training_step._inputs[:3]
     loss = sequence_loss("bits", get_output(trainer.l_out), targets, mask).mean()
     grads = pytensor.grad(loss, trainer.params)
     return [np.asarray(g) for g in pytensor.function([x, targets, mask], [loss, *grads])(*batch)]
@@ -899,7 +898,7 @@ def test_training_that_falls_is_taken_back():
     for _ in range(100):
         trainer.step()
     best = trainer.rewinder.best_step
-    kept = [np.array(value) for value in trainer._kept.values()]
+    kept = [np.array(value) for value in trainer.best_values.values()]
     trainer.l_out.b.set_value(np.full(3, -20, "float32"))
     trainer.learning_rate = 0.0
     while not trainer.rewinder.rewound:
@@ -912,7 +911,7 @@ def test_training_that_falls_is_taken_back():
     other.rewinder = Rewinder(window=10, patience=2)
     other.set_state(arrays, json.loads(json.dumps(about)))
     assert other.rewinder.rate == 0.5
-    assert_equal(other._kept.values(), kept)
+    assert_equal(other.best_values.values(), kept)
 
 
 # ---- beginning anew
@@ -949,7 +948,7 @@ def test_training_begun_anew_is_like_training_begun():
     assert trainer.began == 0
     # Nothing of these is to be left
     trainer.rewinder.rate = 0.25
-    trainer._skipped_in_a_row = 50
+    trainer.skipped_in_a_row = 50
     other = make_trainer(**RESTARTED)
     other.rewinder = Rewinder(window=4, patience=1, tolerance=1.0)
     lasagne.layers.set_all_param_values(other.l_out, draw_params(1))
@@ -961,11 +960,11 @@ def test_training_begun_anew_is_like_training_begun():
         assert rows[0] == rows[1]
         assert trainer.curriculum.level == other.curriculum.level == min(1 + (k + 1) // 5, 3)
         # What was kept before is gone
-        assert (not trainer._kept) == (not other._kept) == (k < 3)
+        assert (not trainer.best_values) == (not other.best_values) == (k < 3)
     assert trainer.restarter.restarts == [15]
     assert_equal(values_of(trainer), values_of(other))
-    assert_equal(trainer._kept.values(), other._kept.values())
-    assert trainer._skipped_in_a_row == 0
+    assert_equal(trainer.best_values.values(), other.best_values.values())
+    assert trainer.skipped_in_a_row == 0
     assert trainer.losses[15:] == other.losses
     one, two = trainer.rewinder, other.rewinder
     assert (one.rate, one.best, one.best_step) == (two.rate, two.best, two.best_step + 15)
@@ -1041,5 +1040,7 @@ def test_training_that_has_learnt_is_not_begun_anew():
 def test_a_state_of_training_begun_anew_needs_a_restarter():
     trainer = make_restarted()
     trainer.train(16, progress=False)
-    with pytest.raises(ValueError, match="began anew 2 times, and this trainer has no restarter"):
+    with pytest.raises(
+        ValueError, match="was restarted 2 times, and this trainer has no restarter"
+    ):
         make_trainer(**RESTARTED).set_state(*trainer.get_state())

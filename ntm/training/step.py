@@ -1,0 +1,210 @@
+"""The training step: from parameters, the optimiser's state and a batch to new ones, and to losses.
+
+Where batches come from and what happens after a step is the business of :class:`ntm.training.Trainer`.
+
+Notation: B sequences in a batch, T steps.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import graph_inputs
+from pytensor.link.jax.linker import JAXLinker
+from pytensor.tensor.random.type import RandomType
+
+from lasagne._norms import get_total_norm
+from lasagne.backends.modes import get_mode
+from lasagne.layers import Layer, get_all_params, get_output
+from lasagne.updates import get_or_compute_grads, total_norm_constraint
+from ntm.tasks import Batch, Task
+from ntm.training.inputs import NetworkInputs
+from ntm.training.losses import reduce_losses, sequence_loss
+from ntm.typing import Array, ArrayLike, Tensor
+
+__all__ = ["StepResult", "TrainingError", "TrainingStep", "UpdateRule"]
+
+#: From gradients, parameters and ``learning_rate=...`` to the new value of each variable that the rule changes
+UpdateRule: TypeAlias = Callable[..., Mapping[Any, Any]]
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on, because numbers are no longer finite."""
+
+
+class StepResult(NamedTuple):
+    """What a training step gives besides new parameters.
+
+    Attributes
+    ----------
+    loss : float
+        The weighted mean of the losses, in nats or as squared error; without the penalty.
+    losses : array (B,)
+        The loss of each sequence.
+    norm : float
+        The norm of all gradients together, before they were clipped.
+    is_finite : bool
+        Whether the loss and all gradients were finite. If not, the step changed nothing.
+    finite_gradients : array of bool
+        For each trainable parameter, whether its gradient was finite.
+    """
+
+    loss: float
+    losses: Array
+    norm: float
+    is_finite: bool
+    finite_gradients: Array
+
+
+class TrainingStep:
+    """One step of gradient descent.
+
+    The step is a pure function: the new values of `variables` and the losses depend on nothing but the values of
+    `variables`, the batch, the weights and the learning rate (and on the random generators of layers such as dropout).
+    The compiled function keeps the values of `variables` where the back end computes, and replaces them.
+
+    The function is compiled at the first call, on the JAX back end for each new shape of a batch.
+
+    Parameters
+    ----------
+    l_out : Layer
+        As of :class:`ntm.training.Trainer`: (B, T, O), logits or numbers.
+    task : Task
+    update : callable
+        An update rule: ``update(grads, params, learning_rate=...)``.
+    penalty : scalar expression
+        Added to the loss before gradients are taken.
+    clip_value : float, optional
+        Largest size of an element of a gradient.
+    clip_norm : float, optional
+        Largest norm of all gradients together. The elements are clipped first.
+    weighted : bool
+        Whether each call is given a weight for each sequence. If not, the loss is the plain mean. That is not the same
+        as weights of one: XLA then sums over sequences and steps at once, and the last bit of a loss may differ.
+    mode : pytensor Mode, optional
+        What the step is compiled with, :func:`ntm.get_mode` unless given.
+
+    Attributes
+    ----------
+    params, trainable : list of shared variable
+        All parameters of the network, and those that the step changes.
+    variables : dict from str to shared variable
+        What training changes, by names such as ``parameter/000 dense1.W``: parameters, then the optimiser's state.
+    updates : dict from shared variable to expression
+        The new value of each variable that a step changes.
+    """
+
+    def __init__(
+        self,
+        l_out: Layer,
+        task: Task,
+        update: UpdateRule,
+        penalty: Tensor | float = 0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        weighted: bool = False,
+        mode: Mode | None = None,
+    ) -> None:
+        self.mode = get_mode() if mode is None else mode
+        self.params = get_all_params(l_out)
+        self.trainable = get_all_params(l_out, trainable=True)
+        self._network = NetworkInputs(l_out, task, "TrainingStep")
+        self._compiled_shapes: set[tuple[int, ...]] = set()
+
+        x, *step_masks = self._network.variables
+        targets, mask = pt.tensor3("targets"), pt.matrix("mask")
+        weights, rate = pt.vector("weights"), pt.scalar("learning_rate")
+        losses = sequence_loss(task.output, get_output(l_out), targets, mask)
+        loss = reduce_losses(losses, weights if weighted else None)
+        grads = list(get_or_compute_grads(loss + penalty, self.trainable))
+        scaled_norm, scale = get_total_norm(grads)
+        finite_grads = pt.stack([pt.isfinite(grad).all() for grad in grads])
+        is_finite = pt.isfinite(loss) & finite_grads.all()
+        clipped = grads
+        if clip_value is not None:
+            clipped = [pt.clip(grad, -clip_value, clip_value) for grad in clipped]
+        if clip_norm is not None:
+            clipped = total_norm_constraint(clipped, clip_norm)
+        updates = update(clipped, self.trainable, learning_rate=rate)
+        kinds = {
+            "parameter": self.params,
+            "optimizer": [variable for variable in updates if variable not in self.params],
+        }
+        self.variables: dict[str, SharedVariable] = {
+            f"{kind}/{k:03d} {variable.name or ''}".strip(): variable
+            for kind, variables in kinds.items()
+            for k, variable in enumerate(variables)
+        }
+        # A step whose loss or gradient is not finite changes nothing
+        self.updates: dict[Variable, Variable] = {
+            variable: pt.switch(is_finite, new, variable) for variable, new in updates.items()
+        }
+        self._weighted = weighted
+        self._inputs = [x, targets, mask, *step_masks, *([weights] if weighted else []), rate]
+        self._outputs = [loss, losses, scaled_norm / scale, is_finite, finite_grads]
+
+    def __call__(
+        self, batch: Batch, learning_rate: float, weights: ArrayLike | None = None
+    ) -> StepResult:
+        """Replace the values of `variables` by those after a step.
+
+        Parameters
+        ----------
+        batch : Batch
+        learning_rate : float
+        weights : array (B,), optional
+            The weight of each sequence in the loss, if the step is `weighted`.
+        """
+        if self._weighted != (weights is not None):
+            expected = "weights" if self._weighted else "no weights"
+            raise ValueError(
+                f"TrainingStep: weighted is {self._weighted}: expected {expected}, not {weights!r}"
+            )
+        given = [] if weights is None else [np.asarray(weights, "float32")]
+        loss, losses, norm, is_finite, finite_grads = self._function(
+            *batch,
+            *self._network.cast_step_mask(batch.step_mask),
+            *given,
+            np.asarray(learning_rate, "float32"),
+        )
+        self._compiled_shapes.add(batch.inputs.shape)
+        return StepResult(
+            float(loss), np.asarray(losses), float(norm), bool(is_finite), np.asarray(finite_grads)
+        )
+
+    def must_compile(self, batch: Batch) -> bool:
+        """Tell whether a call with this batch compiles something first, which takes seconds."""
+        if isinstance(self.mode.linker, JAXLinker):
+            return batch.inputs.shape not in self._compiled_shapes
+        return not self._compiled_shapes
+
+    def get_values(self) -> dict[str, Array]:
+        """Return copies of the values of `variables`."""
+        return {name: np.array(each.get_value()) for name, each in self.variables.items()}
+
+    def set_values(self, values: Mapping[str, Array]) -> None:
+        """Set some or all of `variables`."""
+        for name, value in values.items():
+            self.variables[name].set_value(value)
+
+    def find_generators(self) -> list[list[Any]]:
+        """Return where the compiled function keeps the random generators of layers: lists of one generator each."""
+        roots = graph_inputs([*self._outputs, *self.updates.values()])
+        if not any(isinstance(root.type, RandomType) for root in roots):
+            return []  # Then there is no need to compile
+        maker, storage = self._function.maker, self._function.input_storage
+        return [
+            container.storage
+            for each, container in zip(maker.expanded_inputs, storage, strict=True)
+            if isinstance(each.variable.type, RandomType)
+        ]
+
+    @cached_property
+    def _function(self) -> Any:
+        return pytensor.function(self._inputs, self._outputs, updates=self.updates, mode=self.mode)
