@@ -148,7 +148,7 @@ class Run:
     def _set_state(self, path: PathLike, checkpoint: Checkpoint) -> None:
         with blaming(f"{path} is damaged"):
             self.trainer.set_state(checkpoint.arrays, checkpoint.state)
-        self.seconds = checkpoint.seconds
+        self.seconds = self.trainer.seconds = checkpoint.seconds
 
     def save(self) -> None:
         """Write a checkpoint, then remove all but it and the one before.
