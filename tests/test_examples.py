@@ -1,0 +1,71 @@
+"""The examples run from the first line to the last, and what they teach holds."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name, *options, folder=None, code=0):
+    """Run an example in a process of its own, as a reader does; return what it printed."""
+    command = [sys.executable, str(EXAMPLES / name), *options]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert result.returncode == code, result.stderr
+    return result
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_examples_explain_themselves(path):
+    shown = run(path.name, "--help").stdout
+    assert f"python examples/{path.name}" in shown
+    assert "--seed" in shown
+
+
+@pytest.mark.slow
+def test_copy_task_draws_what_it_did(tmp_path):
+    shown = run(
+        "copy-task.py", "--max-steps", "200", "--output", "copy.png", folder=tmp_path, code=3
+    )
+    assert "200 sequences:" in shown.stdout
+    assert "Not solved after 200 sequences." in shown.stdout
+    assert re.search(r"^ +120   \d+\.\d\d$", shown.stdout, re.MULTILINE)
+    assert [path.name for path in tmp_path.iterdir()] == ["copy.png"]
+    assert matplotlib.image.imread(tmp_path / "copy.png").shape[1] > 500
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("nowhere/copy.png", "nowhere"), ("copy.xyz", "must end in one of")],
+)
+def test_copy_task_checks_the_picture_before_it_trains(tmp_path, output, message):
+    shown = run("copy-task.py", "--output", output, folder=tmp_path, code=2)
+    assert shown.stdout == ""
+    assert f"--output {output}" in shown.stderr
+    assert message in shown.stderr
+
+
+@pytest.mark.slow
+def test_a_task_of_your_own():
+    shown = run("own-task.py", "--steps", "20").stdout
+    assert "Done after 20 steps." in shown
+    assert len(re.findall(r"^length \d+: \d+% of sequences right$", shown, re.MULTILINE)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("controller", ["function", "class"])
+def test_a_controller_of_your_own(controller):
+    shown = run("own-controller.py", "--controller", controller, "--steps", "20").stdout
+    assert "Done after 20 steps." in shown
+    assert re.search(r"5 vectors of 4 bits: \d+% of sequences right", shown)
+
+
+@pytest.mark.slow
+def test_classification_learns():
+    shown = run("classify-sequences.py", "--steps", "1000").stdout
+    right = float(re.search(r"([\d.]+)% of 1,000 new sequences right", shown)[1])
+    assert right > 90
