@@ -19,6 +19,7 @@ def run(name, *options, folder=None, code=0):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_examples_explain_themselves(path):
     shown = run(path.name, "--help").stdout
@@ -38,6 +39,7 @@ def test_copy_task_draws_what_it_did(tmp_path):
     assert matplotlib.image.imread(tmp_path / "copy.png").shape[1] > 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "message"),
     [("nowhere/copy.png", "nowhere"), ("copy.xyz", "must end in one of")],
@@ -69,3 +71,10 @@ def test_classification_learns():
     shown = run("classify-sequences.py", "--steps", "1000").stdout
     right = float(re.search(r"([\d.]+)% of 1,000 new sequences right", shown)[1])
     assert right > 90
+
+
+@pytest.mark.slow
+def test_a_large_memory():
+    shown = run("large-memory.py", "--steps", "20").stdout
+    assert "Done after 20 steps." in shown
+    assert len(re.findall(r"slots, +\d+ pairs: [\d.]+% of bits wrong", shown)) == 6
