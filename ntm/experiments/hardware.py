@@ -1,12 +1,12 @@
-"""What measurements were made on."""
+"""The machine that measurements were made on."""
 
 import os
 import platform
 from pathlib import Path
 
 
-def get_processor():
-    """The processor's name."""
+def get_processor() -> str:
+    """Return the processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -16,6 +16,6 @@ def get_processor():
     return platform.processor() or platform.machine()
 
 
-def describe_machine():
-    """Processor, cores and Python in one line."""
+def describe_machine() -> str:
+    """Return processor, cores and Python version in one line."""
     return f"{get_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"

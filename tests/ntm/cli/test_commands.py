@@ -10,9 +10,19 @@ import pytensor
 import pytest
 
 from lasagne.layers import get_all_layers, get_all_params
-from ntm.cli import DONE, FAILED, NOT_SOLVED, WRONG_USAGE, get_settings, main, make_parser
+from ntm.cli import (
+    DONE,
+    FAILED,
+    NOT_SOLVED,
+    WRONG_USAGE,
+    commands,
+    get_settings,
+    main,
+    make_parser,
+    output,
+)
 from ntm.cli.parser import EXAMPLES
-from ntm.experiments.runs import Run, open_evaluator
+from ntm.experiments.runs import Run, open_evaluator, was_solved
 from ntm.experiments.settings import make_settings
 from ntm.layers.base import MemoryLayer
 from ntm.tasks import TASKS
@@ -344,3 +354,204 @@ def test_the_script_of_long_lists_stops_in_time(tmp_path):
     assert re.match(r" +6 +512 .* time is up$", row)
     # Nothing was learnt
     assert [path.name for path in (tmp_path / "lists").iterdir()] == [".lock"]
+
+
+# ---- What a newcomer meets
+
+
+def test_the_folders_in_the_help_are_those_that_the_commands_make():
+    made = set()
+    for line in EXAMPLES.splitlines():
+        words = line.strip().split("  ")[0].split()[1:]
+        if line.startswith("  ntm train") and "--help" not in words:
+            options = make_parser().parse_args(words)
+            made.add(str(commands.get_default_folder(get_settings(options, options.task))))
+    named = set(re.findall(r"runs/[\w-]+", EXAMPLES))
+    assert named <= made
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        (["copy"], "copy-ntm-1"),
+        (["copy", "--controller", "dense"], "copy-ntm-1"),
+        (["copy", "--controller", "gru", "--seed", "4"], "copy-ntm-gru-4"),
+        (["associative-recall", "--seed", "3"], "associative-recall-ntm-3"),
+        (["associative-recall", "--controller", "lstm"], "associative-recall-ntm-1"),
+        (["associative-recall", "--controller", "dense"], "associative-recall-ntm-dense-1"),
+        (["sort", "--model", "dnc"], "sort-dnc-1"),
+        (["sort", "--model", "dnc", "--controller", "gru"], "sort-dnc-gru-1"),
+        (["sort", "--model", "lstm"], "sort-lstm-1"),
+    ],
+)
+def test_default_folders(words, folder):
+    options = make_parser().parse_args(["train", *words])
+    settings = get_settings(options, options.task)
+    assert commands.get_default_folder(settings) == Path("runs", folder)
+
+
+@pytest.mark.parametrize(
+    ("task", "ended", "value", "solved"),
+    [
+        # Training went on for smaller losses, and came to what counts as solved
+        ("associative-recall", "done", 0.003, True),
+        ("associative-recall", "done", 0.02, False),
+        ("associative-recall", "solved", 0.00005, True),
+        ("repeat-copy", "done", 0.003, True),
+        ("sort", "done", 0.05, True),
+        ("dyck-words", "done", 0.005, True),
+        ("argmax", "done", 0.04, True),
+        # The look that ended training counts, whatever other sequences then say
+        ("copy", "solved", 0.0102, True),
+        ("copy", "done", None, False),
+    ],
+)
+def test_a_task_counts_as_solved_by_its_own_threshold(task, ended, value, solved):
+    settings = make_settings(task)
+    name = settings.make_task().solved[0]
+    result = {"ended": ended, "measures": [{"sizes": {}, name: value}]}
+    assert was_solved(settings, result) is solved
+    result |= {"solved": solved, "steps": 5, "sequences": 6, "seconds": 7.0, "skipped": 0}
+    line = output.describe_result(settings, result)
+    assert line.startswith("Solved after 5 steps" if solved else "Not solved after 5 steps")
+
+
+def test_a_threshold_that_ends_training_early_is_not_solved():
+    settings = make_settings("copy", stop_below=0.5)
+    result = {"ended": "solved", "measures": [{"sizes": {}, "bits": 0.4}]}
+    assert not was_solved(settings, result)
+
+
+def test_nothing_is_compiled_for_training_to_evaluate_and_plot(trained, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("a trainer is made")
+
+    monkeypatch.setattr("ntm.experiments.settings.Trainer", fail)
+    assert main(["evaluate", trained, "--num-sequences", "3"]) == DONE
+    assert main(["plot", trained]) == DONE
+
+
+def test_sequences_longer_than_the_memory(trained, capsys):
+    assert main(["evaluate", trained, "--size", "length=6", "--num-sequences", "3"]) == DONE
+    assert "Longer than the memory" not in capsys.readouterr().out
+    words = [
+        "--size",
+        "length=7",
+        "--size",
+        "length=6",
+        "--size",
+        "length=9",
+        "--num-sequences",
+        "3",
+    ]
+    assert main(["evaluate", trained, *words]) == DONE
+    note = "\nLonger than the memory has slots (6): length 7; length 9.\n"
+    assert note in capsys.readouterr().out
+    assert main(["evaluate", trained, *words, "--memory-slots", "8", "--json"]) == DONE
+    printed = capsys.readouterr()
+    json.loads(printed.out)
+    assert "\nLonger than the memory has slots (8): length 9.\n" in printed.err
+
+
+def test_json_of_measures_that_are_not_finite(trained, capsys, monkeypatch):
+    rows = [{"sizes": {}, "bits": np.inf, "correct": np.nan}, {"sizes": {"length": 2}, "bits": 1.0}]
+    monkeypatch.setattr(commands, "measure", lambda *args: rows)
+    assert main(["evaluate", trained, "--json"]) == DONE
+
+    def refuse(name):
+        raise ValueError(f"{name} is no JSON")
+
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert found[0] == {"sizes": {}, "bits": None, "correct": None}
+
+
+@pytest.mark.parametrize("kind", ["learning", "generalisation"])
+def test_runs_of_different_tasks_are_not_drawn_together(kind, trained, capsys, monkeypatch):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    Run.create("other", make_settings("sort", "dense", model_options={"num_units": 2}))
+    assert main(["plot", trained, "other", "--kind", kind]) == WRONG_USAGE
+    message = (
+        "runs of different tasks cannot be compared in one picture: copy-ntm-1 (copy), other (sort)"
+    )
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--size", "length=5", "length=7"], "length is given twice; to measure at several sizes"),
+        (["--kind", "learning", "--size", "length=5"], "--size is for --kind sequence"),
+        (["--measure", "bits"], "--measure is for --kind generalisation, not for sequence"),
+        (
+            ["--kind", "generalisation", "--measure", "luck"],
+            "copy has the measures bits, wrong_bits",
+        ),
+        (["--output", "nowhere/a.png"], "No such file or directory"),
+        (["--output", "a.txt2"], "the name of a picture must end in one of"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn(words, message, trained, capsys):
+    assert main(["plot", trained, *words]) in (WRONG_USAGE, FAILED)
+    assert message in capsys.readouterr().err
+    assert not list(Path().glob("*.png"))
+
+
+def test_a_picture_that_cannot_be_saved_is_found_before_training(capsys):
+    words = ["compare", "copy", "--models", "dense", "--output", "nowhere/picture.png"]
+    assert main(words) == FAILED
+    assert not Path("runs").exists()
+
+
+def test_a_start_that_fails_leaves_the_folder_free(capsys, monkeypatch):
+    Path("file").touch()
+    words = ["train", "copy", *SMALL, "--max-steps", "0", "--folder", "run"]
+    assert main([*words, "--tensorboard", "file"]) == FAILED
+    assert not Path("run").exists()
+
+    def fail(*args):
+        raise ImportError("tensorboardX is missing")
+
+    monkeypatch.setattr(output, "TensorBoard", fail)
+    assert main([*words, "--tensorboard", "events"]) == FAILED
+    assert not Path("run").exists()
+    assert main(words) == NOT_SOLVED
+
+
+@pytest.mark.parametrize("words", [["tasks"], ["train", "copy", "--help"]])
+def test_a_reader_that_goes_away(words):
+    command = [sys.executable, "-m", "ntm", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "copy", "--learning-rat", "1"], "did you mean --learning-rate?"),
+        (
+            ["train", "copy", "--clip-valeu", "None"],
+            "unknown option --clip-valeu; did you mean --clip-value?",
+        ),
+        (
+            ["evaluate", "x", "--sise=length=2"],
+            "unknown option --sise=length=2; did you mean --size?",
+        ),
+        (
+            ["train", "copy", "--zzz"],
+            "ntm train copy: unknown option --zzz\nSee ntm train copy --help",
+        ),
+    ],
+)
+def test_options_that_may_be_meant(words, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == WRONG_USAGE
+    assert message in capsys.readouterr().err
+
+
+def test_the_old_name_of_an_option(capsys):
+    assert main(["train", "copy", "--write-gate-bias", "1"]) == WRONG_USAGE
+    message = "ntm has no option 'write_gate_bias' any more: it is 'write_interpolation_bias' now"
+    assert message in capsys.readouterr().err
