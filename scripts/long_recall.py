@@ -3,9 +3,9 @@
 python scripts/long_recall.py
 python scripts/long_recall.py --minutes 10 --folder runs/long-recall
 
-Lists of up to six items come first; once these are recalled, lists may be twice as long, and so on (Rae et al. 2016,
-section 4.3 and figure 3). How many slots the memory has is nothing that is learnt: each level has as many as it needs.
-What is learnt at a level is kept in the folder; where it is there already, training goes on from it.
+Training begins with lists of up to six items. Once these are recalled, lists may be twice as long, and so on (Rae et
+al. 2016, section 4.3 and figure 3). No parameter depends on the number of memory slots, so each level has as many as it
+needs. The network of each level is saved in the folder; where it is there already, training goes on from it.
 """
 
 import argparse
@@ -21,10 +21,13 @@ import pytensor
 
 import ntm
 from lasagne.layers import get_all_param_values, set_all_param_values
+from ntm.arguments import Number
 from ntm.experiments.locking import FolderLock
-from ntm.experiments.settings import make_settings
+from ntm.experiments.options import get_options
+from ntm.experiments.settings import Settings, make_settings
 from ntm.files import write_json
 from ntm.tasks import TASKS
+from ntm.training.trainer import Trainer
 
 FIRST_ITEMS, MOST_ITEMS = 6, 2**16
 #: A level ends when the mean loss of so many steps is below so many bits, of the 18 of an item
@@ -35,29 +38,29 @@ MOST_STEPS, MOST_SEQUENCES = 2**13, 16
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--minutes", type=float, default=30.0, help="no new step after so long")
+parser.add_argument(
+    "--minutes", type=Number(float, above=0), default=30.0, help="no step begins later"
+)
 parser.add_argument("--folder", type=Path, default=Path("runs/long-recall"))
-parser.add_argument("--seed", type=int, default=1)
+parser.add_argument("--seed", type=get_options(Settings)["seed"].parse, default=1)
 options = parser.parse_args()
-if options.minutes <= 0:
-    parser.error(f"--minutes must be positive, not {options.minutes}")
 pytensor.config.floatX = "float32"
 end = time.monotonic() + 60 * options.minutes
 options.folder.mkdir(parents=True, exist_ok=True)
 
 
-def count_steps(items):
-    """Steps of a list of so many items, the query and the answer."""
+def count_steps(items: int) -> int:
+    """Count the steps of a list of so many items, the query and the answer."""
     return TASKS["associative-recall"](max_items=items).longest
 
 
-def count_slots(items):
-    """Slots in which everything finds its place: a step writes to one, and spares those that it reads."""
+def count_slots(items: int) -> int:
+    """Return a number of slots that suffices: a step writes to one, and spares those that it reads."""
     return max(512, 2 ** int(np.ceil(np.log2(5 * count_steps(items)))))
 
 
-def make_trainer(items):
-    """What trains on lists of up to so many items."""
+def make_trainer(items: int) -> Trainer:
+    """Return a trainer for lists of up to so many items."""
     return make_settings(
         "associative-recall",
         "sam",
@@ -71,8 +74,8 @@ def make_trainer(items):
     ).make_trainer()
 
 
-def learn():
-    """Train level by level until the time is up; what is learnt at a level is where the next one begins."""
+def learn() -> None:
+    """Train level by level until the time is up. Each level begins with the parameters of the one before."""
     print("items    slots  sequences  minutes  bits  right of the longest lists", flush=True)
     values, items = None, FIRST_ITEMS
     while items <= MOST_ITEMS and time.monotonic() < end:
@@ -94,7 +97,7 @@ def learn():
                 sys.exit(130)
             # Losses of steps that were left out as not finite are NaN
             losses = [loss for loss in trainer.losses if np.isfinite(loss)][-WINDOW:]
-            recalled = len(losses) == WINDOW and np.mean(losses) < RECALLED_BELOW
+            recalled = len(losses) == WINDOW and bool(np.mean(losses) < RECALLED_BELOW)
         measured = (
             trainer.evaluate({"items": items}, num_sequences=20)
             if recalled

@@ -5,8 +5,8 @@ python scripts/reproduce.py --only copy repeat-copy --seeds 3
 python scripts/reproduce.py --models dnc sam sdnc
 python scripts/reproduce.py --report
 
-It can be stopped and started again: what has ended is not trained anew, and what was stopped goes on. What is in the
-report of more seeds than have been trained here stays in it.
+It can be stopped and started again: a run that has ended is not trained again, and one that was stopped goes on.
+Where the report has results of more seeds than were trained here, they stay.
 """
 
 import argparse
@@ -14,19 +14,26 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import ntm.cli  # noqa: F401  Ctrl-C while it imports: no traceback
 
 # isort: split
 from tqdm import tqdm
 
+from ntm.arguments import Number
 from ntm.experiments.networks import MODELS
 from ntm.experiments.reading import read_settings
-from ntm.experiments.settings import make_settings
+from ntm.experiments.settings import Settings, make_settings
 from ntm.files import atomic_write, inside, read_json
+from ntm.tasks import Task
+
+#: What a result.json holds
+Result = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,16 +61,16 @@ class Entry:
 
     task: str
     seeds: int
-    options: list = field(default_factory=list)
+    options: list[str] = field(default_factory=list)
     published: str = ""
     note: str = ""
 
     @property
-    def name(self):
+    def name(self) -> str:
         return "-".join([self.task, *(word.lstrip("-") for word in self.options)])
 
     @property
-    def model(self):
+    def model(self) -> str:
         if "--model" not in self.options:
             return "ntm"
         return self.options[self.options.index("--model") + 1]
@@ -73,8 +80,8 @@ class Entry:
 DEFAULT_MODELS = ["ntm", "lstm"]
 
 
-def compare(task, dnc="", sam="", sdnc=""):
-    """The entries of a task for the other networks with a memory, with a note on each."""
+def compare(task: str, dnc: str = "", sam: str = "", sdnc: str = "") -> list[Entry]:
+    """Return the entries of a task for the other networks with a memory, with a note on each."""
     return [
         Entry(task, 3, ["--model", model], note=note)
         for model, note in (("dnc", dnc), ("sam", sam), ("sdnc", sdnc))
@@ -238,8 +245,8 @@ PLAN = [
 ]
 
 
-def train(entry, seed, folder):
-    """Train in a process of its own, with one thread; how it ended."""
+def train(entry: Entry, seed: int, folder: Path) -> str:
+    """Train in a process of its own, with one thread, and return how it ended."""
     run = folder / f"{entry.name}-{seed}"
     if (run / "result.json").exists():
         return "ended before"
@@ -264,8 +271,8 @@ def train(entry, seed, folder):
     )
 
 
-def read_results(entry, folder):
-    """The results of an entry's runs that have ended: a dict from seed to result."""
+def read_results(entry: Entry, folder: Path) -> dict[int, Result]:
+    """Return the results of an entry's runs that have ended, by seed."""
     results = {}
     for seed in range(entry.seeds):
         path = inside(folder / f"{entry.name}-{seed}", "result.json")
@@ -274,14 +281,16 @@ def read_results(entry, folder):
     return results
 
 
-def read_report(path):
-    """What a report says: the lines of machines, and from the name of each entry its row and its lines of results."""
-    machines, rows, results = set(), {}, {}
-    name = None
+def read_report(path: Path) -> tuple[set[str], dict[str, str], dict[str, list[str]]]:
+    """Return what a report says: the lines of machines, and by the name of each entry its row and its lines."""
+    machines: set[str] = set()
+    rows: dict[str, str] = {}
+    results: dict[str, list[str]] = {}
+    name = ""
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         if line.startswith("## "):
             name = line.removeprefix("## ")
-        elif name is None and line.startswith("- "):
+        elif not name and line.startswith("- "):
             machines.add(line)
         elif link := re.match(r"\| \[[^]]*\]\(#([^)]*)\)", line):
             rows[link[1]] = line
@@ -293,13 +302,13 @@ def read_report(path):
     return machines, rows, results
 
 
-def count_seeds(lines):
-    """Of how many seeds lines of results are."""
+def count_seeds(lines: Iterable[str]) -> int:
+    """Count the seeds in lines of results."""
     return sum(bool(re.match(r"\| \d+ \|", line)) for line in lines)
 
 
-def write_report(entries, folder, path):
-    """Write the tables of all results there are. Where there are more seeds of an entry in the report, these stay."""
+def write_report(entries: Sequence[Entry], folder: Path, path: Path) -> None:
+    """Write the tables of all results. Where the report has more seeds of an entry, they stay."""
     machines, rows, tables = read_report(path)
     missing = []
     for entry in entries:
@@ -333,8 +342,8 @@ def write_report(entries, folder, path):
         Path(temporary).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
-def summarise(entry, results, settings, task):
-    """An entry's row of the first table."""
+def summarise(entry: Entry, results: dict[int, Result], settings: Settings, task: Task) -> str:
+    """Return an entry's row of the first table."""
     name, threshold = task.solved
     network = settings.model
     controller = getattr(settings.get_network(), "controller", None)
@@ -355,8 +364,8 @@ def summarise(entry, results, settings, task):
     return f"| {' | '.join(cells)} |"
 
 
-def spread(values, form):
-    """The median, and the range if there are several values."""
+def spread(values: Sequence[float], form: str) -> str:
+    """Return the median, and the range if there are several values."""
     values = sorted(values)
     middle = form.format(values[len(values) // 2])
     if len(values) == 1:
@@ -364,14 +373,18 @@ def spread(values, form):
     return f"{middle} ({form.format(values[0])} to {form.format(values[-1])})"
 
 
-def find_failed(results, task):
-    """The seeds, as words, whose measure at the end does not count as solved."""
+def find_failed(results: dict[int, Result], task: Task) -> list[str]:
+    """Return the seeds, as words, that did not solve the task. Old results say so by their measure only."""
     name, threshold = task.solved
-    return [str(seed) for seed, run in results.items() if run["measures"][0][name] >= threshold]
+    return [
+        str(seed)
+        for seed, run in results.items()
+        if not run.get("solved", run["measures"][0][name] < threshold)
+    ]
 
 
-def tabulate(results, task):
-    """How the runs of an entry do at each of the sizes: a table, after a line that says which were solved."""
+def tabulate(results: dict[int, Result], task: Task) -> list[str]:
+    """Return a table of the runs of an entry at each of the sizes, after a line that says which were solved."""
     rows = next(iter(results.values()))["measures"]
     titles = [
         ", ".join(f"{size} {value}" for size, value in row["sizes"].items()) or "as in training"
@@ -398,8 +411,8 @@ def tabulate(results, task):
     return lines
 
 
-def describe_cells(task):
-    """What :func:`show` gives."""
+def describe_cells(task: Task) -> str:
+    """Describe the cells that :func:`show` gives."""
     if "ratio" in task.measures:
         return "bits per sequence, and how many times as many as the best possible predictions take"
     if task.output == "numbers":
@@ -412,8 +425,8 @@ def describe_cells(task):
     )
 
 
-def show(task, row):
-    """A run's measures at some sizes, in a cell."""
+def show(task: Task, row: dict[str, Any]) -> str:
+    """Return a run's measures at some sizes, for a cell."""
     correct = f"{row['correct']:.1%}"
     if "ratio" in row:
         return f"{row['bits']:.1f} bits, {row['ratio']:.3f} times the optimum"
@@ -428,16 +441,18 @@ def show(task, row):
     return f"{row['wrong_bits']:.3g}; {right:.2%}; {correct}"
 
 
-def main():
-    """Train what has not ended, then write the report."""
+def main() -> None:
+    """Train the runs that have not ended, then write the report."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     tasks = list(dict.fromkeys(entry.task for entry in PLAN))
     parser.add_argument("--only", nargs="+", choices=tasks, metavar="TASK")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=DEFAULT_MODELS)
-    parser.add_argument("--seeds", type=int, help="of each entry at most")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--seeds", type=Number(int, 1), help="seeds of each entry at most")
+    parser.add_argument(
+        "--jobs", type=Number(int, 1), default=os.cpu_count(), help="runs at a time"
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "reproduce")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results.md")
     parser.add_argument("--report", action="store_true", help="only write what there is")
@@ -458,7 +473,10 @@ def main():
             for entry in chosen
             for seed in range(min(entry.seeds, options.seeds or entry.seeds))
         ]
-        with ThreadPoolExecutor(options.jobs) as pool, tqdm(total=len(jobs), unit="run") as bar:
+        with (
+            ThreadPoolExecutor(options.jobs) as pool,
+            tqdm(total=len(jobs), unit="run", disable=None) as bar,
+        ):
             futures = {
                 pool.submit(train, entry, seed, options.folder): f"{entry.name}, seed {seed}"
                 for entry, seed in jobs

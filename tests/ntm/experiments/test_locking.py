@@ -116,7 +116,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(lock._lock, "acquire", fail)
-    with pytest.raises(OSError, match=r"its file system takes no locks \(.*another file system"):
+    with pytest.raises(OSError, match=r"its file system has no locks \(.*another file system"):
         lock.__enter__()
 
 
