@@ -206,7 +206,7 @@ def _find_device(name: str) -> "jax.Device":
     except RuntimeError as error:
         found = ", ".join(sorted({device.platform for device in jax.devices()}))
         raise ValueError(
-            f"JAX finds no device {name!r}, only: {found}. For NVIDIA GPUs: pip install 'ntm-lasagne[cuda]'"
+            f"JAX finds no device {name!r}, only: {found}. For NVIDIA GPUs: pip install 'jax[cuda13]'"
         ) from error
     if not colon:
         return devices[0]

@@ -111,7 +111,7 @@ class TensorBoard:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise ImportError(
-                "writing for TensorBoard needs tensorboardX: pip install 'ntm-lasagne[tensorboard]'"
+                "writing for TensorBoard needs tensorboardX: pip install tensorboardX"
             ) from error
         self._writer = SummaryWriter(os.fspath(folder), purge_step=step + 1 if step else None)
 
