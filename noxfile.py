@@ -11,7 +11,7 @@ nox.options.reuse_venv = "yes"
 
 @nox.session(python=["3.11", "3.13"])
 def tests(session):
-    """Run the tests, the slow ones too."""
+    """Run all tests, the slow and the exhaustive ones too."""
     session.install("--editable", ".[test]")
     session.run(
         "python", "-m", "pytest", "--numprocesses", "auto", "--dist", "worksteal", *session.posargs

@@ -95,6 +95,11 @@ def train_to_50(trainer):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", pytest.param("float64", marks=pytest.mark.exhaustive)],
+    indirect=True,
+)
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run(name, dtype, unpack, monkeypatch):
     """It trains from the start, and goes on from its checkpoint, as it did: with one compiled function for both."""

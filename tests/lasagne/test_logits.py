@@ -266,6 +266,7 @@ def test_other_moves(move, expected):
     assert np.isfinite(grad).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("move", "expected"),
     [
@@ -282,6 +283,7 @@ def test_softmax_below_a_move(move, expected):
     assert np.isfinite(grad).all()
 
 
+@pytest.mark.slow
 def test_either_loss_of_either_source():
     """One class of a softmax as a probability, and sigmoids as the classes."""
     loss, grad = compute(lambda x: softmax(x)[..., 0], ONES[..., 0], binary_crossentropy)
@@ -307,6 +309,7 @@ def test_hinge_loss_of_probabilities():
     assert np.array_equal(grad, np.where(signs * LOGITS < 1, -signs, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", [ONES, CLASSES])
 def test_a_class_that_a_logit_of_minus_infinity_rules_out(targets):
     hidden = np.array([False, True, False])
@@ -352,6 +355,7 @@ def build_layers(x):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", build_layers(pt.tensor3(dtype="float32")))
 def test_through_layers(float32, name):
     x = pt.tensor3()

@@ -98,6 +98,7 @@ def test_one_function_for_all_lengths():
             np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS)
 def test_gradients_by_jax_equal_those_by_pytensor(options):
     problem = Problem(**options)
@@ -125,6 +126,7 @@ def test_gradients_equal_finite_differences():
         )
 
 
+@pytest.mark.slow
 def test_gradient_of_the_last_steps_only(mode):
     whole, cut = Problem(), Problem(gradient_steps=2)
     early = loop(whole.step, [whole.x[:-2], whole.y[:-2]], [whole.h, whole.c])
@@ -141,6 +143,7 @@ def test_gradient_of_the_last_steps_only(mode):
     assert grads[1][0][-2:].any()
 
 
+@pytest.mark.slow
 def test_early_outputs_of_a_truncated_loop_have_no_gradient(mode):
     problem = Problem(gradient_steps=2)
     cost = (problem.traces[0][: T - 2] ** 2).sum()
@@ -149,6 +152,7 @@ def test_early_outputs_of_a_truncated_loop_have_no_gradient(mode):
         assert not grad.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_every", [1, 2])
 def test_second_and_third_derivatives(mode, keep_every):
     x, a = pt.vector("x"), pt.scalar("a")
@@ -166,6 +170,7 @@ def test_second_and_third_derivatives(mode, keep_every):
     np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_outputs_that_the_cost_does_not_depend_on(mode):
     problem = Problem()
     one_output = (problem.traces[1] ** 2).sum()
@@ -254,6 +259,7 @@ def steps_with_products():
     return [pytest.param(step, [W, b, V], id=step.__name__) for step in steps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_every", [1, 2])
 @pytest.mark.parametrize(("step", "weights"), steps_with_products())
 def test_gradients_of_weights(step, weights, keep_every):

@@ -156,6 +156,7 @@ def run(program, **environment):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("type_of_floats", "x64"), [("float32", "0"), ("float64", "0"), ("float32", "1")]
 )
@@ -188,6 +189,7 @@ def test_what_stays_a_jax_array():
     results[0][:] = 7  # the caller's own
 
 
+@pytest.mark.slow
 def test_a_loop_and_its_gradient_from_threads_of_both_kinds():
     """The same function, where the calling thread has 64 bits on or off."""
     import jax

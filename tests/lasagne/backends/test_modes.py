@@ -10,7 +10,6 @@ import pytensor.tensor as pt
 import pytest
 
 from lasagne.backends.modes import BACKENDS, get_mode
-from lasagne.loop import loop
 
 
 def test_jax_takes_shapes_unknown_when_compiled():
@@ -31,20 +30,6 @@ def test_jax_keeps_the_dtype_of_integers_that_it_allocates():
 def test_jax_is_the_default():
     assert type(get_mode().linker) is type(get_mode("jax").linker)
     assert BACKENDS[0] == "jax"
-
-
-@pytest.mark.slow
-def test_numba_runs_a_loop_and_its_gradient():
-    """A whole layer takes Numba a minute to compile."""
-    x = pt.matrix("x")
-    (trace,) = loop(lambda x, s: [pt.tanh(x + s)], [x], [pt.zeros(2)])
-    outputs = [trace, pytensor.grad(trace.sum(), x)]
-    one, other = (
-        pytensor.function([x], outputs, mode=mode)(np.ones((3, 2)))
-        for mode in (get_mode("numba"), get_mode("jax"))
-    )
-    for value, expected in zip(one, other, strict=True):
-        np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
 C_SCRIPT = """

@@ -65,6 +65,7 @@ def run(program, **environment):
     return result.stderr.strip().splitlines()
 
 
+@pytest.mark.slow
 def test_a_program_that_begins_with_it():
     """It says that parameters made before keep their type, when a program changes the type twice."""
     (line,) = run(PROGRAM)
@@ -72,6 +73,7 @@ def test_a_program_that_begins_with_it():
     assert "stay float32: " in line
 
 
+@pytest.mark.slow
 def test_variables_made_before_are_named():
     (line,) = run(LATE)
     assert "2 variables made before the call stay float64" in line
@@ -80,6 +82,7 @@ def test_variables_made_before_are_named():
     assert "number" not in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["flags", "file"])
 def test_flags_that_disagree_are_named(place, tmp_path):
     program = "import ntm; ntm.use_jax(); ntm.use_jax()"
@@ -94,10 +97,12 @@ def test_flags_that_disagree_are_named(place, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_flags_that_agree_are_not():
     assert run("import ntm; ntm.use_jax()", PYTENSOR_FLAGS="mode=JAX,floatX=float32") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -119,5 +124,6 @@ def test_wrong_arguments_change_nothing(arguments, error, message):
     assert (pytensor.config.floatX, pytensor.config.mode) == before
 
 
+@pytest.mark.slow
 def test_it_is_where_users_look():
     assert ntm.use_jax is use_jax

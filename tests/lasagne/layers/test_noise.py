@@ -76,6 +76,7 @@ class TestDropoutLayer:
             assert 0.5 < result.mean() < 1.5
             assert result.std() > 0
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("rescale", [True, False])
     @pytest.mark.parametrize("shared_axes", [(0,), (-1,), (0, 1), ()])
     def test_values_kept_are_rescaled(self, l_in, ones, shared_axes, rescale):

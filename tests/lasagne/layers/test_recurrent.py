@@ -502,17 +502,20 @@ class TestGradient:
         grad = pytensor.grad(get_output(layer).sum(), x_var)
         return grad.eval({x_var: data(1, T, 1)}).ravel().tolist()
 
+    @pytest.mark.slow
     def test_gradient_steps(self):
         assert self.make_chain() == [8, 4, 2, 1]
         assert self.make_chain(gradient_steps=2) == [0, 0, 2, 1]
         assert self.make_chain(gradient_steps=2, backwards=True) == [1, 2, 0, 0]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("unroll", [False, True])
     def test_grad_clipping(self, unroll):
         # Two bounds, of layers that are equal otherwise.
         assert self.make_chain(grad_clipping=3.0, unroll_scan=unroll) == [3, 3, 2, 1]
         assert self.make_chain(grad_clipping=1.5, unroll_scan=unroll) == [1.5, 1.5, 1.5, 1]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", [LSTMLayer, GRULayer])
     def test_grad_clipping_of_gates(self, cls):
         grads = []
@@ -526,6 +529,7 @@ class TestGradient:
         assert not np.allclose(looped, unclipped)
         assert (np.abs(looped) <= 0.05 * B * 2).all()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", [LSTMLayer, GRULayer])
     @pytest.mark.parametrize("bound", [0, 0.3])
     def test_grad_clipping_of_a_step_by_hand(self, cls, bound):
@@ -655,12 +659,14 @@ class TestMask:
         layer = make(cls, mask_input=InputLayer((B, T)), **options)
         self.assert_hides_the_input(layer, data(B, T, F))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     def test_hides_the_input_in_float32_on_jax(self, cls):
         with pytensor.config.change_flags(floatX="float32"):
             layer = make(cls, InputLayer((None, None, F)), mask_input=InputLayer((None, None)))
             self.assert_hides_the_input(layer, data(B, T, F), get_mode("jax"))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("precompute", [True, False])
     def test_hides_the_input_of_a_network_of_ones_own(self, precompute):
         l_in_hid = DenseLayer(InputLayer((None, 2, 3)), H, num_leading_axes=2, nonlinearity=tanh)
@@ -726,6 +732,7 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"length.*must be known.*\(2, None, 3\)"):
             cls(InputLayer((2, None, 3)), 5, unroll_scan=True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     @pytest.mark.parametrize("backend", [None, "jax"])
     def test_unroll_scan_of_another_length(self, cls, backend):
@@ -830,6 +837,7 @@ class TestCustomRecurrentLayer:
             get_output(RecurrentLayer(InputLayer((B, T, F)), H), foo="bar")
         get_output(RecurrentLayer(InputLayer((B, T, F)), H), deterministic=True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("unroll", [False, True])
     def test_dropout_between_the_hidden_states(self, unroll):
         steps = 20

@@ -157,6 +157,7 @@ def test_links_follow_the_order_of_writing():
     assert_close(backward, np.eye(N)[None, None, 3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_reads", [1, R])
 @pytest.mark.parametrize("compile", [to_python, to_jax])
 def test_following_the_links(compile, num_reads):

@@ -83,6 +83,7 @@ INDICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", INDICES)
 @pytest.mark.parametrize("compile", [to_jax, to_python])
 def test_index_equals_the_model(case, compile):
@@ -127,6 +128,7 @@ def test_index_equals_the_model(case, compile):
         np.testing.assert_array_equal(results, order[..., :READ_SLOTS])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nearest", [ExactSearch(), make_index(num_flips=2, bucket_size=N)])
 @pytest.mark.parametrize("compile", [to_jax, to_python])
 def test_a_slot_that_is_not_a_number_is_found(nearest, compile):
@@ -156,6 +158,7 @@ def test_sizes():
 # ---- The slot least used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [40, 1500, 70000])
 def test_least_used_is_the_first_of_the_oldest(slots):
     last_access = pt.tensor("last_access", dtype="int32", shape=(None, slots))
@@ -185,6 +188,7 @@ def test_least_used_is_the_first_of_the_oldest(slots):
         np.testing.assert_array_equal(part, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", [to_jax, to_python])
 @pytest.mark.parametrize("slots", [1025, 1500, 4160, 70001])
 def test_least_used_of_slots_that_are_all_in_use(slots, compile):
@@ -220,6 +224,7 @@ def test_least_used_of_slots_that_are_all_in_use(slots, compile):
             np.testing.assert_array_equal(level, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nearest", ["exact", "lsh"])
 def test_a_step_from_a_state_in_use_writes_to_the_slot_least_used(nearest):
     slots = 1100
@@ -241,6 +246,7 @@ def test_a_step_from_a_state_in_use_writes_to_the_slot_least_used(nearest):
 # ---- The layer
 
 
+@pytest.mark.slow
 def test_all_slots_as_candidates_equal_exact_search():
     """The first K slots are always candidates."""
     make = partial(make_sam, LSTMController, 2, memory_shape=MEMORY_SHAPE, num_read_slots=N)

@@ -188,6 +188,7 @@ def test_errors(capsys, words, message):
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_training_that_begins_anew(capsys):
     words = ["--max-steps", "4", "--restart-after", "2", "--restart-above", "0.001", *SMALL]
     assert main(["train", "copy", *words]) == NOT_SOLVED
@@ -196,6 +197,7 @@ def test_training_that_begins_anew(capsys):
     )
 
 
+@pytest.mark.slow
 def test_training_whose_numbers_are_never_finite(capsys):
     words = ["--model", "dense", "--num-layers", "1", "--num-units", "8", "--max-length", "5"]
     words += ["--learning-rate", "1e30", "--log-every", "10", "--quiet"]
@@ -209,6 +211,7 @@ def test_training_whose_numbers_are_never_finite(capsys):
     assert is_picture("copy-dense-1-learning.png")
 
 
+@pytest.mark.slow
 def test_train_resume_evaluate_plot(trained, capsys):
     assert main(["train", "copy", *SMALL]) == FAILED
     assert "ntm resume runs/copy-ntm-1" in capsys.readouterr().err
@@ -239,6 +242,7 @@ def test_train_resume_evaluate_plot(trained, capsys):
     assert "--size width=3: expected NAME=N with a name among length" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare(capsys):
     words = ["compare", "copy", "--models", "lstm", "dense", "--max-steps", "10"]
     words += [
@@ -268,6 +272,7 @@ def test_compare(capsys):
     assert is_picture("compare-copy-2.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["dnc", "sam", "sdnc"])
 def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
@@ -326,6 +331,7 @@ def test_no_memory_to_resize(monkeypatch, tmp_path):
         open_evaluator(tmp_path, memory_slots=11)
 
 
+@pytest.mark.slow
 def test_tensorboard(trained, capsys):
     pytest.importorskip("tensorboardX")
     words = ["train", "copy", "--max-steps", "10", *SMALL, "--evaluate-every", "5"]
@@ -336,6 +342,7 @@ def test_tensorboard(trained, capsys):
         assert name in content
 
 
+@pytest.mark.slow
 def test_as_a_module():
     command = [sys.executable, "-m", "ntm", "tasks"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -345,6 +352,7 @@ def test_as_a_module():
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 
+@pytest.mark.slow
 def test_the_script_of_long_lists_stops_in_time(tmp_path):
     path = SCRIPTS / "long_recall.py"
     command = [sys.executable, str(path), "--minutes", "0.1", "--folder", str(tmp_path / "lists")]
@@ -422,6 +430,7 @@ def test_a_threshold_that_ends_training_early_is_not_solved():
     assert not was_solved(settings, result)
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_for_training_to_evaluate_and_plot(trained, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("a trainer is made")
@@ -431,6 +440,7 @@ def test_nothing_is_compiled_for_training_to_evaluate_and_plot(trained, monkeypa
     assert main(["plot", trained]) == DONE
 
 
+@pytest.mark.slow
 def test_sequences_longer_than_the_memory(trained, capsys):
     assert main(["evaluate", trained, "--size", "length=6", "--num-sequences", "3"]) == DONE
     assert "Longer than the memory" not in capsys.readouterr().out
@@ -453,6 +463,7 @@ def test_sequences_longer_than_the_memory(trained, capsys):
     assert "\nLonger than the memory has slots (8): length 9.\n" in printed.err
 
 
+@pytest.mark.slow
 def test_json_of_measures_that_are_not_finite(trained, capsys, monkeypatch):
     rows = [{"sizes": {}, "bits": np.inf, "correct": np.nan}, {"sizes": {"length": 2}, "bits": 1.0}]
     monkeypatch.setattr(commands, "measure", lambda *args: rows)
@@ -465,6 +476,7 @@ def test_json_of_measures_that_are_not_finite(trained, capsys, monkeypatch):
     assert found[0] == {"sizes": {}, "bits": None, "correct": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["learning", "generalisation"])
 def test_runs_of_different_tasks_are_not_drawn_together(kind, trained, capsys, monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
@@ -517,6 +529,7 @@ def test_a_start_that_fails_leaves_the_folder_free(capsys, monkeypatch):
     assert main(words) == NOT_SOLVED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     # argparse takes no notice of the broken pipe
     ("words", "code"),

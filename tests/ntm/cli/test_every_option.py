@@ -171,6 +171,7 @@ def check_training(words, seen):
     assert seen.boards == []
 
 
+@pytest.mark.slow
 def test_train(seen):
     check_training(["train", "copy", *TINY], seen)
     assert seen.trained[0].run.folder == Path("runs/copy-dense-1")
@@ -183,6 +184,7 @@ def test_train(seen):
     assert seen.trained[2].run.settings.model == "dense"
 
 
+@pytest.mark.slow
 def test_lines_where_no_progress_bar_can_be_shown(seen, monkeypatch, capsys):
     monkeypatch.setattr(commands, "can_show_progress", lambda: False)
     main(["train", "copy", *TINY])
@@ -201,6 +203,7 @@ def test_lines_where_no_progress_bar_can_be_shown(seen, monkeypatch, capsys):
     assert seen.trained[1].loggers == []
 
 
+@pytest.mark.slow
 def test_resume(run, seen):
     check_training(["resume", run], seen)
     assert seen.trained[0].run.trainer.step_count == 4
@@ -213,6 +216,7 @@ def test_resume(run, seen):
     assert [each[1:] for each in seen.boards] == [("events", 2)]
 
 
+@pytest.mark.slow
 def test_evaluate(run, capsys, monkeypatch):
     opened = []
 
@@ -239,6 +243,7 @@ def test_evaluate(run, capsys, monkeypatch):
     assert capsys.readouterr().out.split()[:4] == ["bits", "as", "in", "training"]
 
 
+@pytest.mark.slow
 def test_what_a_checkpoint_and_the_number_of_sequences_measure(run, capsys):
     def bits(*words):
         assert main(["evaluate", run, "--json", *words]) == 0
@@ -252,6 +257,7 @@ def test_what_a_checkpoint_and_the_number_of_sequences_measure(run, capsys):
     assert bits("--num-sequences", "5") != bits()
 
 
+@pytest.mark.slow
 def test_plot(run, monkeypatch):
     drawn = []
 
@@ -285,6 +291,7 @@ def test_plot(run, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_the_sizes_of_a_picture(run, monkeypatch):
     steps = []
     monkeypatch.setattr(
@@ -296,6 +303,7 @@ def test_the_sizes_of_a_picture(run, monkeypatch):
     assert steps == [8, 20]
 
 
+@pytest.mark.slow
 def test_compare(seen, monkeypatch, capsys):
     drawn = []
     plot = commands.plot_generalisation
@@ -323,6 +331,7 @@ def test_compare(seen, monkeypatch, capsys):
     assert Path("other.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solved", [[False, True], [True, False], [True, True]])
 def test_the_exit_code_of_compare_looks_at_every_network(solved, seen, monkeypatch):
     words = ["compare", "copy", "--models", "gru", "dense", "--num-units", "3", "--num-layers", "1"]

@@ -122,6 +122,7 @@ def test_the_table_tells_settings_from_defaults(name, receive):
         assert not has_effect(trainer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     [{"optimizer": "adam"}, {"clip_value": 1e-3}, {"clip_norm": 1e-3}, {"warmup": 9}],
@@ -146,6 +147,7 @@ def test_settings_that_change_a_step(given):
     assert np.abs(values[0] - values[1]).max() > 1e-7
 
 
+@pytest.mark.slow
 def test_settings_that_change_a_run():
     made = make_settings("copy", "dense", model_options=TINY_STACK, rewind=False, num_buckets=4)
     trainer = made.make_trainer()
@@ -198,6 +200,7 @@ def describe_network(model, options):
     return json.dumps([metadata, arrays], default=repr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_option_of_a_network_changes_it(model):
     before = describe_network(model, {})

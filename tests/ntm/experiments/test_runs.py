@@ -117,6 +117,7 @@ def test_what_a_run_leaves(finished):
     assert [row["sizes"] for row in result["measures"]] == [{}, {"length": 2}, {"length": 6}]
 
 
+@pytest.mark.slow
 def test_the_network_that_a_run_leaves(finished):
     values = get_all_param_values(ntm.load(finished / "network.safetensors"))
     run = Run.open(finished)
@@ -201,6 +202,7 @@ def stopped(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint(stopped):
     first, last = list_checkpoints(stopped)
     content = last.read_bytes()
@@ -219,6 +221,7 @@ def test_a_checkpoint_of_another_run(stopped, tmp_path):
         Run.open(stopped)
 
 
+@pytest.mark.slow
 def test_damaged_settings(stopped):
     path = stopped / "settings.json"
     path.write_text(path.read_text()[:40])
@@ -252,6 +255,7 @@ def test_a_disk_that_takes_no_more(stopped, monkeypatch, code):
     assert Run.open(stopped).trainer.step_count == 20
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_finite_is_not_saved(stopped):
     run = Run.open(stopped)
     run.trainer.l_out.b.set_value(np.full(3, np.nan, "float32"))
@@ -260,6 +264,7 @@ def test_a_run_that_is_not_finite_is_not_saved(stopped):
     assert Run.open(stopped).trainer.step_count == 20
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_when_there_were_fewer_settings(stopped):
     path = list_checkpoints(stopped)[-1]
     arrays, about = read_arrays(path)
@@ -374,6 +379,7 @@ def test_going_on_from_an_earlier_checkpoint(stopped):
     assert not last.exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_removed_while_it_is_opened(stopped, monkeypatch):
     first, last = list_checkpoints(stopped)
     restore = Run.restore

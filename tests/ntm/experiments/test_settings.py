@@ -80,6 +80,7 @@ def test_options_of_another_curriculum_are_left_out():
     settings.make_trainer()
 
 
+@pytest.mark.slow
 def test_a_cosine_ends_with_the_training():
     settings = make_settings(
         "sort", schedule="cosine", schedule_options={"last": 0.5}, max_steps=50

@@ -133,6 +133,7 @@ def test_fused_layers_equal_the_layers():
         np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -251,6 +251,7 @@ def test_last_output_of_no_step(make):
     np.testing.assert_array_equal(values, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [get_mode("jax"), get_mode("numba"), "FAST_COMPILE"])
 def test_last_state_of_a_loop_of_no_step(mode):
     x, start = pt.tensor3("x"), pt.matrix("start")
@@ -261,35 +262,38 @@ def test_last_state_of_a_loop_of_no_step(mode):
     np.testing.assert_array_equal(function(np.ones((1, B, F)), values), 1 + 2 * values)
 
 
-NO_STEP_ON_NUMBA = pytest.mark.xfail(
-    not pytensor.__version__.startswith(("3.0.", "3.1.", "3.2.")),
-    reason="PyTensor 3.3 has no gradient on Numba of a scan of no step",
-    raises=ValueError,
-    strict=True,
-)
+#: PyTensor 3.3 has no gradient on Numba of a scan of no step
+NO_STEP_ON_NUMBA = pytensor.__version__.startswith(("3.0.", "3.1.", "3.2."))
 
 
-@pytest.mark.parametrize(
-    ("backend", "gradient_steps"),
-    [("jax", -1), ("jax", 2), pytest.param("numba", -1, marks=NO_STEP_ON_NUMBA)],
-)
-def test_gradient_of_a_loop_of_no_step(backend, gradient_steps):
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "gradient_steps"), [("jax", -1), ("jax", 2), ("numba", -1)])
+def test_gradient_of_a_loop_of_two_steps_and_of_none(backend, gradient_steps):
+    """With one compiled function: Numba takes half a minute for it, and for a whole layer minutes."""
     x, start = pt.tensor3("x"), pt.matrix("start")
     trace = loop(lambda x_t, h: [pt.tanh(x_t + h)], [x], [start], gradient_steps)[0]
     last = get_last(trace, start)
     outputs = [trace, last, *pytensor.grad(weighted_sum(last), [x, start])]
     function = pytensor.function([x, start], outputs, mode=get_mode(backend))
-    values = data(B, F)
+    values, weights = data(B, F), np.cos(np.arange(B * F)).reshape(B, F)
+    steps = data(2, B, F)
+    trace, last, of_x, of_start = map(np.asarray, function(steps, values))
+    first = np.tanh(steps[0] + values)
+    second = np.tanh(steps[1] + first)
+    np.testing.assert_allclose(trace, [first, second])
+    np.testing.assert_array_equal(last, trace[1])
+    of_second = (1 - second**2) * weights
+    of_first = (1 - first**2) * of_second
+    np.testing.assert_allclose(of_x, [of_first, of_second])
+    np.testing.assert_allclose(of_start, of_first)
+    if backend == "numba" and not NO_STEP_ON_NUMBA:
+        with pytest.raises(ValueError, match=r"."):
+            function(np.zeros((0, B, F)), values)
+        return
     trace, last, of_x, of_start = map(np.asarray, function(np.zeros((0, B, F)), values))
     assert trace.shape == of_x.shape == (0, B, F)
     np.testing.assert_array_equal(last, values)
-    np.testing.assert_allclose(of_start, np.cos(np.arange(B * F)).reshape(B, F))
-    steps = data(2, B, F)
-    _, last, _, of_start = map(np.asarray, function(steps, values))
-    first = np.tanh(steps[0] + values)
-    np.testing.assert_allclose(last, np.tanh(steps[1] + first))
-    slopes = (1 - last**2) * (1 - first**2)
-    np.testing.assert_allclose(of_start, slopes * np.cos(np.arange(B * F)).reshape(B, F))
+    np.testing.assert_allclose(of_start, weights)
 
 
 # ---- Gradients of what is not used

@@ -66,8 +66,15 @@ def test_gradients_of_a_penalty_equal_differences(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "options"),
-    [(make_sam, {"num_read_slots": 2}), (make_sdnc, {"num_read_slots": 2, "num_links": 3})],
-    ids=["sam", "sdnc"],
+    [
+        pytest.param(make_sam, {"num_read_slots": 2}, id="sam"),
+        pytest.param(
+            make_sdnc,
+            {"num_read_slots": 2, "num_links": 3},
+            id="sdnc",
+            marks=pytest.mark.exhaustive,
+        ),
+    ],
 )
 def test_gradients_of_a_penalty_in_a_loop_equal_those_of_steps_laid_out(make, options):
     # The choice of slots is no smooth function, and links have no gradient: differences say nothing
