@@ -13,7 +13,11 @@ import pytest
 from ntm import interruption
 from ntm.interruption import stop_on_signals
 
-NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+NUMBERS = interruption.SIGNALS
+
+needs_signals = pytest.mark.skipif(
+    os.name != "posix", reason="Windows sends no such signals to other processes"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +38,7 @@ def clock(monkeypatch):
 
 
 def send(number=signal.SIGINT):
-    os.kill(os.getpid(), number)
+    signal.raise_signal(number)
     time.sleep(0)  # The handler runs between two instructions
 
 
@@ -116,6 +120,7 @@ def test_pythons_own_handler_raises(clock):
             send()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_a_hangup_that_is_ignored_stays_so():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with stop_on_signals() as stop:
@@ -173,6 +178,7 @@ def wait_for(path):
 
 
 @pytest.mark.slow
+@needs_signals
 def test_ctrl_c_before_the_first_step_is_not_lost(tmp_path):
     """At random moments to the first step; an exception would be ignored at some of them."""
     rng = random.Random(0)
@@ -197,7 +203,8 @@ def test_ctrl_c_before_the_first_step_is_not_lost(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@needs_signals
+@pytest.mark.parametrize("number", [each for each in NUMBERS if each != signal.SIGINT])
 def test_a_signal_saves(tmp_path, number):
     process = start(tmp_path / "run", "--max-steps", "1000000", "--log-every", "1")
     wait_for(tmp_path / "run" / "metrics.jsonl")
@@ -223,6 +230,7 @@ from ntm.cli import main
 
 
 @pytest.mark.slow
+@needs_signals
 def test_ctrl_c_while_it_is_imported():
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED_IMPORT],

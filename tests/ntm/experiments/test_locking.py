@@ -57,9 +57,12 @@ def test_the_second_process_is_told_who_holds_the_lock(holder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_killed_leaves_no_lock(holder, tmp_path, number):
-    holder.send_signal(number)
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, "kill"])
+def test_a_process_that_is_killed_leaves_no_lock(holder, tmp_path, end):
+    if end == "kill":
+        holder.kill()
+    else:
+        holder.send_signal(end)
     holder.wait(timeout=60)
     FolderLock(tmp_path).check()
     with FolderLock(tmp_path):

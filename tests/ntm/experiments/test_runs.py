@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -333,7 +332,7 @@ def test_two_processes_in_one_folder(stopped):
             rows = read_json_lines(stopped / "metrics.jsonl")
             assert [row["step"] for row in rows] == list(range(5, 5 * len(rows) + 1, 5))
         finally:
-            other.send_signal(signal.SIGKILL)
+            other.kill()
     # Nothing is left of the lock; but what was opened before the other trained is of yesterday
     with pytest.raises(FileExistsError, match="has been trained by another process since"):
         mine.train(progress=False)
@@ -435,7 +434,7 @@ def test_killed_runs(tmp_path):
         else:
             assert process.stdout.readline() == "training\n", f"after {kills} kills"
             time.sleep(rng.uniform(0.0, 0.5))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         assert "ended" not in process.stdout.read(), "the run ended before it was killed"
         process.stdout.close()
