@@ -1,11 +1,12 @@
-"""What all memory networks share as Lasagne layers.
+"""What all memory layers share: parts, state, options and the loop over time.
 
 Notation: B batch, T time steps, F input features, N slots, M slot width, W write heads, R read heads, H controller
 units.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 
 import numpy as np
 import pytensor
@@ -31,19 +32,19 @@ from ntm.layers.options import (
 )
 from ntm.layers.sparse_loop import sparse_loop
 from ntm.memory import Memory
-from ntm.typing import Tensor
+from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
 
-# How many read heads a layer makes by itself; a number from a file may be any
+# A layer makes no more read heads than this by itself: a file from a stranger may ask for any number
 _MAX_READS = 10_000
 
 
 class MemoryLayer(MergeLayer):
-    """A controller that reads and writes a memory through heads, step by step.
+    """The base class of memory layers: a controller that reads and writes a memory through heads, step by step.
 
-    A subclass tells the kinds of its heads (`write_head_type`, `read_head_type`), and defines :meth:`_prepare`,
-    :meth:`_make_initial_state`, :meth:`_pack` and :meth:`_unpack`, :meth:`_fuse_heads` and :meth:`_advance`. Where its
-    output or its traces are others, it overrides `num_outputs`, :meth:`get_output_of`, `detail_names` and
-    :meth:`_get_details`. Where it reads and writes a few rows of the memory only, it tells `num_large`.
+    A subclass sets the kinds of its heads (`write_head_type`, `read_head_type`), and defines :meth:`_prepare`,
+    :meth:`_make_initial_state`, :meth:`_pack` and :meth:`_unpack`, :meth:`_fuse_heads` and :meth:`_advance`. A subclass
+    with another output or other traces overrides `num_outputs`, :meth:`get_output_of`, `detail_names` and
+    :meth:`_get_details`. A subclass whose steps read and write a few rows of the memory only sets `num_large`.
 
     Parameters
     ----------
@@ -54,9 +55,9 @@ class MemoryLayer(MergeLayer):
         A tuple stands for ``Memory((N, M))``.
     controller : Controller or callable
         A function from a layer to a layer, such as ``lambda l: DenseLayer(l, 100)``, becomes a
-        :class:`ntm.controllers.StackController`, sizes worked out.
+        :class:`ntm.controllers.StackController` of the right sizes.
     heads : list of MemoryHead
-        With a function as controller, the heads are given as classes or ``functools.partial`` of them.
+        With a function as controller, the heads are given as classes or as ``functools.partial`` of classes.
     **options
         Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
@@ -65,7 +66,7 @@ class MemoryLayer(MergeLayer):
     ValueError
         If shapes or numbers of heads, memory, controller and input do not fit each other.
     TypeError
-        If something is not of the kind listed above.
+        If an argument is not of a kind listed above, or an option is unknown.
     """
 
     write_head_type: type
@@ -73,18 +74,18 @@ class MemoryLayer(MergeLayer):
     own_kwargs = ("state",)
     result_kwargs = ("get_details", "return_state")
     detail_names: tuple[str, ...] = ("memory", "hidden", "state", "write_weights", "read_weights")
-    # How many of the last of what the loop holds are a sparse memory and its stores; see `ntm.layers.sparse_loop`
+    # How many of the last parts in the loop are a sparse memory and its stores; see `ntm.layers.sparse_loop`
     num_large = 0
 
     @takes_loop_options
     def __init__(
         self,
-        incoming,
-        memory,
-        controller,
-        heads,
+        incoming: Incoming,
+        memory: Memory | MemoryShape,
+        controller: Controller | Callable[[Layer], Layer] | None,
+        heads: Sequence[Any] | None,
         **options: Unpack[LoopOptions],
-    ):
+    ) -> None:
         complete = complete_options(type(self), options)
         mask_input = complete["mask_input"]
         incomings = [incoming] if mask_input is None else [incoming, mask_input]
@@ -105,10 +106,11 @@ class MemoryLayer(MergeLayer):
 
     # ---- construction
 
-    def _fail(self, message, error=ValueError):
+    def _fail(self, message: str, error: type[Exception] = ValueError) -> NoReturn:
+        """Raise an error that names the layer."""
         raise error(f"{self._label}: {message}")
 
-    def _check_inputs(self):
+    def _check_inputs(self) -> None:
         shape = self.input_shapes[0]
         if len(shape) < 3 or count_features(shape) is None:
             self._fail(
@@ -123,12 +125,12 @@ class MemoryLayer(MergeLayer):
             if not fits:
                 self._fail(f"the mask must be of shape (batch, time) = {shape[:2]}, not {mask}")
 
-    def _make_parts(self, controller, heads):
-        """Make the controller and the heads, where that is left to the layer, and put them together."""
+    def _make_parts(self, controller: Any, heads: Any) -> None:
+        """Make the controller and the heads, where a function and classes stand for them, and put them together."""
         self.controller, self.heads = self._assemble(controller, heads)
         self._check_parts()
         if isinstance(self.controller, StackController):
-            # Keywords that layers of the stack take are this layer's, too
+            # This layer takes the keywords that the layers of the stack take, such as `deterministic`
             self.get_output_kwargs = [
                 *self.get_output_kwargs,
                 *self.controller.get_stack_kwargs(),
@@ -138,8 +140,8 @@ class MemoryLayer(MergeLayer):
         self.num_writes, self.num_reads = len(write_heads), len(read_heads)
         self._prepare(write_heads, read_heads)
 
-    def _assemble(self, controller, heads):
-        """The controller and the heads, built where a function and classes stand for them."""
+    def _assemble(self, controller: Any, heads: Any) -> tuple[Any, list[Any]]:
+        """Return the controller and the heads, built where a function and classes stand for them."""
         if isinstance(heads, MemoryHead) or not isinstance(heads, list | tuple):
             self._fail(f"heads must be a list of heads, not {heads!r}", TypeError)
         if not heads:
@@ -151,8 +153,8 @@ class MemoryLayer(MergeLayer):
             if wrong:
                 self._fail(f"heads must be {' or '.join(names)}, not {wrong[0]!r}", TypeError)
             return controller, list(heads)
-        kind = getattr(controller, "func", controller)
-        kind = kind if isinstance(kind, type) else type(kind)
+        maker: Any = getattr(controller, "func", controller)
+        kind: type = maker if isinstance(maker, type) else type(maker)
         if issubclass(kind, RecurrenceLayer):
             self._fail(
                 f"controller must take one time step at a time, and {kind.__name__} takes whole sequences; give a "
@@ -165,15 +167,15 @@ class MemoryLayer(MergeLayer):
                 f"{controller!r}",
                 TypeError,
             )
-        kinds = [getattr(head, "func", head) for head in heads]
-        for kind in kinds:
-            if not (isinstance(kind, type) and issubclass(kind, types)):
+        head_types: list[Any] = [getattr(head, "func", head) for head in heads]
+        for head_type in head_types:
+            if not (isinstance(head_type, type) and issubclass(head_type, types)):
                 self._fail(
                     f"with a function as controller, heads must be classes, {names[1]} for one that writes and "
-                    f"{names[0]} for one that reads, or functools.partial of them, not {kind!r}",
+                    f"{names[0]} for one that reads, or functools.partial of them, not {head_type!r}",
                     TypeError,
                 )
-        num_reads = sum(issubclass(kind, self.read_head_type) for kind in kinds)
+        num_reads = sum(issubclass(head_type, self.read_head_type) for head_type in head_types)
         stack = StackController(
             self.input_layer if self.input_layer is not None else self.input_shape,
             controller,
@@ -183,19 +185,21 @@ class MemoryLayer(MergeLayer):
         )
         return stack, self._make_heads(stack, heads, len(heads) - num_reads)
 
-    def _make_heads(self, controller, makers, num_writes):
-        """Heads from classes or partials of them, named ``write`` and ``read``, with numbers if there are several."""
+    def _make_heads(
+        self, controller: Controller, makers: Sequence[Any], num_writes: int
+    ) -> list[Any]:
+        """Make heads from classes or partials of them, named ``write`` and ``read``, numbered if there are several."""
         kinds = [getattr(maker, "func", maker) for maker in makers]
         labels = ["write" if issubclass(kind, self.write_head_type) else "read" for kind in kinds]
         heads = []
         for k, (maker, label) in enumerate(zip(makers, labels, strict=True)):
             number = labels[:k].count(label) if labels.count(label) > 1 else ""
-            # A shape that a partial has of its own is kept, to be checked with the others
+            # A partial may have a memory shape of its own; it is checked with those of the other parts
             arguments = {"memory_shape": self.memory.memory_shape, "name": f"{label}{number}"}
             heads.append(maker(controller, **{**arguments, **getattr(maker, "keywords", {})}))
         return heads
 
-    def _check_parts(self):
+    def _check_parts(self) -> None:
         features = count_features(self.input_shapes[0])
         controller = self.controller
         label = describe(type(controller).__name__, controller.name)
@@ -232,7 +236,7 @@ class MemoryLayer(MergeLayer):
                         f"{given}, but the controller gives {controller.output_shape}"
                     )
 
-    def _check_options(self):
+    def _check_options(self) -> None:
         for name, default in LOOP_DEFAULTS.items():
             if isinstance(default, bool):
                 check_flag(self._label, name, getattr(self, name))
@@ -254,37 +258,44 @@ class MemoryLayer(MergeLayer):
 
     # ---- what a subclass defines
 
-    def _prepare(self, write_heads, read_heads):
+    def _prepare(self, write_heads: list[Any], read_heads: list[Any]) -> None:
         """Put the heads together, once, when the layer is made."""
         raise NotImplementedError(f"{type(self).__name__} does not define _prepare()")
 
-    def _make_initial_state(self, batch_size) -> Any:
-        """The state before the first step, of the subclass's kind."""
+    def _make_initial_state(self, batch_size: TensorLike) -> Any:
+        """Return the state before the first step, of the kind of the subclass."""
         raise NotImplementedError(f"{type(self).__name__} does not define _make_initial_state()")
 
-    def _pack(self, state) -> list:
-        """A state as the loop holds it, a list of tensors (B, ...)."""
+    def _pack(self, state: Any) -> list:
+        """Return the parts of a state as the loop holds them: a list of tensors (B, ...)."""
         raise NotImplementedError(f"{type(self).__name__} does not define _pack()")
 
-    def _unpack(self, parts) -> Any:
-        """The state from what the loop holds, or from traces of it (T, B, ...)."""
+    def _unpack(self, parts: Sequence[Tensor]) -> Any:
+        """Return the state from the parts that the loop holds, or from their traces (T, B, ...)."""
         raise NotImplementedError(f"{type(self).__name__} does not define _unpack()")
 
     def _fuse_heads(self) -> list:
-        """Weights of the heads that all steps share, side by side; the loop computes them once."""
+        """Return the weights of the heads side by side. All steps share them, so the loop computes them once."""
         raise NotImplementedError(f"{type(self).__name__} does not define _fuse_heads()")
 
-    def _advance(self, projected, parts, fused, use_memory, kwargs) -> list:
-        """One step from the projected input, of what the loop holds.
+    def _advance(
+        self,
+        projected: Tensor,
+        parts: Sequence[Tensor],
+        fused: list[Any],
+        use_memory: bool,
+        kwargs: dict[str, Any],
+    ) -> list:
+        """Advance the parts that the loop holds by one step, from the projected input.
 
         Parameters
         ----------
         projected : tensor (B, ...)
             From the controller's `project`.
         parts : list of tensors
-            As from :meth:`_pack`.
+            In the order of :meth:`_pack`.
         fused : list
-            What the controller's `fuse` gave, then what :meth:`_fuse_heads` gave.
+            The result of the controller's `fuse`, then that of :meth:`_fuse_heads`.
         use_memory : bool
             Whether the memory is read and written.
         kwargs : dict
@@ -294,15 +305,15 @@ class MemoryLayer(MergeLayer):
 
     @property
     def num_outputs(self) -> int:
-        """Size of the output of a step."""
+        """The size of the output of a step."""
         return self.controller.num_units
 
-    def get_output_of(self, state):
-        """The output of the step that left a state, (B, outputs); of traces (T, B, ...), those of all steps."""
+    def get_output_of(self, state: Any) -> Tensor:
+        """Return the output of the step that left a state, (B, outputs); from traces (T, B, ...), that of all steps."""
         return state.hidden
 
-    def _get_details(self, traces):
-        """The traces (T, B, ...) named by `detail_names`."""
+    def _get_details(self, traces: Any) -> list[Tensor]:
+        """Return the traces (T, B, ...) that `detail_names` lists, from the traces of the state."""
         return [
             traces.memory,
             traces.hidden,
@@ -311,39 +322,39 @@ class MemoryLayer(MergeLayer):
             traces.read_weights,
         ]
 
-    def _list_details(self, parts):
-        """The traces (T, B, ...) named by `detail_names`, from all that the loop held."""
+    def _list_details(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Return the traces (T, B, ...) that `detail_names` lists, from the traces of the parts in the loop."""
         return self._get_details(self._unpack(parts))
 
     # ---- Lasagne's interface
 
     @property
-    def input_layer(self):
-        """The layer that gives the input (B, T, F), ``None`` if a shape was given instead."""
+    def input_layer(self) -> Layer | None:
+        """The layer that gives the input (B, T, F); ``None`` if a shape was given instead."""
         return self.input_layers[0]
 
     @property
-    def input_shape(self):
-        """The input's shape (B, T, F)."""
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The shape of the input, (B, T, F)."""
         return self.input_shapes[0]
 
-    def get_params(self, unwrap_shared=True, **tags):
-        """Parameters of the controller, the memory, then each head in the order given."""
+    def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
+        """Return the parameters of the controller, of the memory, then of each head in the order given."""
         params = []
         for part in (self.controller, self.memory, *self.heads):
             params += part.get_params(unwrap_shared=unwrap_shared, **tags)
         return unique(params)
 
-    def get_arguments(self):
-        """As in `lasagne.layers.Layer`, with the memory, the controller and the heads that were made."""
+    def get_arguments(self) -> dict[str, Any]:
+        """Return what the layer is made from, with the memory, the controller and the heads that were made."""
         arguments = super().get_arguments()
         made = ("memory", "controller", "heads")
         made_parts = {name: getattr(self, name) for name in made if name in arguments}
         # An option given by its old name comes after the default of its present one, and takes its place
         return rename_options(arguments | made_parts)
 
-    def get_output_shape_for(self, input_shapes):
-        """(B, T, outputs), or (B, outputs) with `only_return_final`; takes one shape or a list of them."""
+    def get_output_shape_for(self, input_shapes: Any) -> tuple[int | None, ...]:
+        """Return (B, T, outputs), or (B, outputs) with `only_return_final`, from one input shape or a list of them."""
         shape = input_shapes[0] if isinstance(input_shapes[0], list | tuple) else input_shapes
         batch, time = known_shape(shape)[:2]
         outputs = self.num_outputs
@@ -351,35 +362,36 @@ class MemoryLayer(MergeLayer):
 
     def get_output_for(
         self,
-        inputs,
-        get_details=False,
-        state=None,
-        return_state=False,
-        pass_through_memory=True,
-        **kwargs,
-    ):
-        """The layer's output, and on request the traces or the last state.
+        inputs: Any,
+        get_details: bool = False,
+        state: Any = None,
+        return_state: bool = False,
+        pass_through_memory: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the output of the layer; on request the traces instead of it, and the last state besides.
 
         Parameters
         ----------
         inputs : tensor (B, T, F), or a list of it and the mask (B, T)
         get_details : bool
-            Whether to return, instead of the output, the list of what each step left: memory (B, T, N, M), hidden
-            (B, T, H), state (B, T, H) (the LSTM's cell; for others the hidden state again), write weights
-            (B, T, W, N) and read weights (B, T, R, N). `detail_names` lists them, and what a subclass has besides.
+            Whether to return, instead of the output, the traces: what each step left. They are memory (B, T, N, M),
+            hidden (B, T, H), state (B, T, H) (the cell of an LSTM; for other controllers the hidden state again), write
+            weights (B, T, W, N) and read weights (B, T, R, N). `detail_names` names them, and those of a subclass.
         state : MemoryState, optional
-            The state before the first step, instead of the initial one.
+            The state before the first step, instead of the initial state.
         return_state : bool
             Whether to return also the state after the last step.
         pass_through_memory : bool
-            Whether the memory is used. If not, it is neither read nor written: the read vectors are zero, and the
-            controller's state alone changes. The gradients of the heads' parameters are then zero.
+            Whether the memory is used. If not, the memory is neither read nor written: the read vectors are zero, and
+            only the state of the controller changes. The gradients of the heads' parameters are then zero.
         **kwargs
-            Handed to the layers of a stack controller, for example ``deterministic=True``.
+            Passed on to the layers of a stack controller, for example ``deterministic=True``.
 
         Returns
         -------
-        tensor (B, T, outputs) or (B, outputs), or the list of traces; with `return_state` a pair of it and the state
+        tensor (B, T, outputs) or (B, outputs), or the list of traces
+            With `return_state`, a pair: this, and the state after the last step.
         """
         inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         x = pt.as_tensor(inputs[0]).astype(pytensor.config.floatX)
@@ -392,31 +404,28 @@ class MemoryLayer(MergeLayer):
         x = self._join_features(x, 2)
         if self.has_mask != (len(inputs) == 2):
             self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
-        if self.unroll_scan:
-            x, *inputs[1:] = check_unrolled(
-                self._label, self.input_shape[1], x, *map(pt.as_tensor, inputs[1:])
-            )
+        length = self.input_shape[1]
+        if self.unroll_scan and length is not None:
+            x, *inputs[1:] = check_unrolled(self._label, length, x, *map(pt.as_tensor, inputs[1:]))
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         mask = check_mask(self._label, pt.as_tensor(inputs[1]), x) if self.has_mask else None
         before, parts = self._run(x, mask, state, advance, keep_all=get_details)
         last = self._unpack(
             [get_last(trace, part) for trace, part in zip(parts, before, strict=False)]
         )
+        result: Any
         if get_details:
-            result = [self._batch_first(part) for part in self._list_details(parts)]
+            result = [self._connect(self._batch_first(part)) for part in self._list_details(parts)]
         elif self.only_return_final:
-            result = self.get_output_of(last)
+            result = self._connect(self.get_output_of(last))
         else:
-            result = self._batch_first(self.get_output_of(self._unpack(parts)))
-        if get_details:
-            result = [self._connect(trace) for trace in result]
-        else:
-            result = self._connect(result)
+            result = self._connect(self._batch_first(self.get_output_of(self._unpack(parts))))
         return (result, last.map(self._connect)) if return_state else result
 
-    def _join_features(self, x, first):
+    def _join_features(self, x: Tensor, first: int) -> Tensor:
         """Check the sizes of an input's features, the axes from `first` on, and join these axes to one."""
         for axis, size in enumerate(self.input_shape[2:], first):
+            assert size is not None  # see `_check_inputs`
             x = check_length(
                 x,
                 size,
@@ -426,11 +435,11 @@ class MemoryLayer(MergeLayer):
             )
         return join_last_axes(x, first + 1)
 
-    def _connect(self, value):
-        """A value as it is, that has a gradient of zero by the parameters that it does not depend on.
+    def _connect(self, value: Tensor) -> Tensor:
+        """Return a value unchanged, with a gradient of zero by the parameters that it does not depend on.
 
-        Without it, PyTensor's `grad` would refuse these: those of the heads where the memory is passed by, initial
-        values where a state is given.
+        Otherwise `pytensor.grad` would refuse these parameters: those of the heads where the memory is not used, and
+        the initial values where a state is given.
         """
         if not is_float(value):
             return value
@@ -443,8 +452,8 @@ class MemoryLayer(MergeLayer):
 
     # ---- state
 
-    def get_initial_state(self, batch_size):
-        """The state before the first step, as expressions of the initial parameters.
+    def get_initial_state(self, batch_size: TensorLike) -> Any:
+        """Return the state before the first step, as expressions of the initial parameters.
 
         Parameters
         ----------
@@ -459,14 +468,14 @@ class MemoryLayer(MergeLayer):
             lambda part: part.astype(pytensor.config.floatX) if is_float(part) else part
         )
 
-    def make_state_variables(self):
-        """A state of new symbolic variables, to be inputs of a compiled function."""
+    def make_state_variables(self) -> Any:
+        """Return a state of new symbolic variables, to be inputs of a compiled function."""
         return self.get_initial_state(1).map(
             lambda part: pt.tensor(dtype=part.dtype, shape=(None, *part.type.shape[1:]))
         )
 
-    def make_shared_state(self, batch_size):
-        """A state of shared variables that hold the present initial state.
+    def make_shared_state(self, batch_size: TensorLike) -> Any:
+        """Return a state of shared variables that hold the present initial state.
 
         Parameters
         ----------
@@ -478,15 +487,15 @@ class MemoryLayer(MergeLayer):
             [pytensor.shared(np.array(value), shape=value.shape) for value in values]
         )
 
-    def reset(self, state, memory_only=False):
-        """The initial state, of the batch size of another state.
+    def reset(self, state: Any, memory_only: bool = False) -> Any:
+        """Return the initial state, with the batch size of another state.
 
         Parameters
         ----------
         state : MemoryState
         memory_only : bool
-            Whether to keep the controller's state: the memory is as before the first step, and all that tells what
-            was done with it.
+            Whether to keep the state of the controller. The memory, and all that records how it was used, are as before
+            the first step.
 
         Returns
         -------
@@ -497,8 +506,15 @@ class MemoryLayer(MergeLayer):
 
     # ---- the loop
 
-    def step(self, x, state, mask=None, pass_through_memory=True, **kwargs):
-        """One step, as expressions.
+    def step(
+        self,
+        x: TensorLike,
+        state: Any,
+        mask: Tensor | None = None,
+        pass_through_memory: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """Compute one step, as expressions.
 
         Parameters
         ----------
@@ -510,11 +526,12 @@ class MemoryLayer(MergeLayer):
         pass_through_memory : bool
             As in :meth:`get_output_for`.
         **kwargs
-            Handed to the layers of a stack controller.
+            Passed on to the layers of a stack controller.
 
         Returns
         -------
-        MemoryState after step t; :meth:`get_output_of` it is the layer's output
+        MemoryState
+            The state after step t. :meth:`get_output_of` returns the output of the layer from it.
         """
         fused = self._fuse()
         x = self._join_features(pt.as_tensor(x), 1)
@@ -523,22 +540,36 @@ class MemoryLayer(MergeLayer):
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         return self._unpack(self._step(projected, self._pack(state), mask, fused, advance))
 
-    def _fuse(self):
-        """Weights of the controller, then of the heads, side by side."""
+    def _fuse(self) -> list[Any]:
+        """Return the weights of the controller, then of the heads, side by side."""
         return [self.controller.fuse(), *self._fuse_heads()]
 
-    def _project(self, x, fused):
-        """The part of a step that needs the input only, of one step or of all."""
+    def _project(self, x: Tensor, fused: list[Any]) -> Tensor:
+        """Compute the part of a step that needs the input only, for one step or for all."""
         return self.controller.project(x, fused[0])
 
-    def _step(self, projected, before, mask, fused, advance):
-        """One step of what the loop holds, from the projected input; nothing changes where the mask is zero."""
+    def _step(
+        self,
+        projected: Tensor,
+        before: Sequence[Tensor],
+        mask: Tensor | None,
+        fused: list[Any],
+        advance: Callable[..., list[Tensor]],
+    ) -> list[Tensor]:
+        """Advance the parts in the loop by one step, from the projected input; not where the mask is zero."""
         return keep_where_masked(mask, advance(projected, before, fused), before)
 
-    def _run(self, x, mask, state, advance, keep_all):
-        """What the loop holds before the first step, and after each, time first, in the order in which the steps run.
+    def _run(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        state: Any,
+        advance: Callable[..., list[Tensor]],
+        keep_all: bool,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the parts before the first step, and their traces (T, B, ...) in the order in which the steps run.
 
-        Unless `keep_all`, parts that only the next step needs may be there after the last step alone.
+        Unless `keep_all`, a part that only the next step needs may come as a trace of the last step alone.
         """
         batch_size = x.shape[0] if x.type.shape[0] is None else x.type.shape[0]
         fused = self._fuse()
@@ -552,7 +583,7 @@ class MemoryLayer(MergeLayer):
         if state is not None:
             initial = self._fit_state(state, initial, x)
 
-        def step(x_t, *args):
+        def step(x_t: Tensor, *args: Tensor) -> list[Tensor]:
             mask_t, args = (args[0], args[1:]) if mask is not None else (None, args)
             parts = [self._clip(part) for part in args]
             if not self.precompute_input:
@@ -562,11 +593,17 @@ class MemoryLayer(MergeLayer):
         before = self._pack(initial)
         return before, self._loop(step, sequences, before, keep_all)
 
-    def _loop(self, step, sequences, parts, keep_all):
-        """What the loop holds after each step, or, unless `keep_all`, what is needed of it."""
+    def _loop(
+        self,
+        step: Callable[..., list[Tensor]],
+        sequences: list[Tensor],
+        parts: Sequence[Tensor],
+        keep_all: bool,
+    ) -> list[Tensor]:
+        """Return the traces of the parts, or, unless `keep_all`, what is needed of them."""
         backwards = self.backwards
-        if self.unroll_scan:
-            length = self.input_shape[1]
+        length = self.input_shape[1]
+        if self.unroll_scan and length is not None:
             return unroll_scan(step, sequences, parts, [], length, go_backwards=backwards)
         is_plain = (
             self.gradient_steps == -1 and not self.grad_clipping and self.checkpoint_every == 1
@@ -575,12 +612,12 @@ class MemoryLayer(MergeLayer):
             count = len(parts) - self.num_large
             memory, *stores = parts[count:]
             traces, last = sparse_loop(step, sequences, parts[:count], memory, stores, backwards)
-            # Of what is large the last is all that is needed: a trace of one step
+            # Of the memory and the stores, only the last value is needed: a trace of one step
             return [*traces, *(part[None] for part in last)]
         return loop(step, sequences, parts, self.gradient_steps, backwards, self.checkpoint_every)
 
-    def _fit_state(self, state, initial, x):
-        """A given state, with the dtypes and the shapes of the initial one, which the loop relies on."""
+    def _fit_state(self, state: Any, initial: Any, x: Tensor) -> Any:
+        """Return a given state with the dtypes and the shapes of the initial state, which the loop relies on."""
         if not isinstance(state, type(initial)):
             self._fail(
                 f"state must be of type {type(initial).__name__}, not {type(state).__name__}",
@@ -611,19 +648,21 @@ class MemoryLayer(MergeLayer):
             fitted.append(pt.specify_shape(part, shape))
         return initial.unflatten(fitted)
 
-    def _clip(self, part):
+    def _clip(self, part: Tensor) -> Tensor:
         if not self.grad_clipping or not is_float(part):
             return part
         return clip_gradient(part, self.grad_clipping)
 
-    def _batch_first(self, trace):
-        """A trace (T, B, ...) in the input's order and layout, (B, T, ...)."""
+    def _batch_first(self, trace: Tensor) -> Tensor:
+        """Return a trace (T, B, ...) in the order and layout of the input, (B, T, ...)."""
         if self.backwards:
             trace = trace[::-1]
         return trace.dimshuffle(1, 0, *range(2, trace.ndim))
 
 
-def keep_where_masked(mask: Tensor | None, new: list[Tensor], old: list[Tensor]) -> list[Tensor]:
+def keep_where_masked(
+    mask: Tensor | None, new: Sequence[Tensor], old: Sequence[Tensor]
+) -> list[Tensor]:
     """Return the new parts of a state, and the old ones of each sequence whose mask (B,) is zero.
 
     Parameters
@@ -633,7 +672,7 @@ def keep_where_masked(mask: Tensor | None, new: list[Tensor], old: list[Tensor])
     new, old : lists of tensors (B, ...)
     """
     if mask is None:
-        return new
+        return list(new)
     return [
         pt.switch(mask.reshape((-1,) + (1,) * (after.ndim - 1)), after, before)
         for after, before in zip(new, old, strict=True)
@@ -641,24 +680,24 @@ def keep_where_masked(mask: Tensor | None, new: list[Tensor], old: list[Tensor])
 
 
 class ReadVectorsLayer(MemoryLayer):
-    """A memory layer with read vectors in its state, which are part of its output: (B, T, H + R * M).
+    """The base class of memory layers whose read vectors are part of state and output: (B, T, H + R * M).
 
-    A subclass keeps the fused layers of its heads in `all_heads`.
+    A subclass sets `all_heads`, whose attribute `layers` holds the fused layers of its heads.
 
     Parameters
     ----------
     incoming, memory, controller, heads
-        As of :class:`MemoryLayer`. Unless given, there is one head that writes and `num_reads` that read.
+        As in :class:`MemoryLayer`. By default there are one write head and `num_reads` read heads.
     num_reads : int, optional
-        R, the number of read heads that are made where `heads` is not given: by default as many as the controller was
-        made for, or one if it is a function.
+        R, the number of read heads to make where `heads` is not given. By default, the number that the controller was
+        made for, or one if the controller is a function.
     **options
-        As of :class:`MemoryLayer`.
+        As in :class:`MemoryLayer`.
 
     Raises
     ------
     ValueError
-        If `num_reads` is no positive integer, or another number than that of the read heads given.
+        If `num_reads` is not a positive integer, or differs from the number of read heads given.
     """
 
     all_heads: Any
@@ -666,17 +705,17 @@ class ReadVectorsLayer(MemoryLayer):
     @takes_loop_options
     def __init__(
         self,
-        incoming,
-        memory,
-        controller,
-        heads=None,
-        num_reads=None,
+        incoming: Incoming,
+        memory: Memory | MemoryShape,
+        controller: Controller | Callable[[Layer], Layer] | None,
+        heads: Sequence[Any] | None = None,
+        num_reads: int | None = None,
         **options: Unpack[LoopOptions],
-    ):
+    ) -> None:
         self._num_reads_given = num_reads
         super().__init__(incoming, memory, controller, heads, **options)
 
-    def _assemble(self, controller, heads):
+    def _assemble(self, controller: Any, heads: Any) -> tuple[Any, list[Any]]:
         count = self._num_reads_given
         if count is not None and (not is_integer(count) or count < 1):
             self._fail(f"num_reads must be a positive integer, not {count!r}")
@@ -692,30 +731,30 @@ class ReadVectorsLayer(MemoryLayer):
             return controller, self._make_heads(controller, makers, 1)
         return super()._assemble(controller, makers)
 
-    def _prepare(self, write_heads, read_heads):
+    def _prepare(self, write_heads: list[Any], read_heads: list[Any]) -> None:
         if self._num_reads_given not in (None, len(read_heads)):
             self._fail(
                 f"num_reads={self._num_reads_given}, but heads has {len(read_heads)} that read"
             )
 
-    def _fuse_heads(self):
+    def _fuse_heads(self) -> list[Any]:
         return [self.all_heads.layers.fuse()]
 
-    def _side_by_side(self, reads):
-        """Read vectors (..., R, M) as one vector (..., R * M)."""
+    def _side_by_side(self, reads: Tensor) -> Tensor:
+        """Join the read vectors (..., R, M) to one vector (..., R * M)."""
         leading = [reads.shape[k] for k in range(reads.ndim - 2)]
         return reads.reshape((*leading, self.num_reads * self.memory.memory_shape[1]))
 
-    def _set_apart(self, reads):
-        """The read vectors that :meth:`_side_by_side` put together."""
+    def _set_apart(self, reads: Tensor) -> Tensor:
+        """Split a vector that :meth:`_side_by_side` joined into the read vectors (..., R, M)."""
         leading = [reads.shape[k] for k in range(reads.ndim - 1)]
         return reads.reshape((*leading, self.num_reads, self.memory.memory_shape[1]))
 
     @property
-    def num_outputs(self):
-        """H + R * M."""
+    def num_outputs(self) -> int:
+        """The size of the output of a step: H + R * M."""
         return self.controller.num_units + self.num_reads * self.memory.memory_shape[1]
 
-    def get_output_of(self, state):
-        """The controller's output and the read vectors side by side, (B, H + R * M); of traces, those of all steps."""
+    def get_output_of(self, state: Any) -> Tensor:
+        """Return the controller's output and the read vectors side by side, (B, H + R * M), or their traces."""
         return pt.concatenate([state.hidden, self._side_by_side(state.reads)], axis=-1)

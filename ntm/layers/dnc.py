@@ -4,29 +4,34 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, W writ
 units.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Unpack
+from typing import Any, Unpack
 
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.layers import Layer
 from ntm import addressing
 from ntm.addressing import allocation, temporal_links
 from ntm.arguments import describe, is_number
+from ntm.controllers import Controller
 from ntm.heads.dnc import DNCHeadCollection, DNCReadHead, DNCWriteHead
 from ntm.layers.base import ReadVectorsLayer
 from ntm.layers.options import LoopOptions, takes_loop_options
 from ntm.layers.state import DNCState
+from ntm.memory import Memory
+from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
 
 
 class DNCLayer(ReadVectorsLayer):
     """A Differentiable Neural Computer.
 
     At each step the controller computes its output h(t) from the input and the read vectors of the step before. From
-    h(t) the write heads write to the memory, to slots like a key or to free ones, and the read heads read it: by
-    content, or going on from what they read last in the order in which slots were written to. The layer's output is h
-    and the R read vectors side by side, of shape (B, T, H + R * M). A `lasagne.layers.DenseLayer` on top of it is what
-    the paper calls the output.
+    h(t) the write heads write to the memory, to slots similar to a key or to free slots. The read heads read by
+    content, or follow the temporal links, forward or backward, from the slots they read last. The layer's output is h
+    and the R read vectors side by side, of shape (B, T, H + R * M). The paper's output is a
+    `lasagne.layers.DenseLayer` on top of this layer.
 
     Parameters
     ----------
@@ -36,16 +41,16 @@ class DNCLayer(ReadVectorsLayer):
         A tuple stands for ``Memory((N, M))``.
     controller : Controller or callable
         A function from a layer to a layer, such as ``lambda l: LSTMController(l, num_units=100)``, becomes a
-        :class:`ntm.controllers.StackController`, sizes worked out.
+        :class:`ntm.controllers.StackController` of the right sizes.
     heads : list of DNCWriteHead and DNCReadHead, optional
-        At least one of each; unless given, one that writes and `num_reads` that read. With a function as controller,
-        the heads are given as classes or ``functools.partial`` of them, for example ``[DNCWriteHead,
+        At least one of each. By default, one write head and `num_reads` read heads. With a function as controller,
+        the heads are given as classes or as ``functools.partial`` of classes, for example ``[DNCWriteHead,
         partial(DNCReadHead, b_hid_to_free_gate=Constant(-1.0))]``.
     num_reads : int, optional
-        R, the number of read heads that are made where `heads` is not given: by default as many as the controller was
-        made for, or one if it is a function.
+        R, the number of read heads to make where `heads` is not given. By default, the number that the controller was
+        made for, or one if the controller is a function.
     clip : float, optional
-        If given, the controller's output as the heads see it, and the layer's output, are clipped to [-clip, clip].
+        If given, the controller's output as the heads see it and the layer's output are clipped to [-clip, clip].
     **options
         Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
@@ -54,7 +59,7 @@ class DNCLayer(ReadVectorsLayer):
     ValueError
         If shapes or numbers of heads, memory, controller and input do not fit each other.
     TypeError
-        If something is not of the kind listed above.
+        If an argument is not of a kind listed above, or an option is unknown.
 
     References
     ----------
@@ -78,14 +83,14 @@ class DNCLayer(ReadVectorsLayer):
     @takes_loop_options
     def __init__(
         self,
-        incoming,
-        memory,
-        controller,
-        heads=None,
-        num_reads=None,
-        clip=None,
+        incoming: Incoming,
+        memory: Memory | MemoryShape,
+        controller: Controller | Callable[[Layer], Layer],
+        heads: Sequence[Any] | None = None,
+        num_reads: int | None = None,
+        clip: float | None = None,
         **options: Unpack[LoopOptions],
-    ):
+    ) -> None:
         self.clip = clip
         super().__init__(
             incoming,
@@ -96,7 +101,12 @@ class DNCLayer(ReadVectorsLayer):
             **options,
         )
 
-    def _make_heads(self, controller, makers, num_writes):
+    def _make_heads(
+        self,
+        controller: Controller,
+        makers: Sequence[Any],
+        num_writes: int,
+    ) -> list[Any]:
         modes = {"num_writes": num_writes}
         makers = [
             partial(maker, **{**modes, **getattr(maker, "keywords", {})})
@@ -106,13 +116,13 @@ class DNCLayer(ReadVectorsLayer):
         ]
         return super()._make_heads(controller, makers, num_writes)
 
-    def _check_options(self):
+    def _check_options(self) -> None:
         super()._check_options()
         clip = self.clip
         if clip is not None and not (is_number(clip) and clip > 0):
             self._fail(f"clip must be a positive number or None, not {clip!r}")
 
-    def _prepare(self, write_heads, read_heads):
+    def _prepare(self, write_heads: list[Any], read_heads: list[Any]) -> None:
         if not write_heads or not read_heads:
             self._fail(
                 "at least one DNCWriteHead and one DNCReadHead are needed, but there are "
@@ -129,7 +139,7 @@ class DNCLayer(ReadVectorsLayer):
 
     # ---- state
 
-    def _make_initial_state(self, batch_size):
+    def _make_initial_state(self, batch_size: TensorLike) -> DNCState:
         num_slots, width = self.memory.memory_shape
         dtype = pytensor.config.floatX
         writes, reads = self.num_writes, self.num_reads
@@ -144,8 +154,8 @@ class DNCLayer(ReadVectorsLayer):
             links=pt.zeros((batch_size, writes, num_slots, num_slots), dtype),
         )
 
-    def _pack(self, state):
-        """The parts with slots last, the read vectors side by side, and the controller's state at the end."""
+    def _pack(self, state: Any) -> list[Tensor]:
+        """Return the parts in the loop: slots last, read vectors side by side, the controller's state at the end."""
         return [
             state.memory.swapaxes(-1, -2),
             state.write_weights,
@@ -157,7 +167,7 @@ class DNCLayer(ReadVectorsLayer):
             *state.controller,
         ]
 
-    def _unpack(self, parts):
+    def _unpack(self, parts: Sequence[Tensor]) -> DNCState:
         memory, write_weights, read_weights, reads, usage, precedence, *rest = parts
         links, controller = rest[: self.num_writes], rest[self.num_writes :]
         return DNCState(
@@ -173,7 +183,14 @@ class DNCLayer(ReadVectorsLayer):
 
     # ---- a step
 
-    def _advance(self, projected, parts, fused, use_memory, kwargs):
+    def _advance(
+        self,
+        projected: Tensor,
+        parts: Sequence[Tensor],
+        fused: list[Any],
+        use_memory: bool,
+        kwargs: dict[str, Any],
+    ) -> list[Tensor]:
         memory, write_weights, read_weights, reads, usage, precedence, *rest = parts
         links, controller = rest[: self.num_writes], rest[self.num_writes :]
         controller = self.controller.advance(projected, reads, controller, fused[0], **kwargs)
@@ -211,16 +228,16 @@ class DNCLayer(ReadVectorsLayer):
             *controller,
         ]
 
-    def _limit(self, values):
+    def _limit(self, values: Tensor) -> Tensor:
         return values if self.clip is None else pt.clip(values, -self.clip, self.clip)
 
     # ---- output
 
-    def get_output_of(self, state):
-        """As in the base class, clipped."""
+    def get_output_of(self, state: Any) -> Tensor:
+        """Return the output as in the base class, clipped."""
         return self._limit(super().get_output_of(state))
 
-    def _get_details(self, traces):
+    def _get_details(self, traces: Any) -> list[Tensor]:
         return [
             *super()._get_details(traces),
             traces.reads,

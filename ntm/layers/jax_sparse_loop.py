@@ -1,11 +1,12 @@
 """How JAX runs and differentiates a `ntm.layers.sparse_loop.SparseLoop`.
 
-The gradient keeps, of each step, the small states, the positions of slots, and what the rows held that the step wrote
-to. Going back it holds the memory as it was after the step, and the memory's gradient: it reads the rows again, putting
-the old rows back, and takes the gradient of the step. So it takes two memories and a few rows a step, whatever the
-number of steps, and no step touches more of them than these rows.
+The residuals of a step are its small states, the positions of slots, and the rows that the step overwrote. On the way
+back, the gradient holds the memory as it was after the step, and the gradient of that memory. It reads the rows of the
+step again, puts the old rows back, and takes the gradient of the step. So it needs two memories, whatever the number of
+steps, and a few rows for each step, and a step touches only these rows of the memories.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -31,10 +32,21 @@ from ntm.layers.sparse_loop import SparseLoop
 
 
 class SparseResiduals(NamedTuple):
-    """What the gradient needs: the states before each step and after the last, the rows that each write of a step
-    overwrote, and what is picked.
+    """What the gradient needs of the forward loop.
 
-    And the memory after the last step.
+    Attributes
+    ----------
+    before : list of arrays (T, ...)
+        The small states before each step.
+    last : list of arrays
+        The small states after the last step.
+    old : list of arrays (T, B, J, M)
+        For each write of a step, the rows that it overwrote.
+    picked : list of arrays (T, ...)
+        The values without a gradient that each step took from memory and stores: see
+        :class:`ntm.layers.sparse_loop.StepParts`.
+    memory : array (B, N, M)
+        The memory after the last step.
     """
 
     before: list
@@ -47,19 +59,21 @@ class SparseResiduals(NamedTuple):
 class SparseForwardLoop(ForwardLoop):
     """A sparse loop as a function of JAX arrays."""
 
-    def __init__(self, op, kwargs):
+    def __init__(self, op: SparseLoop, kwargs: dict[str, Any]) -> None:
         super().__init__(op, kwargs)
         parts = op.take_apart()
         self._num_writes = len(parts.writes)
         self._keeping_step = convert_graph(parts.forward, kwargs)
 
-    def run_and_keep(self, inputs, needed):
-        """Run the loop for its gradient: the outputs, and what is residuals."""
+    def run_and_keep(
+        self, inputs: list[Any], needed: Collection[int]
+    ) -> tuple[list[Any], SparseResiduals]:
+        """Run the loop for its gradient: return the outputs and the residuals."""
         op = self._op
         sequences, carry, constants = split_inputs(op, inputs)
         count, end = op.num_states, op.num_states + op.num_carried
 
-        def one_step(carry, slices):
+        def one_step(carry: list[Any], slices: list[Any]) -> tuple[Any, Any]:
             results = list(self._keeping_step(*slices, *carry, *constants))
             old, picked = results[end : end + self._num_writes], results[end + self._num_writes :]
             return results[:end], (carry[:count], old, picked)
@@ -70,22 +84,28 @@ class SparseForwardLoop(ForwardLoop):
         return outputs, SparseResiduals(before, last, old, picked, memory)
 
 
-def _pull_back_rows(memory_grad, places, row_grads, positions, erases):
-    """The gradient before a write from that after it, where rows are read after the write.
+def _pull_back_rows(
+    memory_grad: jax.Array,
+    places: Sequence[jax.Array],
+    row_grads: Sequence[jax.Array],
+    positions: jax.Array,
+    erases: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Return the gradient of the memory before a write from that after it, where rows are read after the write.
 
     Parameters
     ----------
     memory_grad : array (B, N, M)
     places, row_grads : lists of arrays (B, P) and (B, P, M)
-        The positions of the rows read, and the gradients of these rows.
+        The positions of the rows read, and the gradients with respect to these rows.
     positions, erases : arrays (B, J) and (B,)
-        Of the write.
+        The positions of the write, and whether the row at the last of them was erased.
 
     Returns
     -------
     memory_grad : array (B, N, M)
     added_grad : array (B, J, M)
-        The gradient of what was added.
+        The gradient with respect to the rows added.
     """
     touched = jnp.concatenate([*places, positions], axis=1)
     unread = jnp.zeros((*positions.shape, memory_grad.shape[2]), memory_grad.dtype)
@@ -111,7 +131,9 @@ class SparseBackwardLoop:
         What PyTensor hands to its conversions.
     """
 
-    def __init__(self, op, wrt, connected, kwargs):
+    def __init__(
+        self, op: SparseLoop, wrt: list[int], connected: list[int], kwargs: dict[str, Any]
+    ) -> None:
         self._op = op
         self._wrt = wrt
         self._connected = connected
@@ -126,8 +148,10 @@ class SparseBackwardLoop:
         self._reads, self._writes = parts.reads, parts.writes
         self._step = convert_graph(parts.smooth, kwargs)
 
-    def __call__(self, inputs, residuals, output_grads):
-        """The gradients with respect to the inputs `wrt`, a list.
+    def __call__(
+        self, inputs: list[Any], residuals: SparseResiduals, output_grads: list[Any]
+    ) -> list[Any]:
+        """Return the gradients with respect to the inputs `wrt`, a list.
 
         Parameters
         ----------
@@ -147,7 +171,7 @@ class SparseBackwardLoop:
         state_grads = {k: jnp.zeros_like(carry[k - self._first_state]) for k in self._states}
         constant_grads = {k: jnp.zeros_like(inputs[k]) for k in self._constants}
 
-        def step_back(sums, items):
+        def step_back(sums: tuple[Any, ...], items: tuple[Any, ...]) -> tuple[Any, Any]:
             memory, memory_grad, state_grads, constant_grads = sums
             slices, before, old, picked, trace_grads = items
             state_grads = {k: v + trace_grads.get(k, 0) for k, v in state_grads.items()}
@@ -155,7 +179,7 @@ class SparseBackwardLoop:
             rows, memory = self._undo(memory, old, picked)
             varying = {k: values[k] for k in (*self._slices, *self._states, *self._constants)}
 
-            def run(varying, rows):
+            def run(varying: dict[int, Any], rows: list[Any]) -> tuple[Any, Any]:
                 arguments = [varying.get(k, value) for k, value in enumerate(values)]
                 results = self._step(*arguments, *picked, *rows)
                 after, added = results[: len(self._states)], results[len(self._states) :]
@@ -195,15 +219,17 @@ class SparseBackwardLoop:
         if op.backwards:
             slice_grads = {k: grad[::-1] for k, grad in slice_grads.items()}
         grads = {**state_grads, **constant_grads, **slice_grads, self._memory: memory_grad}
-        # The stores have none
+        # The stores have no gradient
         return [grads[k] if k in grads else jnp.zeros_like(inputs[k]) for k in self._wrt]
 
-    def _find_reads(self, num_writes):
-        """The numbers of the reads after so many writes."""
+    def _find_reads(self, num_writes: int) -> list[int]:
+        """Return the numbers of the reads that come after so many writes."""
         return [k for k, read in enumerate(self._reads) if read.num_writes == num_writes]
 
-    def _undo(self, memory, old, picked):
-        """The rows of each read of a step, and the memory before it, from the memory after it."""
+    def _undo(
+        self, memory: jax.Array, old: list[Any], picked: list[Any]
+    ) -> tuple[list[Any], jax.Array]:
+        """Return the rows of each read of a step and the memory before the step, from the memory after it."""
         rows: list[Any] = [None] * len(self._reads)
         for k in range(len(self._writes), -1, -1):
             reads = self._find_reads(k)
@@ -218,10 +244,10 @@ class SparseBackwardLoop:
 
 
 @choose_forward.register(SparseLoop)
-def _choose_forward(op):
+def _choose_forward(op: SparseLoop) -> type[SparseForwardLoop]:
     return SparseForwardLoop
 
 
 @choose_backward.register(SparseLoop)
-def _choose_backward(op):
+def _choose_backward(op: SparseLoop) -> type[SparseBackwardLoop]:
     return SparseBackwardLoop

@@ -3,6 +3,9 @@
 Notation: B batch, T time steps, F input features, N slots, M slot width, K heads (W write, R read), H controller units.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytensor.tensor as pt
 
 from ntm.heads.ntm import (
@@ -15,6 +18,7 @@ from ntm.heads.ntm import (
 from ntm.layers.base import MemoryLayer
 from ntm.layers.state import NTMState
 from ntm.layers.stepping import StepFunction, get_output_and_states
+from ntm.typing import Tensor, TensorLike
 
 __all__ = ["NTMLayer", "StepFunction", "get_output_and_states"]
 
@@ -35,10 +39,10 @@ class NTMLayer(MemoryLayer):
         A tuple stands for ``Memory((N, M))``.
     controller : Controller or callable
         A function from a layer to a layer, such as ``lambda l: DenseLayer(l, 100)``, becomes a
-        :class:`ntm.controllers.StackController`, sizes worked out.
+        :class:`ntm.controllers.StackController` of the right sizes.
     heads : list of Head
-        At least one. With a function as controller, the heads are given as classes or ``functools.partial`` of
-        them, for example ``[WriteHead, partial(ReadHead, num_shifts=5, name="read")]``.
+        At least one. With a function as controller, the heads are given as classes or as ``functools.partial`` of
+        classes, for example ``[WriteHead, partial(ReadHead, num_shifts=5, name="read")]``.
     **options
         Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
@@ -47,7 +51,7 @@ class NTMLayer(MemoryLayer):
     ValueError
         If shapes or numbers of heads, memory, controller and input do not fit each other.
     TypeError
-        If something is not of the kind listed above.
+        If an argument is not of a kind listed above, or an option is unknown.
 
     References
     ----------
@@ -66,13 +70,13 @@ class NTMLayer(MemoryLayer):
     write_head_type = WriteHead
     read_head_type = ReadHead
 
-    def _prepare(self, write_heads, read_heads):
+    def _prepare(self, write_heads: list[Any], read_heads: list[Any]) -> None:
         # All heads address the memory together; the write heads come first in whatever they share
         self.all_heads = HeadCollection(write_heads + read_heads)
         self.write_heads = WriteHeadCollection(write_heads) if write_heads else None
         self.read_heads = ReadHeadCollection(read_heads) if read_heads else None
 
-    def _make_initial_state(self, batch_size):
+    def _make_initial_state(self, batch_size: TensorLike) -> NTMState:
         weights = self.all_heads.get_initial_weights(batch_size)
         return NTMState(
             self.memory.get_initial_value(batch_size),
@@ -81,12 +85,12 @@ class NTMLayer(MemoryLayer):
             weights[:, self.num_writes :],
         )
 
-    def _pack(self, state):
-        """Memory (B, M, N), the weights of all heads (B, K, N) and the controller's state."""
+    def _pack(self, state: Any) -> list[Tensor]:
+        """Return the parts in the loop: memory (B, M, N), weights of all heads (B, K, N), the controller's state."""
         weights = pt.concatenate([state.write_weights, state.read_weights], axis=1)
         return [state.memory.swapaxes(-1, -2), weights, *state.controller]
 
-    def _unpack(self, parts):
+    def _unpack(self, parts: Sequence[Tensor]) -> NTMState:
         memory, weights, *controller = parts
         return NTMState(
             memory.swapaxes(-1, -2),
@@ -95,12 +99,19 @@ class NTMLayer(MemoryLayer):
             weights[..., self.num_writes :, :],
         )
 
-    def _fuse_heads(self):
-        """Weights of the addressing and of the writing."""
+    def _fuse_heads(self) -> list[Any]:
+        """Return the fused weights of addressing, then of writing."""
         writing = self.write_heads.write_layers.fuse() if self.write_heads else ()
         return [self.all_heads.address_layers.fuse(), writing]
 
-    def _advance(self, projected, parts, fused, use_memory, kwargs):
+    def _advance(
+        self,
+        projected: Tensor,
+        parts: Sequence[Tensor],
+        fused: list[Any],
+        use_memory: bool,
+        kwargs: dict[str, Any],
+    ) -> list[Tensor]:
         for_controller, for_addressing, for_writing = fused
         memory, weights, *controller = parts
         reads = None

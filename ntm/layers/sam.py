@@ -1,47 +1,52 @@
 """The Sparse Access Memory as a Lasagne layer, and what it shares with the sparse DNC.
 
-Notation: B batch, T time steps, F input features, N slots, M slot width, R read heads, K slots that each reads,
+Notation: B batch, T time steps, F input features, N slots, M slot width, R read heads, K slots that each head reads,
 H controller units.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.layers import Layer
 from lasagne.tensors import join_last_axes
 from lasagne.utils import unique
 from ntm.addressing import sparse as sparse_addressing
-from ntm.addressing.nearest import make_search
+from ntm.addressing.nearest import HyperplaneIndex, make_search
 from ntm.addressing.rows import read_rows, write_rows
 from ntm.addressing.sparse import count_minima, get_minima, to_dense, update_minima
 from ntm.arguments import is_integer, is_number
-from ntm.heads.sparse import SAMReadHead, SAMWriteHead, SparseHeadCollection
+from ntm.controllers import Controller
+from ntm.heads.sparse import SAMReadHead, SAMWriteHead, SparseHeadCollection, SparseInterface
 from ntm.layers.base import ReadVectorsLayer, keep_where_masked
 from ntm.layers.options import LoopOptions, takes_loop_options
 from ntm.layers.state import IndexedSAMState, SAMState
+from ntm.memory import Memory
+from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
 
 
 class SparseMemoryLayer(ReadVectorsLayer):
-    """A memory of which a step reads and writes a few slots.
+    """The base class of memory layers of which a step reads and writes a few slots.
 
-    A step writes to the slots read at the step before and to the one that was not accessed for longest, as
-    :class:`SAMLayer` tells. A subclass tells the kinds of its read heads and of its state (`read_head_type`,
-    `state_type`, and `indexed_state_type` for a memory with an index) and defines :meth:`_read`. What it keeps of every
-    slot besides memory and last access, `num_links_stores` tensors, is made by :meth:`_make_initial_parts`, goes
-    through the loop by :meth:`_pack_links` and :meth:`_unpack_links`, and is changed by :meth:`_update_links`.
+    A step writes to the slots read at the step before and to the least recently used slot, as :class:`SAMLayer` says. A
+    subclass sets the kinds of its read heads and of its state (`read_head_type`, `state_type`, and `indexed_state_type`
+    for a memory with an index) and defines :meth:`_read`. A subclass may store more for every slot than memory and last
+    access: `num_links_stores` tensors, which :meth:`_make_initial_parts` makes, :meth:`_pack_links` and
+    :meth:`_unpack_links` take into the loop and out, and :meth:`_update_links` changes.
 
     Parameters
     ----------
     incoming, memory, controller, heads, num_reads, num_read_slots, usage_threshold, nearest, **options
-        As those of :class:`SAMLayer`.
+        As in :class:`SAMLayer`.
 
     Raises
     ------
     ValueError
         If shapes or numbers of heads, slots, memory, controller and input do not fit each other.
     TypeError
-        If something is not of the kind that :class:`SAMLayer` lists.
+        If an argument is not of a kind that :class:`SAMLayer` lists, or an option is unknown.
     """
 
     write_head_type = SAMWriteHead
@@ -53,16 +58,16 @@ class SparseMemoryLayer(ReadVectorsLayer):
     @takes_loop_options
     def __init__(
         self,
-        incoming,
-        memory,
-        controller,
-        heads=None,
-        num_reads=None,
-        num_read_slots=4,
-        usage_threshold=0.005,
-        nearest="exact",
+        incoming: Incoming,
+        memory: Memory | MemoryShape,
+        controller: Controller | Callable[[Layer], Layer],
+        heads: Sequence[Any] | None = None,
+        num_reads: int | None = None,
+        num_read_slots: int = 4,
+        usage_threshold: float = 0.005,
+        nearest: str | HyperplaneIndex = "exact",
         **options: Unpack[LoopOptions],
-    ):
+    ) -> None:
         self.num_read_slots = num_read_slots
         self.usage_threshold = usage_threshold
         self.nearest = nearest
@@ -75,7 +80,7 @@ class SparseMemoryLayer(ReadVectorsLayer):
             **options,
         )
 
-    def _check_options(self):
+    def _check_options(self) -> None:
         super()._check_options()
         slots, threshold = self.num_read_slots, self.usage_threshold
         num_slots = self.memory.memory_shape[0]
@@ -91,7 +96,7 @@ class SparseMemoryLayer(ReadVectorsLayer):
         except ValueError as error:
             self._fail(str(error))
 
-    def _prepare(self, write_heads, read_heads):
+    def _prepare(self, write_heads: list[Any], read_heads: list[Any]) -> None:
         if len(write_heads) != 1 or not read_heads:
             self._fail(
                 f"one {self.write_head_type.__name__} and at least one {self.read_head_type.__name__} are needed, "
@@ -103,21 +108,21 @@ class SparseMemoryLayer(ReadVectorsLayer):
     # ---- state
 
     @property
-    def num_places(self):
-        """How many slots a head reads at a step, counting twice what it reads in two ways."""
+    def num_places(self) -> int:
+        """The number of slots that a head reads at a step; a slot read in two ways counts twice."""
         return int(self.num_read_slots)
 
-    def _make_initial_state(self, batch_size):
+    def _make_initial_state(self, batch_size: TensorLike) -> Any:
         parts = self._make_initial_parts(batch_size)
         return self._make_state(parts, self.search.make_state(batch_size))
 
-    def _make_state(self, parts, index):
-        """The state of parts by name, with what belongs to it of an index."""
+    def _make_state(self, parts: dict[str, Any], index: Sequence[Tensor]) -> Any:
+        """Make the state from parts by name, and from the parts of an index if there is one."""
         kind = self.indexed_state_type if index else self.state_type
         return kind(**parts, **dict(zip(kind._fields[len(parts) :], index, strict=True)))
 
-    def _make_initial_parts(self, batch_size):
-        """The parts of the state before the first step, by name."""
+    def _make_initial_parts(self, batch_size: TensorLike) -> dict[str, Any]:
+        """Return the parts of the initial state, by name."""
         num_slots, width = self.memory.memory_shape
         dtype = pytensor.config.floatX
         reads, places = self.num_reads, self.num_places
@@ -133,8 +138,8 @@ class SparseMemoryLayer(ReadVectorsLayer):
             "time": pt.zeros((batch_size,), "int32"),
         }
 
-    def _pack(self, state):
-        """The small parts, the controller's state, the memory, and the stores."""
+    def _pack(self, state: Any) -> list[Tensor]:
+        """Return the parts in the loop: the small parts, the controller's state, the memory, then the stores."""
         return [
             state.write_weights,
             state.write_positions,
@@ -152,11 +157,11 @@ class SparseMemoryLayer(ReadVectorsLayer):
             ),
         ]
 
-    def _unpack(self, parts):
+    def _unpack(self, parts: Sequence[Tensor]) -> Any:
         write_weights, write_positions, read_weights, read_positions, reads, time, *rest = parts
         controller, (memory, *stores) = self._split(rest)
         last_access, _, found, links = self._split_stores(stores)
-        parts = {
+        by_name = {
             "memory": memory,
             "controller": tuple(controller),
             "write_weights": write_weights,
@@ -168,39 +173,54 @@ class SparseMemoryLayer(ReadVectorsLayer):
             "time": time,
             **self._unpack_links(links),
         }
-        return self._make_state(parts, self.search.unpack(found))
+        return self._make_state(by_name, self.search.unpack(found))
 
-    def _pack_links(self, state) -> list:
-        """What the loop holds of every slot besides memory and last access, without a gradient."""
+    def _pack_links(self, state: Any) -> list:
+        """Return the stores besides memory and last access, which have no gradient."""
         return []
 
-    def _unpack_links(self, links) -> dict:
-        """The parts of the state that come of it, by name."""
+    def _unpack_links(self, links: Sequence[Tensor]) -> dict:
+        """Return the parts of the state that such stores give, by name."""
         return {}
 
     @property
-    def num_large(self):
-        """How many of the last of what the loop holds are large: the memory, then the stores."""
+    def num_large(self) -> int:
+        """The number of large parts in the loop, which come last: the memory, then the stores."""
         num_minima = count_minima(self.memory.memory_shape[0])
         return 2 + num_minima + self.search.num_stores + self.num_links_stores
 
-    def _split(self, parts):
-        """What is small, and what is large."""
+    def _split(self, parts: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Split parts into the small and the large."""
         return parts[: -self.num_large], parts[-self.num_large :]
 
-    def _join_stores(self, last_access, minima, found, links):
-        """The stores: the last accesses, their minima, what the search for slots keeps, and the links."""
+    def _join_stores(
+        self,
+        last_access: Tensor,
+        minima: Sequence[Tensor],
+        found: Sequence[Tensor],
+        links: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """Return the stores in their order: last access, its minima, the stores of the search, the links."""
         return [last_access, *minima, *found, *links]
 
-    def _split_stores(self, stores):
-        """What :meth:`_join_stores` joined."""
+    def _split_stores(
+        self, stores: Sequence[Tensor]
+    ) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """Split the stores that :meth:`_join_stores` joined."""
         first = 1 + count_minima(self.memory.memory_shape[0])
         end = first + self.search.num_stores
         return stores[0], stores[1:first], stores[first:end], stores[end:]
 
     # ---- a step
 
-    def _step(self, projected, before, mask, fused, advance):
+    def _step(
+        self,
+        projected: Tensor,
+        before: Sequence[Tensor],
+        mask: Tensor | None,
+        fused: list[Any],
+        advance: Callable[..., list[Tensor]],
+    ) -> list[Tensor]:
         """Advance a step; where the mask is zero, the step itself leaves memory and stores alone.
 
         To switch between two memories would copy a whole one at each step.
@@ -209,7 +229,15 @@ class SparseMemoryLayer(ReadVectorsLayer):
         small_before, _ = self._split(before)
         return [*keep_where_masked(mask, small, small_before), *large]
 
-    def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
+    def _advance(
+        self,
+        projected: Tensor,
+        parts: Sequence[Tensor],
+        fused: list[Any],
+        use_memory: bool,
+        kwargs: dict[str, Any],
+        mask: Tensor | None = None,
+    ) -> list[Tensor]:
         _, _, last_weights, last_positions, reads, time, *rest = parts
         controller, large = self._split(rest)
         memory, *stores = large
@@ -261,20 +289,30 @@ class SparseMemoryLayer(ReadVectorsLayer):
             ),
         ]
 
-    def _update_links(self, links, write_positions, write_weights, runs):
-        """The links after a write; they stay as they are where `runs`, (B,), is false."""
+    def _update_links(
+        self, links: Sequence[Tensor], write_positions: Tensor, write_weights: Tensor, runs: Tensor
+    ) -> Sequence[Tensor]:
+        """Return the links after a write; they do not change where `runs`, (B,), is false."""
         return links
 
-    def _read(self, interface, memory, found, links, last_positions, last_weights) -> Any:
-        """Where and what to read.
+    def _read(
+        self,
+        interface: SparseInterface,
+        memory: Tensor,
+        found: Sequence[Tensor],
+        links: Sequence[Tensor],
+        last_positions: Tensor,
+        last_weights: Tensor,
+    ) -> Any:
+        """Choose the slots to read, and read them.
 
         Parameters
         ----------
         interface : ntm.heads.sparse.SparseInterface
         memory : tensor (B, N, M)
-            After the write, as what follows.
+            After the write, like `found` and `links`.
         found : list of tensors
-            What the search for slots keeps.
+            The stores of the search.
         links : list of tensors
             From :meth:`_update_links`.
         last_positions, last_weights : tensors (B, R, V)
@@ -285,19 +323,19 @@ class SparseMemoryLayer(ReadVectorsLayer):
         integer tensor (B, R, V), tensor (B, R, V)
             The slots read, and their weights.
         tensor (B, R, V, M)
-            What the slots hold.
+            The contents of the slots.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define _read()")
 
     # ---- output
 
-    def get_params(self, unwrap_shared=True, **tags):
-        """Parameters as of every memory layer, then those of the index."""
+    def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
+        """Return the parameters as every memory layer does, then those of the index."""
         params = super().get_params(unwrap_shared=unwrap_shared, **tags)
         return unique([*params, *self.search.get_params(unwrap_shared=unwrap_shared, **tags)])
 
-    def _get_details(self, traces):
-        """The weights are those of all slots, (T, B, 1, N) and (T, B, R, N)."""
+    def _get_details(self, traces: Any) -> list[Tensor]:
+        """Return the traces; the weights are those of all slots, (T, B, 1, N) and (T, B, R, N)."""
         num_slots = self.memory.memory_shape[0]
         written = to_dense(traces.write_positions, traces.write_weights, num_slots)
         traces_of_all = traces._replace(
@@ -313,17 +351,17 @@ class SparseMemoryLayer(ReadVectorsLayer):
 
 
 class SAMLayer(SparseMemoryLayer):
-    """A Sparse Access Memory: each head reads a few slots, and a step writes to those read last and to an unused one.
+    """A Sparse Access Memory: a step reads a few slots, and writes to the slots read last and to one unused slot.
 
     At each step the controller computes its output h(t) from the input and the read vectors of the step before. From
-    h(t) the write head writes to the slots read at the step before, or to the one that was not accessed for longest,
-    which is erased first. Then each read head reads the K slots most like its key. The layer's output is h and the R
+    h(t) the write head writes to the slots read at the step before, or to the least recently used slot, which is erased
+    first. Then each read head reads the K slots most similar to its key. The layer's output is h and the R
     read vectors side by side, of shape (B, T, H + R * M).
 
-    Training keeps, of each step, the rows of the memory that it changed, and going back undoes the writes: it takes
-    memory for 2 N M + T R K M numbers for each batch item, and not for T N M. This holds for the JAX back end, and
-    where neither the traces of the memory are asked for (``get_details=True``) nor `gradient_steps`, `grad_clipping`,
-    `unroll_scan` or `checkpoint_every` given, for which the memory of every step is kept.
+    For the gradient, training stores the rows of the memory that each step changed, and undoes the writes on the way
+    back. So it needs memory for 2 N M + T R K M numbers for each sequence, and not for T N M. This holds on the JAX
+    back end, unless the traces of the memory are asked for (``get_details=True``) or `gradient_steps`, `grad_clipping`,
+    `unroll_scan` or `checkpoint_every` is given: then the memory of every step is stored.
 
     Parameters
     ----------
@@ -333,21 +371,21 @@ class SAMLayer(SparseMemoryLayer):
         A tuple stands for ``Memory((N, M))``.
     controller : Controller or callable
         A function from a layer to a layer, such as ``lambda l: LSTMController(l, num_units=100)``, becomes a
-        :class:`ntm.controllers.StackController`, sizes worked out.
+        :class:`ntm.controllers.StackController` of the right sizes.
     heads : list of SAMWriteHead and SAMReadHead, optional
-        One that writes and at least one that reads; unless given, one that writes and `num_reads` that read. With a
-        function as controller, the heads are given as classes or ``functools.partial`` of them.
+        One write head and at least one read head. By default, `num_reads` read heads. With a
+        function as controller, the heads are given as classes or as ``functools.partial`` of classes.
     num_reads : int, optional
-        R, the number of read heads that are made where `heads` is not given: by default as many as the controller was
-        made for, or one if it is a function.
+        R, the number of read heads to make where `heads` is not given. By default, the number that the controller was
+        made for, or one if the controller is a function.
     num_read_slots : int
-        K, how many slots a head reads at a step: at most N.
+        K, the number of slots that a head reads at a step: at most N.
     usage_threshold : float
-        delta: a slot read and written with no more weight than this counts as not accessed.
+        delta: reading or writing a slot with no more weight than this does not count as an access.
     nearest : {"exact", "lsh", "auto"} or HyperplaneIndex
-        How the slots most like a key are found. ``"exact"`` compares all slots; ``"lsh"`` (locality-sensitive hashing)
-        stands for ``HyperplaneIndex((N, M))``, an index that finds most of them, in a time that does not depend on N;
-        ``"auto"`` takes the index above 16,384 slots. With an index the state is an
+        How the slots most similar to a key are found. ``"exact"`` compares all slots; ``"lsh"`` (locality-sensitive
+        hashing) stands for ``HyperplaneIndex((N, M))``, an index that finds most of them in a time that does not depend
+        on N; ``"auto"`` takes the index above 16,384 slots. With an index the state is an
         :class:`ntm.layers.IndexedSAMState`.
     **options
         Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
@@ -357,7 +395,7 @@ class SAMLayer(SparseMemoryLayer):
     ValueError
         If shapes or numbers of heads, slots, memory, controller and input do not fit each other.
     TypeError
-        If something is not of the kind listed above.
+        If an argument is not of a kind listed above, or an option is unknown.
 
     References
     ----------
@@ -377,7 +415,15 @@ class SAMLayer(SparseMemoryLayer):
     state_type = SAMState
     indexed_state_type = IndexedSAMState
 
-    def _read(self, interface, memory, found, links, last_positions, last_weights):
+    def _read(
+        self,
+        interface: SparseInterface,
+        memory: Tensor,
+        found: Sequence[Tensor],
+        links: Sequence[Tensor],
+        last_positions: Tensor,
+        last_weights: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         positions = self.search.select(interface.key, memory, found, int(self.num_read_slots))
         rows = read_rows(memory, positions)
         weights = sparse_addressing.get_read_weights(interface.key, interface.beta, rows)

@@ -1,47 +1,52 @@
 """The Sparse Differentiable Neural Computer as a Lasagne layer.
 
-Notation: B batch, T time steps, F input features, N slots, M slot width, R read heads, K slots that each reads in each
-of three ways, L links of each slot, H controller units.
+Notation: B batch, T time steps, F input features, N slots, M slot width, R read heads, K slots that each head reads in
+each of three ways, L links of each slot, H controller units.
 """
 
-from typing import Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 import pytensor
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
+from lasagne.layers import Layer
 from lasagne.tensors import join_last_axes
 from ntm.addressing import sparse as sparse_addressing
 from ntm.addressing import sparse_links
+from ntm.addressing.nearest import HyperplaneIndex
 from ntm.addressing.rows import read_rows
 from ntm.addressing.sparse import to_dense
 from ntm.addressing.sparse_links import Sparse
 from ntm.arguments import is_integer
-from ntm.heads.sparse import SDNCReadHead
+from ntm.controllers import Controller
+from ntm.heads.sparse import SDNCReadHead, SparseInterface
 from ntm.layers.options import LoopOptions, takes_loop_options
 from ntm.layers.sam import SparseMemoryLayer
 from ntm.layers.state import IndexedSDNCState, SDNCState
+from ntm.memory import Memory
+from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
 
 
 class SDNCLayer(SparseMemoryLayer):
     """A Sparse Differentiable Neural Computer.
 
-    It is a :class:`ntm.layers.SAMLayer` whose read heads can also go on from what they read last, in the order in which
-    slots were written to. A step writes to the slots read at the step before, or to the one that was not accessed for
-    longest, which is erased first, and notes in sparse links which slots were written to before. Then each read head
-    reads the K slots most like its key, and, of the slots written to before and after those that it read last, the K
-    with the largest weights each; read modes tell how much each of the three counts. The layer's output is h and the
+    This is a :class:`ntm.layers.SAMLayer` whose read heads can also follow the order in which slots were written to,
+    from the slots they read last. A step writes to the slots read at the step before, or to the least recently used
+    slot, which is erased first. Sparse links store the order of writing. Then each read head reads K slots in each of
+    three ways: those most similar to its key, and those with the largest weights among the slots written to before, and
+    after, the slots it read last. The read modes weigh the three ways. The layer's output is h and the
     R read vectors side by side, of shape (B, T, H + R * M).
 
-    The gradient goes through read modes, weights by content, and what was read and written. It takes links and
-    precedence as constants, as in the paper, and goes on to the weights of the step before by which the links were
-    followed.
+    The gradient passes through read modes, content weights, and the vectors read and written. Links and precedence are
+    constants for the gradient, as in the paper, but the read weights with which the links are followed are not.
 
-    Training takes memory for two memories and the links once, and for what each step reads and writes: N (2 M + 5 L) +
-    T R K (M + 4 L) numbers or so for each batch item. No step touches more than the rows of links of the slots that
-    were read, written to, and last written to before. As with SAMLayer, this holds for the JAX back end, and where
-    neither the traces of the memory are asked for (``get_details=True``) nor `gradient_steps`, `grad_clipping` or
-    `unroll_scan` given, for which memory and links of every step are kept.
+    Training needs memory for two memories, for the links once, and for the rows that each step reads and writes: about
+    N (2 M + 5 L) + T R K (M + 4 L) numbers for each sequence. A step touches only the rows of links of the slots that
+    are read, written to, or were last written to. As with SAMLayer, this holds on the JAX back end, unless the traces
+    of the memory are asked for (``get_details=True``) or `gradient_steps`, `grad_clipping`, `unroll_scan` or
+    `checkpoint_every` is given: then memory and links of every step are stored.
 
     Parameters
     ----------
@@ -51,22 +56,22 @@ class SDNCLayer(SparseMemoryLayer):
         A tuple stands for ``Memory((N, M))``.
     controller : Controller or callable
         A function from a layer to a layer, such as ``lambda l: LSTMController(l, num_units=100)``, becomes a
-        :class:`ntm.controllers.StackController`, sizes worked out.
+        :class:`ntm.controllers.StackController` of the right sizes.
     heads : list of SAMWriteHead and SDNCReadHead, optional
-        One that writes and at least one that reads; unless given, one that writes and `num_reads` that read. With a
-        function as controller, the heads are given as classes or ``functools.partial`` of them.
+        One write head and at least one read head. By default, `num_reads` read heads. With a
+        function as controller, the heads are given as classes or as ``functools.partial`` of classes.
     num_reads : int, optional
-        R, the number of read heads that are made where `heads` is not given: by default as many as the controller was
-        made for, or one if it is a function.
+        R, the number of read heads to make where `heads` is not given. By default, the number that the controller was
+        made for, or one if the controller is a function.
     num_read_slots : int
-        K, how many slots a head reads at a step by content, how many backward and how many forward: at most N.
+        K, the number of slots that a head reads at a step in each way (by content, backward, forward): at most N.
     num_links : int
-        L, how many of the slots written to before, and of those written to after it, are kept for each slot (the
+        L, the number of slots written to before, and of slots written to after, that are stored for each slot (the
         paper's K_L): at most N.
     usage_threshold : float
-        delta: a slot read and written with no more weight than this counts as not accessed.
+        delta: reading or writing a slot with no more weight than this does not count as an access.
     nearest : {"exact", "lsh", "auto"} or HyperplaneIndex
-        How the slots most like a key are found, as of a :class:`ntm.layers.SAMLayer`.
+        How the slots most similar to a key are found, as in a :class:`ntm.layers.SAMLayer`.
     **options
         Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`.
 
@@ -75,7 +80,7 @@ class SDNCLayer(SparseMemoryLayer):
     ValueError
         If shapes or numbers of heads, slots, links, memory, controller and input do not fit each other.
     TypeError
-        If something is not of the kind listed above.
+        If an argument is not of a kind listed above, or an option is unknown.
 
     References
     ----------
@@ -107,17 +112,17 @@ class SDNCLayer(SparseMemoryLayer):
     @takes_loop_options
     def __init__(
         self,
-        incoming,
-        memory,
-        controller,
-        heads=None,
-        num_reads=None,
-        num_read_slots=4,
-        num_links=8,
-        usage_threshold=0.005,
-        nearest="exact",
+        incoming: Incoming,
+        memory: Memory | MemoryShape,
+        controller: Controller | Callable[[Layer], Layer],
+        heads: Sequence[Any] | None = None,
+        num_reads: int | None = None,
+        num_read_slots: int = 4,
+        num_links: int = 8,
+        usage_threshold: float = 0.005,
+        nearest: str | HyperplaneIndex = "exact",
         **options: Unpack[LoopOptions],
-    ):
+    ) -> None:
         self.num_links = num_links
         super().__init__(
             incoming,
@@ -131,7 +136,7 @@ class SDNCLayer(SparseMemoryLayer):
             **options,
         )
 
-    def _check_options(self):
+    def _check_options(self) -> None:
         super()._check_options()
         num_slots, links = self.memory.memory_shape[0], self.num_links
         if not is_integer(links) or not 1 <= links <= num_slots:
@@ -143,11 +148,11 @@ class SDNCLayer(SparseMemoryLayer):
     # ---- state
 
     @property
-    def num_places(self):
-        """How many slots a head reads at a step, counting twice what it reads in two ways: 3 K."""
+    def num_places(self) -> int:
+        """The number of slots that a head reads at a step, 3 K; a slot read in two ways counts twice."""
         return 3 * int(self.num_read_slots)
 
-    def _make_initial_parts(self, batch_size):
+    def _make_initial_parts(self, batch_size: TensorLike) -> dict[str, Any]:
         num_slots, count = self.memory.memory_shape[0], int(self.num_links)
         rows = (batch_size, num_slots, count)
         dtype = pytensor.config.floatX
@@ -160,8 +165,8 @@ class SDNCLayer(SparseMemoryLayer):
             "forward_positions": pt.zeros(rows, "int32"),
         }
 
-    def _pack_links(self, state):
-        """Precedence and links, at the end the decay, when a link was stored and now."""
+    def _pack_links(self, state: Any) -> list[Tensor]:
+        """Return the stores: precedence, links, the decay when each forward link was stored, and the decay now."""
         return [
             state.precedence_positions,
             state.precedence,
@@ -173,10 +178,10 @@ class SDNCLayer(SparseMemoryLayer):
             pt.zeros_like(state.memory[:, :, 0]),
         ]
 
-    def _unpack_links(self, links):
+    def _unpack_links(self, links: Sequence[Tensor]) -> dict[str, Any]:
         precedence_positions, precedence, backward_positions, backward_links = links[:4]
         forward_positions, forward_links, stored, decay = links[4:]
-        # Looked up for all slots, which a step does not do
+        # The decay is looked up for all slots here; a step looks it up for a few
         places = join_last_axes(forward_positions, decay.ndim)
         now = pt.take_along_axis(decay, places, axis=-1).reshape(forward_positions.shape)
         return {
@@ -190,15 +195,22 @@ class SDNCLayer(SparseMemoryLayer):
 
     # ---- a step
 
-    def _update_links(self, links, write_positions, write_weights, runs):
+    def _update_links(
+        self, links: Sequence[Tensor], write_positions: Tensor, write_weights: Tensor, runs: Tensor
+    ) -> Sequence[Tensor]:
         positions, precedence, *backward, forward_positions, forward, stored, decay = links
         count = int(self.num_links)
         weights = disconnected_grad(write_weights)
         weights = pt.switch(runs[:, None], weights, pt.zeros_like(weights))
         written, last = Sparse(write_positions, weights), Sparse(positions, precedence)
 
-        def change(stores, places, before, after):
-            # Where the step does not run, the entries do not change their order either
+        def change(
+            stores: Sequence[Tensor],
+            places: Tensor,
+            before: Sequence[Tensor],
+            after: Sequence[Tensor],
+        ) -> list[Tensor]:
+            # Where the mask is zero, even the order of the entries must not change
             return [
                 sparse_links.write_store(store, places, pt.switch(runs[:, None, None], new, old))
                 for store, old, new in zip(stores, before, after, strict=True)
@@ -216,24 +228,34 @@ class SDNCLayer(SparseMemoryLayer):
         stores = change(stores, positions, then, (*new, now))
 
         new = sparse_links.update_precedence(last, written, count)
-        precedence = [pt.switch(runs[:, None], *pair) for pair in zip(new, last, strict=True)]
-        return [*precedence, *backward, *stores, decay]
+        kept = [pt.switch(runs[:, None], *pair) for pair in zip(new, last, strict=True)]
+        return [*kept, *backward, *stores, decay]
 
-    def _get_forward_rows(self, stores, decay, positions):
-        """Rows of the forward links as they are now, and what the stores hold there."""
+    def _get_forward_rows(
+        self, stores: Sequence[Tensor], decay: Tensor, positions: Tensor
+    ) -> tuple[Sparse, list[Tensor]]:
+        """Return rows of the forward links as they are now, and the rows of the stores."""
         then = [sparse_links.read_store(store, positions) for store in stores]
         places, values, stored = then
         now = sparse_links.read_store(decay, places)
         return Sparse(places, sparse_links.apply_decay(values, now, stored)), then
 
-    def _read(self, interface, memory, found, links, last_positions, last_weights):
+    def _read(
+        self,
+        interface: SparseInterface,
+        memory: Tensor,
+        found: Sequence[Tensor],
+        links: Sequence[Tensor],
+        last_positions: Tensor,
+        last_weights: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         count = int(self.num_read_slots)
-        *backward_stores, forward_positions, forward, stored, decay = links[2:]
+        *backward_stores, forward_positions, forward_links, stored, decay = links[2:]
         backward_rows = Sparse(
             *(sparse_links.read_store(store, last_positions) for store in backward_stores)
         )
         backward = sparse_links.follow_links(last_weights, backward_rows, count)
-        stores = [forward_positions, forward, stored]
+        stores = [forward_positions, forward_links, stored]
         forward_rows, _ = self._get_forward_rows(stores, decay, last_positions)
         forward = sparse_links.follow_links(last_weights, forward_rows, count)
         similar = self.search.select(interface.key, memory, found, count)
@@ -243,6 +265,7 @@ class SDNCLayer(SparseMemoryLayer):
         content = sparse_addressing.get_read_weights(
             interface.key, interface.beta, rows[:, :, count : 2 * count]
         )
+        assert interface.modes is not None  # every SDNCReadHead has modes
         weights = sparse_links.get_read_weights(
             backward.values, content, forward.values, interface.modes
         )
@@ -250,8 +273,8 @@ class SDNCLayer(SparseMemoryLayer):
 
     # ---- output
 
-    def _get_details(self, traces):
-        """As in the base class; the precedence is that of all slots, (T, B, 1, N), the links are sparse rows."""
+    def _get_details(self, traces: Any) -> list[Tensor]:
+        """Return the traces as the base class does; precedence is (T, B, 1, N), links are sparse rows."""
         num_slots = self.memory.memory_shape[0]
         precedence = to_dense(traces.precedence_positions, traces.precedence, num_slots)
         return [

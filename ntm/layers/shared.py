@@ -1,10 +1,11 @@
-"""Several controllers with heads of their own, one on another, that share one memory.
+"""Memory layers stacked on each other that share one memory.
 
 Notation: B batch, T time steps, F input features, N slots, M slot width, W write heads, R read heads, H controller
 units.
 """
 
-from typing import Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
 
 import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
@@ -13,8 +14,10 @@ from ntm.arguments import describe
 from ntm.layers.base import MemoryLayer, keep_where_masked
 from ntm.layers.options import LOOP_DEFAULTS, LoopOptions, takes_loop_options
 from ntm.layers.sam import SparseMemoryLayer
+from ntm.memory import Memory
+from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
 
-# Traces of which each level has its own, and along which axis they stand side by side
+# The traces of which each level has its own, and the axis along which those of all levels stand side by side
 _JOINED_DETAILS = {
     "hidden": -1,
     "state": -1,
@@ -26,18 +29,18 @@ _JOINED_DETAILS = {
 
 
 class SharedMemoryLayer(MemoryLayer):
-    """Memory layers one on another, the levels, that share one memory.
+    """A stack of memory layers, the levels, that share one memory.
 
-    At each time step the levels run one after another: each takes the output of the level below, and its step goes on
-    from the memory as the level below left it. The last level leaves it to the first level's next step. The layer's
-    output is that of the last level.
+    At each time step the levels run one after another. Each level takes the output of the level below, and its step
+    starts from the memory as the level below left it. The first level's next step starts from the memory as the last
+    level left it. The output of the layer is the output of the last level.
 
-    Each level has its own controller, heads and, in a DNC or SAM, read vectors. The memory's state is one: the memory
-    matrix and, in a DNC or SAM, all that tells what was done with it, namely usage, precedence, links, and the weights
-    of the last write and the last read, whichever level made them. In an NTM the weights are where each head stands,
-    and each level has its own.
+    Each level has its own controller, heads and, in a DNC or SAM, read vectors. The state of the memory is shared: the
+    memory matrix and, in a DNC or SAM, usage or last access, precedence, links, and the weights of the last write and
+    the last read, whichever level made them. In an NTM the weights are the positions of the heads, and each level has
+    its own.
 
-    Levels with a memory each are memory layers one on another, and need nothing else.
+    For levels with a memory each, stack memory layers as usual; this class is not needed.
 
     Parameters
     ----------
@@ -46,11 +49,11 @@ class SharedMemoryLayer(MemoryLayer):
     memory : Memory or tuple (N, M)
         A tuple stands for ``Memory((N, M))``.
     levels : list of callable, or of MemoryLayer
-        At least one. A function of the incoming layer and the memory to a memory layer, such as
-        ``partial(DNCLayer, controller=..., num_reads=2)``, is called with the level below. A layer is to be made on the
-        level below, the first on `incoming`, and from `memory`, which is then a :class:`ntm.memory.Memory`. All are of
-        one kind: `NTMLayer`, `DNCLayer` or another. But for an NTM, they have the same numbers of heads of each sort,
-        and of slots that a head reads.
+        At least one. A function from the incoming layer and the memory to a memory layer, such as
+        ``partial(DNCLayer, controller=..., num_reads=2)``, is called with the level below. A layer must be made on the
+        level below (the first level on `incoming`), and from `memory`, which is then a :class:`ntm.memory.Memory`. All
+        levels are of one kind, such as `NTMLayer` or `DNCLayer`. Except in an NTM, all levels have the same numbers of
+        write heads, of read heads, and of slots that a head reads.
     **options
         Options of the loop over time, and `name`: see :class:`ntm.layers.LoopOptions`. They are given here, not to the
         levels. Levels that are :class:`ntm.layers.SAMLayer` store few rows a step for the gradient, as that layer does,
@@ -63,19 +66,19 @@ class SharedMemoryLayer(MemoryLayer):
     Raises
     ------
     ValueError
-        If there is no level, the levels are of different kinds, have options of the loop, do not stand on each other,
-        or do not fit the memory or each other.
+        If there is no level, or the levels are of different kinds, have options of the loop, do not stand on each
+        other, or do not fit the memory or each other.
     TypeError
-        If a level is neither a function to a memory layer nor such a layer.
+        If a level is neither a memory layer nor a function that returns one.
 
     Notes
     -----
-    The state is that of a level, such as :class:`ntm.layers.DNCState`. In it, all levels' controller states stand one
-    after another in `controller`, and all levels' read vectors, (B, L * R, M) for L levels, in `reads`; in an NTM, the
-    weights of all levels' heads. :meth:`split_state` gives the state of each level.
+    The state is of the kind of a level's state, such as :class:`ntm.layers.DNCState`. Its `controller` lists the
+    controller states of all levels, and its `reads` holds the read vectors of all L levels, (B, L * R, M); in an NTM,
+    its weights are those of the heads of all levels. :meth:`split_state` returns the state of each level.
 
-    With ``get_details=True``, the traces of hidden, state, weights, read vectors and positions are those of all levels
-    side by side: along units, or along heads. The others are what the last level left at each time step.
+    With ``get_details=True``, the traces of hidden, state, weights, read vectors and positions of all levels stand side
+    by side, along the units or along the heads. All other traces are what the last level left at each time step.
 
     References
     ----------
@@ -95,42 +98,37 @@ class SharedMemoryLayer(MemoryLayer):
     @takes_loop_options
     def __init__(
         self,
-        incoming,
-        memory,
-        levels,
+        incoming: Incoming,
+        memory: Memory | MemoryShape,
+        levels: Sequence[Callable[..., MemoryLayer] | MemoryLayer],
         **options: Unpack[LoopOptions],
-    ):
-        self.levels = levels
-        super().__init__(
-            incoming,
-            memory,
-            controller=None,
-            heads=None,
-            **options,
-        )
+    ) -> None:
+        self._levels_given = levels
+        self.levels: list[MemoryLayer] = []
+        super().__init__(incoming, memory, controller=None, heads=None, **options)
 
     # ---- construction
 
-    def _make_parts(self, controller, heads):
-        """The levels, in place of one controller and its heads."""
-        given = self.levels
+    def _make_parts(self, controller: None, heads: None) -> None:
+        """Make the levels, in place of one controller and its heads."""
+        given = self._levels_given
         if not isinstance(given, list | tuple):
             self._fail(
                 f"levels must be a list of functions or memory layers, not {given!r}", TypeError
             )
         if not given:
             self._fail("at least one level is needed, and the list of levels is empty")
-        self.levels = []
         for each in given:
             self.levels.append(self._make_level(each))
         self.detail_names = self.levels[0].detail_names
         self.num_large = self.levels[0].num_large
         for level in self.levels:
             self.get_output_kwargs = [*self.get_output_kwargs, *level.get_output_kwargs]
-        # Of the parts that a level hands to the loop, which are its own
+        # For each part that a level hands to the loop: whether it is the level's own, or the memory's
         self._are_own = [self._find_own(level) for level in self.levels]
 
-    def _make_level(self, level):
+    def _make_level(self, level: Any) -> MemoryLayer:
+        """Return a level, made where a function stands for it, after checking that it fits the levels below."""
         number, below = len(self.levels), self.levels[-1] if self.levels else self.input_layer
         label = f"level {number}"
         if not isinstance(level, MemoryLayer):
@@ -167,58 +165,62 @@ class SharedMemoryLayer(MemoryLayer):
             self._check_state(label, level)
         return level
 
-    def _shape_below(self):
+    def _shape_below(self) -> tuple[int | None, ...]:
+        """Return the shape of the input of the level that is made next."""
         return self.levels[-1].output_shape if self.levels else self.input_shape
 
-    def _check_state(self, label, level):
-        """Raise a `ValueError` if a level cannot go on from the memory's state that the first level left."""
-        first, state = (each.make_state_variables() for each in (self.levels[0], level))
-        for name in _list_shared(state):
-            expected, given = (getattr(each, name).type.shape for each in (first, state))
+    def _check_state(self, label: str, level: MemoryLayer) -> None:
+        """Raise a `ValueError` if a level cannot continue from the state of the memory that the first level left."""
+        states = [each.make_state_variables() for each in (self.levels[0], level)]
+        for name in _list_shared(states[0]):
+            expected, given = (getattr(state, name).type.shape for state in states)
             if expected != given:
                 self._fail(
                     f"{label} has {name} of shape {given}, but level 0 of shape {expected}; levels that share these "
                     "must have the same numbers of heads and of slots read"
                 )
-        if isinstance(level, SparseMemoryLayer) and not level.search.goes_on_from(
-            self.levels[0].search
+        first = self.levels[0]
+        if (
+            isinstance(level, SparseMemoryLayer)
+            and isinstance(first, SparseMemoryLayer)
+            and not level.search.goes_on_from(first.search)
         ):
             self._fail(
                 f"{label} finds slots by an index of its own; give all levels one HyperplaneIndex"
             )
 
     @staticmethod
-    def _find_own(level):
-        """For each part that a level hands to the loop, whether it is its own; the memory's parts are the others."""
+    def _find_own(level: MemoryLayer) -> list[bool]:
+        """Return, for each part that a level hands to the loop, whether it is the level's own and not the memory's."""
         state = level.make_state_variables()
         memory_parts = {getattr(state, name) for name in _list_shared(state)}
         return [memory_parts.isdisjoint(ancestors([part])) for part in level._pack(state)]
 
-    def get_params(self, unwrap_shared=True, **tags):
-        """Parameters of the levels in their order, those of the memory with the first."""
-        params = []
+    def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
+        """Return the parameters of the levels in their order; those of the memory come with the first level."""
+        params: list[Any] = []
         for level in self.levels:
             params += level.get_params(unwrap_shared=unwrap_shared, **tags)
         return list(dict.fromkeys(params))
 
-    def get_arguments(self):
-        """As in `lasagne.layers.Layer`, with the memory and the levels that were made."""
+    def get_arguments(self) -> dict[str, Any]:
+        """Return what the layer is made from, with the memory and the levels that were made."""
         return super().get_arguments() | {"levels": self.levels}
 
     # ---- state
 
-    def split_state(self, state):
-        """The state of each level.
+    def split_state(self, state: Any) -> list[Any]:
+        """Return the state of each level.
 
         Parameters
         ----------
         state : MemoryState
-            Of this layer, or traces of it (T, B, ...).
+            A state of this layer, or its traces (T, B, ...).
 
         Returns
         -------
-        list of MemoryState, of the level's kind
-            The memory's parts are the same in all.
+        list of MemoryState, of the kind of the levels
+            The parts of the memory are the same in all.
         """
         states: list = []
         starts = dict.fromkeys(state.own_parts, 0)
@@ -233,26 +235,26 @@ class SharedMemoryLayer(MemoryLayer):
         return states
 
     @staticmethod
-    def _count(level, name):
-        """How many controller states, write heads or read heads a level has."""
+    def _count(level: MemoryLayer, name: str) -> int:
+        """Return the number of controller states, write heads or read heads of a level."""
         if name == "controller":
             return len(level.controller.outputs_info(1))
         return level.num_writes if name == "write_weights" else level.num_reads
 
     @staticmethod
-    def _join_states(states):
-        """The state of this layer from those of the levels, the memory's parts from the last."""
+    def _join_states(states: list[Any]) -> Any:
+        """Return the state of this layer from those of the levels; the memory's parts are those of the last level."""
         own = {}
         for name in set(states[0].own_parts) & set(states[0]._fields):
             parts = [getattr(state, name) for state in states]
             own[name] = sum(parts, ()) if name == "controller" else _join(parts, -2)
         return states[-1]._replace(**own)
 
-    def _make_initial_state(self, batch_size):
+    def _make_initial_state(self, batch_size: TensorLike) -> Any:
         return self._join_states([level._make_initial_state(batch_size) for level in self.levels])
 
-    def _pack(self, state):
-        """The levels' own parts, level by level, then the memory's."""
+    def _pack(self, state: Any) -> list[Tensor]:
+        """Return the levels' own parts, level by level, then the parts of the memory."""
         parts = []
         for level, are_own, each in zip(
             self.levels, self._are_own, self.split_state(state), strict=True
@@ -261,15 +263,17 @@ class SharedMemoryLayer(MemoryLayer):
             parts += own
         return parts + memory_parts
 
-    def _unpack(self, parts):
-        """From parts as from :meth:`_pack`; what follows them is left out."""
+    def _unpack(self, parts: Sequence[Tensor]) -> Any:
+        """Return the state from parts as :meth:`_pack` lists them; parts that follow are left out."""
         own, memory_parts, _ = self._take_apart(parts)
         return self._join_states(
             [self._unpack_level(k, own[k], memory_parts) for k in range(len(self.levels))]
         )
 
-    def _take_apart(self, parts):
-        """The own parts of each level, the memory's, and what follows."""
+    def _take_apart(
+        self, parts: Sequence[Tensor]
+    ) -> tuple[list[list[Tensor]], list[Tensor], list[Tensor]]:
+        """Split parts into the own parts of each level, the parts of the memory, and what follows."""
         parts, own = list(parts), []
         for are_own in self._are_own:
             count = sum(are_own)
@@ -278,26 +282,42 @@ class SharedMemoryLayer(MemoryLayer):
         count = self._are_own[0].count(False)
         return own, parts[:count], parts[count:]
 
-    def _unpack_level(self, number, own, memory_parts):
-        """The state of a level from its own parts and the memory's."""
+    def _unpack_level(self, number: int, own: list[Tensor], memory_parts: list[Tensor]) -> Any:
+        """Return the state of a level from its own parts and the parts of the memory."""
         return self.levels[number]._unpack(_merge(own, memory_parts, self._are_own[number]))
 
     # ---- a step
 
-    def _fuse(self):
+    def _fuse(self) -> list[Any]:
         return [level._fuse() for level in self.levels]
 
-    def _project(self, x, fused):
+    def _project(self, x: Tensor, fused: list[Any]) -> Tensor:
         return self.levels[0]._project(x, fused[0])
 
-    def _step(self, projected, before, mask, fused, advance):
-        """As in the base class; where the mask is zero, each level leaves alone what it was given."""
+    def _step(
+        self,
+        projected: Tensor,
+        before: Sequence[Tensor],
+        mask: Tensor | None,
+        fused: list[Any],
+        advance: Callable[..., list[Tensor]],
+    ) -> list[Tensor]:
+        """Advance a step; where the mask is zero, each level itself leaves its parts alone."""
         return advance(projected, before, fused, mask=mask)
 
-    def _advance(self, projected, parts, fused, use_memory, kwargs, mask=None):
-        """The parts after all levels; where there are more than those of a state, then the memory's after each level.
+    def _advance(
+        self,
+        projected: Tensor,
+        parts: Sequence[Tensor],
+        fused: list[Any],
+        use_memory: bool,
+        kwargs: dict[str, Any],
+        mask: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Return the parts after all levels.
 
-        These are those after the first, the second, ..., the last but one.
+        Where `parts` has more parts than a state (see :meth:`_loop`), those follow: the parts of the memory after the
+        first level, after the second, and so on to the last but one.
         """
         own, memory_parts, more = self._take_apart(parts)
         between = []
@@ -308,36 +328,43 @@ class SharedMemoryLayer(MemoryLayer):
                 projected = level._project(below.get_output_of(state), fused[k])
                 between += memory_parts
 
-            def advance(*args, level=level, **options):
-                return level._advance(*args, use_memory=use_memory, kwargs=kwargs, **options)
+            def advance(*args: Any, level: MemoryLayer = level, **options: Any) -> list[Tensor]:
+                options |= {"use_memory": use_memory, "kwargs": kwargs}
+                return level._advance(*args, **options)
 
             before = _merge(own[k], memory_parts, are_own)
             after = level._step(projected, before, mask, fused[k], advance)
             own[k], memory_parts = _divide(after, are_own)
         after = [part for each in own for part in each] + memory_parts
         if more:
-            # For the traces: where the mask is zero, the levels leave what they left before
+            # For the traces: where the mask is zero, they keep what the levels left at the step before
             after += keep_where_masked(mask, between, more)
         return after
 
-    def _loop(self, step, sequences, parts, keep_all):
+    def _loop(
+        self,
+        step: Callable[..., list[Tensor]],
+        sequences: list[Tensor],
+        parts: Sequence[Tensor],
+        keep_all: bool,
+    ) -> list[Tensor]:
         if keep_all:
-            # What each level but the last leaves of the memory's state, for the traces
-            parts = parts + (len(self.levels) - 1) * self._take_apart(parts)[1]
+            # For the traces: the parts of the memory after each level but the last
+            parts = [*parts, *(len(self.levels) - 1) * self._take_apart(parts)[1]]
         return super()._loop(step, sequences, parts, keep_all)
 
     # ---- output
 
     @property
-    def num_outputs(self):
-        """Those of the last level."""
+    def num_outputs(self) -> int:
+        """The size of the last level's output."""
         return self.levels[-1].num_outputs
 
-    def get_output_of(self, state):
-        """The last level's output of the step that left a state; of traces (T, B, ...), those of all steps."""
+    def get_output_of(self, state: Any) -> Tensor:
+        """Return the last level's output at the step that left a state; from traces (T, B, ...), that of all steps."""
         return self.levels[-1].get_output_of(self.split_state(state)[-1])
 
-    def _list_details(self, parts):
+    def _list_details(self, parts: Sequence[Tensor]) -> list[Tensor]:
         own, last, between = self._take_apart(parts)
         details = []
         for k, level in enumerate(self.levels):
@@ -349,22 +376,22 @@ class SharedMemoryLayer(MemoryLayer):
         ]
 
 
-def _list_shared(state):
-    """The names of the parts of a state that levels share."""
+def _list_shared(state: Any) -> list[str]:
+    """Return the names of the parts of a state that levels share."""
     return [name for name in state._fields if name not in state.own_parts]
 
 
-def _join(parts, axis):
+def _join(parts: Sequence[Tensor], axis: int) -> Tensor:
     return parts[0] if len(parts) == 1 else pt.concatenate(parts, axis=axis)
 
 
-def _divide(parts, are_own):
-    """A level's own parts and the memory's."""
+def _divide(parts: Sequence[Tensor], are_own: list[bool]) -> tuple[list[Tensor], list[Tensor]]:
+    """Split the parts of a level into its own and the memory's."""
     own = [part for part, is_own in zip(parts, are_own, strict=True) if is_own]
     return own, [part for part, is_own in zip(parts, are_own, strict=True) if not is_own]
 
 
-def _merge(own, memory_parts, are_own):
-    """The parts of a level from its own and the memory's."""
-    own, memory_parts = iter(own), iter(memory_parts)
-    return [next(own) if is_own else next(memory_parts) for is_own in are_own]
+def _merge(own: list[Tensor], memory_parts: list[Tensor], are_own: list[bool]) -> list[Tensor]:
+    """Join the own parts of a level and the memory's, in the order of the level."""
+    from_own, from_memory = iter(own), iter(memory_parts)
+    return [next(from_own) if is_own else next(from_memory) for is_own in are_own]

@@ -1,8 +1,9 @@
 """A loop over time with a large memory of which each step reads and writes a few rows.
 
-:func:`sparse_loop` is to a sparse memory what `lasagne.loop.loop` is to other states. Its node, :class:`SparseLoop`,
-is expanded into a `pytensor.scan` where PyTensor compiles to C or Numba. JAX keeps, for the gradient, the rows that
-each step overwrote and not the memory: going back, each step undoes its writes (`ntm.layers.jax_sparse_loop`).
+:func:`sparse_loop` does for a sparse memory what `lasagne.loop.loop` does for other states. Its node,
+:class:`SparseLoop`, is expanded into a `pytensor.scan` where PyTensor compiles to C or Numba. On JAX, the residuals for
+the gradient are the rows that each step overwrote, not the memory: on the way back, each step undoes its writes
+(`ntm.layers.jax_sparse_loop`).
 
 Notation: B batch, T time steps, N slots, M slot width, J rows written, P rows read.
 
@@ -11,7 +12,8 @@ References
 Rae et al. 2016, Scaling Memory-Augmented Neural Networks with Sparse Reads and Writes, section 3.4.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from pytensor.gradient import DisconnectedGrad
 from pytensor.graph.basic import Apply, Constant, Variable
@@ -22,16 +24,24 @@ from pytensor.tensor.shape import Shape, Shape_i
 from lasagne.loop import Loop, build_step, loop
 from lasagne.utils import is_float
 from ntm.addressing.rows import ReadRows, WriteRows
+from ntm.typing import Tensor
 
 
-def sparse_loop(step, sequences, states, memory, stores, backwards=False):
-    """Apply a step to every item of the sequences in turn, which reads and writes rows of a memory.
+def sparse_loop(
+    step: Callable[..., Sequence[Variable]],
+    sequences: Sequence[Tensor],
+    states: Sequence[Tensor],
+    memory: Tensor,
+    stores: Sequence[Tensor],
+    backwards: bool = False,
+) -> tuple[list[Any], list[Any]]:
+    """Apply a step that reads and writes rows of a memory to every item of the sequences in turn.
 
-    The step is as for `lasagne.loop.loop`, with the memory and the stores last among the states. The new memory is to
-    be made from the one before by :func:`write_rows`, once or several times, or be the one before. Of the memory before
-    and after each write the step takes rows, by :func:`read_rows`, and what has no gradient: integers such as the
-    positions of slots, and what is made by `disconnected_grad`. The stores are large, too, and have no gradient: only
-    the latter is taken from them.
+    The step is as for `lasagne.loop.loop`, with the memory and the stores last among the states. The step makes the new
+    memory from the old one by :func:`ntm.addressing.rows.write_rows`, once or several times, or leaves the old one.
+    From the memory before and after each write, the step takes rows by :func:`ntm.addressing.rows.read_rows`, and
+    values without a gradient: integers such as the positions of slots, and results of `disconnected_grad`. The stores
+    are large as well and have no gradient: the step takes only values without a gradient from them.
 
     Parameters
     ----------
@@ -66,7 +76,7 @@ def sparse_loop(step, sequences, states, memory, stores, backwards=False):
         traces = loop(lambda *args: step(*args, *large)[:count], sequences, states, -1, backwards)
         return traces, large
     if built.updated:
-        # What is drawn in the loop cannot be drawn again, going back
+        # Random numbers that are drawn in the loop cannot be drawn again on the way back
         traces = loop(step, sequences, [*states, *large], -1, backwards)
         return traces[:count], [trace[-1] for trace in traces[count:]]
     op = SparseLoop(built.fgraph, built.num_sequences, count, len(large), backwards)
@@ -75,14 +85,14 @@ def sparse_loop(step, sequences, states, memory, stores, backwards=False):
 
 
 class Read(NamedTuple):
-    """A read of the memory within a step: after how many writes, and which of the values picked are the positions."""
+    """A read of the memory within a step: after how many writes, and the number of its positions among `picked`."""
 
     num_writes: int
     positions: int
 
 
 class Write(NamedTuple):
-    """A write: which of the values picked are the positions, and tell whether the row at the last is erased."""
+    """A write: the numbers, among `picked`, of its positions and of whether the row at the last position is erased."""
 
     positions: int
     erases: int
@@ -94,18 +104,18 @@ class StepParts(NamedTuple):
     Attributes
     ----------
     forward : FunctionGraph
-        From the step's inputs to the next states, the next memory and stores, for each write what the rows held that it
-        went to, and what is `picked`.
+        From the inputs of the step to the next states, the next memory and stores, the rows that each write
+        overwrites, and `picked`.
     smooth : FunctionGraph
-        What there is a gradient of. From the step's inputs (the memory and the stores for their shapes alone), what is
-        picked and the rows of each read, to the next states that are floating point numbers and what each write adds to
-        the memory.
+        The part of the step that has a gradient. From the inputs of the step (memory and stores for their shapes
+        alone), `picked` and the rows of each read, to the next states of floating point numbers and the rows that each
+        write adds.
     reads : list of Read
     writes : list of Write
         In the order in which they are made.
 
-    Picked are the positions of reads and writes, and whatever else comes of the memory and the stores without a
-    gradient.
+    `picked` are the positions of reads and writes, and all other values without a gradient that the step takes from the
+    memory and the stores.
     """
 
     forward: FunctionGraph
@@ -115,13 +125,13 @@ class StepParts(NamedTuple):
 
 
 class SparseLoop(Loop):
-    """A loop whose carried values are a memory, of which a step writes a few rows, and stores without a gradient.
+    """A loop that carries a memory, of which a step writes a few rows, and stores without a gradient.
 
     Parameters
     ----------
     fgraph : FunctionGraph
-        One step: from an item of each sequence, the states, the memory, the stores and what all steps share to the next
-        states, memory and stores.
+        One step: from an item of each sequence, the states, the memory, the stores and the constants that all steps
+        share, to the next states, memory and stores.
     num_sequences, num_states, num_carried : int
     backwards : bool
 
@@ -133,15 +143,22 @@ class SparseLoop(Loop):
 
     jax_conversions = "ntm.layers.jax_sparse_loop"
 
-    def __init__(self, fgraph, num_sequences, num_states, num_carried, backwards):
+    def __init__(
+        self,
+        fgraph: FunctionGraph,
+        num_sequences: int,
+        num_states: int,
+        num_carried: int,
+        backwards: bool,
+    ) -> None:
         super().__init__(fgraph, num_sequences, num_states, num_carried, backwards)
         self.take_apart()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"SparseLoop{{{self.num_states} states}}"
 
-    def take_apart(self):
-        """The step in parts, new graphs each time.
+    def take_apart(self) -> StepParts:
+        """Take the step apart at the memory, into new graphs each time.
 
         Returns
         -------
@@ -155,7 +172,7 @@ class SparseLoop(Loop):
         results += [write.inputs[2] for write in writes]
         depend = _find_dependents(fgraph, large)
         reads, picked = _cut(results, memories, set(large), depend)
-        # Each once; positions that depend on nothing large are handed over all the same
+        # Each value once. Positions are picked even where they depend on neither memory nor stores
         for node in (*reads, *writes):
             picked += [node.inputs[1], *node.inputs[3:]]
         picked = list(dict.fromkeys(picked))
@@ -173,8 +190,8 @@ class SparseLoop(Loop):
         )
 
 
-def _find_writes(memory, before):
-    """The writes that made a memory from the one before the step, the first of them first."""
+def _find_writes(memory: Variable, before: Variable) -> list[Apply]:
+    """Return the writes that made a memory from the memory before the step, the first write first."""
     writes: list[Apply] = []
     while memory is not before:
         if memory.owner is None or memory.owner.op != WriteRows():
@@ -184,8 +201,8 @@ def _find_writes(memory, before):
     return writes
 
 
-def _find_dependents(fgraph, roots):
-    """The variables of a graph that depend on some of its inputs."""
+def _find_dependents(fgraph: FunctionGraph, roots: Sequence[Variable]) -> set[Variable]:
+    """Return the variables of a graph that depend on some of its inputs."""
     found = set(roots)
     for node in fgraph.toposort():
         if any(variable in found for variable in node.inputs):
@@ -193,8 +210,8 @@ def _find_dependents(fgraph, roots):
     return found
 
 
-def _is_shape(variable):
-    """Whether a variable comes from the shapes of others only."""
+def _is_shape(variable: Variable) -> bool:
+    """Return whether a variable depends on other variables through their shapes only."""
     if isinstance(variable, Constant):
         return True
     node = variable.owner
@@ -203,8 +220,10 @@ def _is_shape(variable):
     return isinstance(node.op, Shape | Shape_i) or all(_is_shape(each) for each in node.inputs)
 
 
-def _cut(results, memories, large, depend):
-    """Where the gradient of a step's results ends: the reads of the memories, and variables without a gradient."""
+def _cut(
+    results: list[Variable], memories: list[Variable], large: set[Variable], depend: set[Variable]
+) -> tuple[list[Apply], list[Variable]]:
+    """Find where the gradient of a step's results ends: at reads of the memories, and at values without a gradient."""
     reads: dict[Apply, None] = {}
     picked: dict[Variable, None] = {}
     pending, visited = list(results), set()

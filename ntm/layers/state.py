@@ -1,20 +1,21 @@
-"""The state of a memory network: what one step hands to the next, and how it enters and leaves a network.
+"""The states of memory layers: what one step hands to the next, and what enters and leaves a network.
 
 Notation: B batch, N slots, M slot width, H controller units, W write heads, R read heads.
 """
 
 from collections import namedtuple
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Self
 
 from ntm.arguments import warn_deprecated
 
 
 class MemoryState:
-    """What the states of all memory networks can do.
+    """The base class of states: a named tuple of parts.
 
-    A state is a named tuple of parts, of which `controller` is a tuple of several. The parts are tensors, shared
-    variables or arrays. Those that `own_parts` names belong to one controller and its heads; where several share a
-    memory (`ntm.layers.shared`), each has its own. The others are the memory's.
+    The part `controller` is a tuple of several; every other part is one tensor, shared variable or array. The parts
+    that `own_parts` names belong to one controller and its heads. Where several controllers share a memory
+    (`ntm.layers.shared`), each has its own. The other parts belong to the memory.
     """
 
     __slots__ = ()
@@ -22,20 +23,20 @@ class MemoryState:
     controller: tuple
 
     @property
-    def hidden(self):
+    def hidden(self) -> Any:
         """The controller's output, (B, H)."""
         return self.controller[0]
 
     @classmethod
-    def label_parts(cls: Any, num_parts):
-        """The name of each of so many parts, in the order of :meth:`flatten`."""
+    def label_parts(cls: Any, num_parts: int) -> list[str]:
+        """Return the name of each of so many parts, in the order of :meth:`flatten`."""
         names: list[str] = []
         for name in cls._fields:
             names += [name] * (1 if name != "controller" else num_parts - len(cls._fields) + 1)
         return names
 
-    def flatten(self: Any):
-        """The parts in one list, in the order of the attributes."""
+    def flatten(self: Any) -> list[Any]:
+        """Return the parts in one list, in the order of the attributes."""
         parts: list[Any] = []
         for name in self._fields:
             part = getattr(self, name)
@@ -43,19 +44,19 @@ class MemoryState:
         return parts
 
     @classmethod
-    def unflatten(cls: Any, parts):
-        """The state from such a list, for example from what a compiled function returned."""
+    def unflatten(cls: Any, parts: Iterable[Any]) -> Any:
+        """Return the state from such a list, for example from the results of a compiled function."""
         parts = list(parts)
         start = cls._fields.index("controller")
         end = start + len(parts) - len(cls._fields) + 1
         return cls(*parts[:start], tuple(parts[start:end]), *parts[end:])
 
-    def map(self, function):
-        """The state with `function` applied to every part."""
+    def map(self, function: Callable[[Any], Any]) -> Self:
+        """Return the state with `function` applied to every part."""
         return self.unflatten([function(part) for part in self.flatten()])
 
-    def updates_to(self, new):
-        """Updates for a compiled function that store `new` in this state's shared variables."""
+    def updates_to(self, new: Self) -> list[tuple[Any, Any]]:
+        """Return updates for a compiled function that store the state `new` in the shared variables of this state."""
         return list(zip(self.flatten(), new.flatten(), strict=True))
 
 
@@ -73,7 +74,7 @@ class NTMState(_NTMParts, MemoryState):
     ----------
     memory : (B, N, M)
     controller : tuple of (B, units)
-        The controller's state; its output h comes first, for an LSTM the cell follows.
+        The state of the controller: the output h first, then the cell of an LSTM.
     write_weights : (B, W, N)
     read_weights : (B, R, N)
     """
@@ -100,7 +101,7 @@ class DNCState(_DNCParts, MemoryState):
     ----------
     memory : (B, N, M)
     controller : tuple of (B, units)
-        The controller's state; its output h comes first, for an LSTM the cell follows.
+        The state of the controller: the output h first, then the cell of an LSTM.
     write_weights : (B, W, N)
     read_weights : (B, R, N)
     reads : (B, R, M)
@@ -108,7 +109,7 @@ class DNCState(_DNCParts, MemoryState):
     usage : (B, N)
         How much of each slot is in use, from 0 to 1.
     precedence : (B, W, N)
-        How much each slot was the last that a write head wrote to.
+        How much each slot was the last slot that a write head wrote to.
     links : (B, W, N, N)
         ``links[b, w, i, j]`` is how much write head w wrote to slot i just after slot j.
     """
@@ -129,13 +130,13 @@ class _SAMParts(NamedTuple):
 
 
 class _SparseState(MemoryState):
-    """What the states of sparse memories have in common."""
+    """The base class of the states of sparse memories."""
 
     __slots__ = ()
     last_access: Any
 
     @property
-    def usage(self):
+    def usage(self) -> Any:
         """The old name of `last_access`."""
         kind = type(self).__name__
         warn_deprecated(f"{kind}: usage is now called last_access; the old name still works")
@@ -145,31 +146,31 @@ class _SparseState(MemoryState):
 class SAMState(_SAMParts, _SparseState):
     """The state of a sparse access memory after a step.
 
-    K slots are read by each head, J = R K + 1 written to. Positions, last_access and time are integers.
+    Each head reads K slots; J = R K + 1 slots are written to. Positions, last access and time are integers.
 
     Attributes
     ----------
     memory : (B, N, M)
     controller : tuple of (B, units)
-        The controller's state; its output h comes first, for an LSTM the cell follows.
+        The state of the controller: the output h first, then the cell of an LSTM.
     write_weights, write_positions : (B, J)
-        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several
-        times.
+        Weights and slots of the last write: the slots read at the step before, then the least recently used slot. A
+        slot may come several times.
     read_weights, read_positions : (B, R, K)
-        Weights and slots of the last read, the slot most like the key first.
+        Weights and slots of the last read, the slot most similar to the key first.
     reads : (B, R, M)
         The read vectors.
     last_access : (B, N)
         The step at which each slot was last read or written; zero if it never was.
     time : (B,)
-        The number of steps so far that used the memory; where levels share it, each level's step counts.
+        The number of steps so far that used the memory. Where levels share a memory, the step of each level counts.
     """
 
     __slots__ = ()
 
 
-def _extend(parts, *names):
-    """A named tuple of the parts of another, and more after them."""
+def _extend(parts: Any, *names: str) -> Any:
+    """Return a class of named tuples with the parts of another class, and more parts after them."""
     return namedtuple("Parts", (*parts._fields, *names))
 
 
@@ -187,18 +188,18 @@ _SDNCParts: Any = _extend(
 class SDNCState(_SDNCParts, _SparseState):
     """The state of a sparse DNC after a step.
 
-    Each head reads K slots by content, K backward and K forward; J = 3 R K + 1 are written to. L links are kept of each
-    slot. Positions, last_access and time are integers. Precedence and links are sparse: a number of zero is none,
-    whatever its position.
+    Each head reads K slots by content, K backward and K forward; J = 3 R K + 1 slots are written to. Each slot has L
+    links. Positions, last access and time are integers. Precedence and links are sparse: a value of zero stands for no
+    entry, whatever its position.
 
     Attributes
     ----------
     memory : (B, N, M)
     controller : tuple of (B, units)
-        The controller's state; its output h comes first, for an LSTM the cell follows.
+        The state of the controller: the output h first, then the cell of an LSTM.
     write_weights, write_positions : (B, J)
-        Weights and slots of the last write: the slots read before, then the one least used. A slot may come several
-        times.
+        Weights and slots of the last write: the slots read at the step before, then the least recently used slot. A
+        slot may come several times.
     read_weights, read_positions : (B, R, 3 K)
         Weights and slots of the last read: backward, by content, forward. A slot may come several times.
     reads : (B, R, M)
@@ -206,9 +207,9 @@ class SDNCState(_SDNCParts, _SparseState):
     last_access : (B, N)
         The step at which each slot was last read or written; zero if it never was.
     time : (B,)
-        The number of steps so far that used the memory; where levels share it, each level's step counts.
+        The number of steps so far that used the memory. Where levels share a memory, the step of each level counts.
     precedence, precedence_positions : (B, L)
-        How much a slot was the last that was written to, and which slot it is.
+        How much a slot was the last slot written to, and the number of the slot.
     backward_links, backward_positions : (B, N, L)
         ``backward_links[b, i, k]`` is how much slot i was written to just after slot ``backward_positions[b, i, k]``.
     forward_links, forward_positions : (B, N, L)
@@ -229,11 +230,12 @@ class IndexedSAMState(_IndexedSAMParts, _SparseState):
     Attributes
     ----------
     memory, controller, write_weights, write_positions, read_weights, read_positions, reads, last_access, time
-        As of a :class:`SAMState`.
+        As in a :class:`SAMState`.
     buckets : (B, L * 2**b, bucket_size + 1)
-        Of L tables with b bits: numbers of slots, plus one, zero for none; and the place that is next.
+        The buckets of L tables with b bits: numbers of slots plus one, zero where there is none, and at the end the
+        place that is filled next.
     recent : (B, num_recent)
-        The slots that were least used at the last steps: numbers plus one, zero for none.
+        The slots erased and written anew at the last steps: numbers of slots plus one, zero where there is none.
     """
 
     __slots__ = ()
@@ -242,7 +244,7 @@ class IndexedSAMState(_IndexedSAMParts, _SparseState):
 class IndexedSDNCState(_IndexedSDNCParts, _SparseState):
     """The state of a sparse DNC with an index: the parts of an :class:`SDNCState`, then those of the index.
 
-    `buckets` and `recent` are as of an :class:`IndexedSAMState`.
+    `buckets` and `recent` are as in an :class:`IndexedSAMState`.
     """
 
     __slots__ = ()

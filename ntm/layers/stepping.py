@@ -1,43 +1,52 @@
-"""Networks with memories whose state goes in and out: in parts of a sequence, or step by step."""
+"""Networks whose memory layers take a state in and give one out: for parts of a sequence, or step by step."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
-from lasagne.layers import InputLayer, get_all_layers
+from lasagne.layers import InputLayer, Layer, get_all_layers
 from lasagne.layers.helper import build_output
 from lasagne.layers.recurrent import RecurrenceLayer
 from lasagne.utils import is_float
 from ntm.arguments import describe, is_integer
 from ntm.layers.base import MemoryLayer
+from ntm.layers.state import MemoryState
+from ntm.typing import Array, ArrayLike, Layers
 
 
-def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):
-    """Like `lasagne.layers.get_output`, with the state of every memory network in it in and out.
+def get_output_and_states(
+    layer_or_layers: Layers,
+    inputs: Any = None,
+    states: Mapping[Any, MemoryState] | None = None,
+    **kwargs: Any,
+) -> tuple[Any, dict[Any, MemoryState]]:
+    """Return the output of a network, as `lasagne.layers.get_output` does, and the states of its memory layers.
 
     Parameters
     ----------
     layer_or_layers : Layer or list of Layer
-    inputs : as in `lasagne.layers.get_output`
+    inputs : tensor, array or dict from InputLayer to tensor or array, optional
+        As in `lasagne.layers.get_output`.
     states : dict from MemoryLayer to MemoryState, optional
-        Where to start, for the layers that do not start from their initial state.
+        The state before the first step of each layer that does not start from its initial state.
     **kwargs
-        Handed to the layers.
+        Passed on to the layers.
 
     Returns
     -------
     output : tensor or list of tensors
     states : dict from MemoryLayer to MemoryState
-        The state of each such layer after its last step.
+        The state of each memory layer after the last step.
 
     Raises
     ------
     ValueError
-        If `states` names a layer that is not in the network, and as `lasagne.layers.get_output`.
+        If `states` names a layer that is not in the network, or where `lasagne.layers.get_output` raises one.
     TypeError
-        As `lasagne.layers.get_output`.
+        If `state` or `return_state` is given, or where `lasagne.layers.get_output` raises one.
     """
     layers = get_all_layers(layer_or_layers)
     states = states or {}
@@ -52,7 +61,7 @@ def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):
             )
     new_states = {}
 
-    def compute(layer, layer_input, kwargs):
+    def compute(layer: Layer, layer_input: Any, kwargs: dict[str, Any]) -> Any:
         if not isinstance(layer, MemoryLayer):
             return layer.get_output_for(layer_input, **kwargs)
         output, new_states[layer] = layer.get_output_for(
@@ -60,7 +69,7 @@ def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):
         )
         return output
 
-    # Each layer is computed once, from those below it, so that a dropout mask is drawn once
+    # Each layer is computed once, from the layers below, so that a dropout mask is drawn once
     outputs = build_output(
         layer_or_layers, inputs, kwargs, compute, caller="get_output_and_states()"
     )
@@ -68,31 +77,31 @@ def get_output_and_states(layer_or_layers, inputs=None, states=None, **kwargs):
 
 
 class StepFunction:
-    """A network with memories in it, compiled to take one time step at a time and to remember the rest.
+    """A network with memory layers, compiled to take one time step at a time and to keep the states in between.
 
     Parameters
     ----------
     layer : Layer
-        The output, (B, T, O), of a network with one input layer, (B, T, F) or of more axes.
+        The output layer, (B, T, O), of a network with one input layer, (B, T, F) or with more axes.
     batch_size : int
-        Sequences that run side by side.
+        The number of sequences that run side by side.
     mode : pytensor mode, optional
         For example from `lasagne.backends.modes.get_mode`.
     **kwargs
-        Handed to the layers; ``deterministic=True`` unless given.
+        Passed on to the layers; ``deterministic=True`` by default.
 
     Attributes
     ----------
     states : dict from MemoryLayer to MemoryState
-        Shared variables that hold the states after the last step. Unless they are set before, the first step, and the
-        first after a reset, starts from the initial values that the parameters have then.
+        Shared variables that hold the states after the last step. The first step, and the first step after a reset,
+        starts from the initial values that the parameters have at that time, unless the states were set before.
 
     Raises
     ------
     ValueError
-        If the network has another number of inputs, no memory layer, or a layer that cannot go on from a step before:
-        a recurrent layer of another kind, a mask, or a memory layer that runs backwards or returns its last output
-        only.
+        If `batch_size` is not a positive integer, or the network does not have one input, has no memory layer, or has a
+        layer that cannot continue from the step before: a recurrent layer that is not a memory layer, a mask, or a
+        memory layer that runs backwards or returns its last output only. If the input of a step has another shape.
 
     Examples
     --------
@@ -107,7 +116,7 @@ class StepFunction:
     >>> step.reset()  # the next step begins new sequences
     """
 
-    def __init__(self, layer, batch_size=1, mode=None, **kwargs):
+    def __init__(self, layer: Layer, batch_size: int = 1, mode: Any = None, **kwargs: Any) -> None:
         if not is_integer(batch_size) or batch_size < 1:
             raise ValueError(
                 f"StepFunction: batch_size must be a positive integer, not {batch_size!r}"
@@ -147,8 +156,8 @@ class StepFunction:
         self._untouched: dict = {}
         self._note_states()
 
-    def __call__(self, x):
-        """The output (B, O) for the next time step's input x (B, F), of the input layer's axes but for time."""
+    def __call__(self, x: ArrayLike) -> Array:
+        """Return the output (B, O) for the input x (B, F) of the next time step."""
         x = np.asarray(x, dtype=self._dtype)
         if len(x.shape) != len(self._input_shape) or any(
             size not in (None, given)
@@ -161,22 +170,23 @@ class StepFunction:
         self._start()
         return np.asarray(self._step(x))
 
-    def _note_states(self):
-        """Note what the shared variables hold, to see before the next step whether it was set."""
+    def _note_states(self) -> None:
+        """Note the values of the shared variables, to see before the next step whether a user has set them."""
         self._untouched = {
             layer: [part.container.storage[0] for part in state.flatten()]
             for layer, state in self.states.items()
         }
 
-    def _start(self):
-        """Before the first step, take the initial values as they are now: parameters may have been set since."""
+    def _start(self) -> None:
+        """Take the initial values before the first step, as they are now: parameters may have changed since."""
         untouched, self._untouched = self._untouched, {}
         for layer, values in untouched.items():
             parts = self.states[layer].flatten()
             if all(p.container.storage[0] is v for p, v in zip(parts, values, strict=True)):
                 self._reset(layer, False)
 
-    def _reset(self, layer, memory_only):
+    def _reset(self, layer: MemoryLayer, memory_only: bool) -> None:
+        """Store the initial state of a layer in its shared variables, by a function compiled on first use."""
         if (layer, memory_only) not in self._resets:
             state = self.states[layer]
             updates = state.updates_to(layer.reset(state, memory_only))
@@ -186,13 +196,13 @@ class StepFunction:
             )
         self._resets[layer, memory_only]()
 
-    def reset(self, memory_only=False):
+    def reset(self, memory_only: bool = False) -> None:
         """Go back to the state before the first step.
 
         Parameters
         ----------
         memory_only : bool
-            Whether to keep the controllers' states; see `ntm.layers.base.MemoryLayer.reset`.
+            Whether to keep the states of the controllers; see `ntm.layers.base.MemoryLayer.reset`.
         """
         if memory_only:
             self._start()
