@@ -322,8 +322,8 @@ def _call(kind: Any, arguments: Mapping[str, Any]) -> Any:
     return kind(*arguments.pop("*", ()), **arguments)
 
 
-def _rename(kind, arguments):
-    """Arguments by name, with the present names of those that an older version wrote by other names."""
+def _rename(kind: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments by name, with present names where an older version wrote other names."""
     is_memory_layer = isinstance(kind, type) and issubclass(kind, MemoryLayer)
     return rename_options(arguments) if is_memory_layer else arguments
 
