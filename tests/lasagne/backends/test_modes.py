@@ -100,7 +100,7 @@ def test_a_function_runs_on_the_device_asked_for():
         ("jax", "cpu:99", "no device 'cpu:99', only 1 of the kind 'cpu'"),
         ("jax", "cpu:x", "no device 'cpu:x'"),
         ("jax", "cpu:", "no device 'cpu:'"),
-        ("jax", "abacus", r"no device 'abacus', only: cpu.*ntm-lasagne\[cuda\]"),
+        ("jax", "abacus", r"no device 'abacus', only: cpu.*jax\[cuda13\]"),
         ("numba", "gpu", "the numba back end runs on the CPU only, not on 'gpu'"),
     ],
 )
