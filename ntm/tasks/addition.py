@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Seed, SequenceArrays, Task
 
 
 class AdditionTask(Task):
@@ -42,15 +42,22 @@ class AdditionTask(Task):
     output = "numbers"
     solved = ("error", 0.1)
 
-    def __init__(self, size=6, min_length=2, max_length=10, batch_size=1, seed=None):
+    def __init__(
+        self,
+        size: int = 6,
+        min_length: int = 2,
+        max_length: int = 10,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         self.size = self.check_integer("size", size, 2)
         super().__init__(self.size, 1, {"length": (min_length, max_length)}, batch_size, seed)
 
-    def num_steps(self, length):
-        """Steps that a sequence of `length` numbers takes."""
+    def num_steps(self, length: int) -> int:
+        """Return the steps that a sequence of `length` numbers takes."""
         return length + 1
 
-    def make(self, rng, length):
+    def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a sequence of `length` numbers: see :meth:`Task.make`."""
         numbers = rng.integers(0, self.size - 1, length)
         inputs = np.zeros((length + 1, self.size), np.float32)
@@ -62,6 +69,6 @@ class AdditionTask(Task):
         weights[-1] = 1.0
         return inputs, targets, weights
 
-    def answer(self, numbers):
-        """What is asked of numbers (length,)."""
+    def answer(self, numbers: np.ndarray) -> int:
+        """Return the answer to numbers (length,)."""
         return numbers.sum()

@@ -1,5 +1,7 @@
 """The argmax task: read numbers, then tell where the largest of them was."""
 
+import numpy as np
+
 from ntm.tasks.addition import AdditionTask
 
 
@@ -25,5 +27,5 @@ class ArgmaxTask(AdditionTask):
     pytorch-dnc (https://github.com/ixaxaar/pytorch-dnc), tasks/argmax_task.py.
     """
 
-    def answer(self, numbers):
-        return len(numbers) - 1 - numbers[::-1].argmax()
+    def answer(self, numbers: np.ndarray) -> int:
+        return len(numbers) - 1 - int(numbers[::-1].argmax())

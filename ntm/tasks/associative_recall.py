@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Seed, SequenceArrays, Task
 
 
 class AssociativeRecallTask(Task):
@@ -46,29 +46,29 @@ class AssociativeRecallTask(Task):
 
     def __init__(
         self,
-        size=6,
-        min_item_length=3,
-        max_item_length=3,
-        min_items=2,
-        max_items=6,
-        batch_size=1,
-        seed=None,
-    ):
+        size: int = 6,
+        min_item_length: int = 3,
+        max_item_length: int = 3,
+        min_items: int = 2,
+        max_items: int = 6,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         self.size = self.check_integer("size", size)
         sizes = {"item_length": (min_item_length, max_item_length), "items": (min_items, max_items)}
         smallest = {"items": 2}
         super().__init__(self.size + 2, self.size, sizes, batch_size, seed, smallest)
         self._check_items(min_item_length, max_items)
 
-    def num_steps(self, item_length, items):
-        """Steps that a list of so many items of `item_length` vectors takes, and its query and answer."""
+    def num_steps(self, item_length: int, items: int) -> int:
+        """Return the steps that a list of so many items of `item_length` vectors takes, and its query and answer."""
         return (item_length + 1) * (items + 2)
 
-    def count_items(self, item_length, items):
+    def count_items(self, item_length: int, items: int) -> int:
         """Return how many items the network has to keep: `items`, if each item is written to one slot."""
         return items
 
-    def make(self, rng, item_length, items):
+    def make(self, rng: np.random.Generator, item_length: int, items: int) -> SequenceArrays:
         """Draw a list of `items` items of `item_length` vectors: see :meth:`Task.make`."""
         self._check_items(item_length, items)
         lists = self._draw_items(rng, item_length, items)
@@ -84,17 +84,18 @@ class AssociativeRecallTask(Task):
         targets[-1, 1:] = lists[query + 1]
         weights[-1, 1:] = 1.0
         parts = (inputs, targets, weights)
-        return tuple(part.reshape(-1, *part.shape[2:]) for part in parts)
+        inputs, targets, weights = (part.reshape(-1, *part.shape[2:]) for part in parts)
+        return inputs, targets, weights
 
-    def _draw_items(self, rng, item_length, items):
-        """Items (items, item_length, size) that are all different."""
+    def _draw_items(self, rng: np.random.Generator, item_length: int, items: int) -> np.ndarray:
+        """Draw items (items, item_length, size) that are all different."""
         drawn: dict[bytes, None] = {}  # not a set: in the order in which they were drawn
         while len(drawn) < items:
             more = rng.integers(0, 2, (items - len(drawn), item_length * self.size), np.uint8)
             drawn.update(dict.fromkeys(item.tobytes() for item in more))
         return np.frombuffer(b"".join(drawn), np.uint8).reshape(items, item_length, self.size)
 
-    def _check_items(self, item_length, items):
+    def _check_items(self, item_length: int, items: int) -> None:
         bits = self.size * item_length
         if items > 2**bits:
             self._fail(

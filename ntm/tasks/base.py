@@ -1,12 +1,19 @@
-"""What every task gives: batches of sequences, where their answers are, and how good an answer is."""
+"""The base class of the tasks: batches of sequences, where their answers are, and how good an answer is."""
 
 import numbers
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from ntm.tasks.measures import MEASURES
+
+#: What a generator is made from
+Seed: TypeAlias = int | Sequence[int] | np.random.Generator | None
+#: Inputs (T, F), targets (T, O) and weights (T,) of one sequence
+SequenceArrays: TypeAlias = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 
 
 class Batch(NamedTuple):
@@ -25,15 +32,15 @@ class Batch(NamedTuple):
     mask: np.ndarray
 
     @property
-    def step_mask(self):
-        """For a network's `mask_input`, an array (B, T): one up to a sequence's last step that has an input or counts.
+    def step_mask(self) -> np.ndarray:
+        """What a network's `mask_input` takes, an array (B, T): one up to the end of a sequence, zero in its padding.
 
-        From there on is padding, where it is zero.
+        A sequence ends with its last step that has an input or counts.
         """
         used = (self.mask != 0) | (self.inputs != 0).any(axis=2)
         return np.maximum.accumulate(used[:, ::-1], axis=1)[:, ::-1].astype(np.float32)
 
-    def check_targets(self, name):
+    def check_targets(self, name: str) -> None:
         """Raise a `ValueError` that names the task if targets or weights are not finite where they count."""
         weights_are_finite = np.isfinite(self.mask)
         finite = np.isfinite(self.targets).all(axis=2) | (self.mask == 0)
@@ -48,10 +55,10 @@ class Batch(NamedTuple):
                     f"are {array[sequence, step]}"
                 )
 
-    def pad_to_bucket(self, longest, num_buckets=4):
-        """Pad the sequences to one of a few lengths, so that few lengths are compiled for.
+    def pad_to_bucket(self, longest: int, num_buckets: int = 4) -> "Batch":
+        """Pad the sequences to one of a few lengths, so that networks are compiled for few lengths.
 
-        An NTM is causal: what comes after a sequence's end changes nothing before, and the mask leaves it out.
+        An NTM is causal: steps after a sequence's end change nothing before, and the mask leaves them out of the loss.
 
         Parameters
         ----------
@@ -135,10 +142,18 @@ class Task:
         or the class has an `output` that there is none of or a `solved` that is none of its measures.
     """
 
-    output = "bits"
-    solved = ("bits", 0.01)
+    output: str = "bits"
+    solved: tuple[str, float] = ("bits", 0.01)
 
-    def __init__(self, num_inputs, num_outputs, sizes, batch_size=1, seed=None, smallest=None):
+    def __init__(
+        self,
+        num_inputs: int,
+        num_outputs: int,
+        sizes: Mapping[str, tuple[int, int]],
+        batch_size: int = 1,
+        seed: Seed = None,
+        smallest: Mapping[str, int] | None = None,
+    ) -> None:
         if self.output not in MEASURES:
             self._fail(f"output must be one of {', '.join(MEASURES)}, not {self.output!r}")
         if self.solved[0] not in self.measures:
@@ -149,23 +164,26 @@ class Task:
         self.num_inputs = self.check_integer("num_inputs", num_inputs)
         self.num_outputs = self.check_integer("num_outputs", num_outputs)
         self.batch_size = self.check_integer("batch_size", batch_size)
-        self.smallest = {name: 1 for name in sizes} | (smallest or {})
-        self.sizes = {}
-        for name, (low, high) in sizes.items():
+        self.smallest = {name: 1 for name in sizes} | dict(smallest or {})
+        self.sizes: dict[str, tuple[int, int]] = {}
+        for name, ends in sizes.items():
+            if not isinstance(ends, tuple | list) or len(ends) != 2:
+                self._fail(f"{name} must range over a pair (lowest, highest), not {ends!r}")
+            low, high = ends
             low = self.check_integer(f"min_{name}", low, self.smallest[name])
             high = self.check_integer(f"max_{name}", high)
             if low > high:
                 self._fail(f"min_{name} = {low} is above max_{name} = {high}")
             self.sizes[name] = (low, high)
-        self.rng = np.random.default_rng(seed)
+        self.rng = self._make_generator(seed)
 
     # ---- What a task has to write
 
-    def num_steps(self, **sizes):
-        """Steps T that a sequence of these sizes takes, an int."""
+    def num_steps(self, **sizes: int) -> int:
+        """Return the steps T that a sequence of these sizes takes."""
         raise NotImplementedError(f"{type(self).__name__} must have a method num_steps")
 
-    def make(self, rng, **sizes):
+    def make(self, rng: np.random.Generator, **sizes: int) -> SequenceArrays:
         """Draw one sequence.
 
         Parameters
@@ -185,7 +203,7 @@ class Task:
 
     # ---- What a task may write
 
-    def count_items(self, **sizes):
+    def count_items(self, **sizes: int) -> int | None:
         """Return how many items of such a sequence the network has to keep, None where the task does not know.
 
         A network that keeps each item in a memory slot of its own needs so many slots at least. A sequence with more
@@ -202,25 +220,47 @@ class Task:
         """
         return None
 
-    # ---- What it gets for that
+    # ---- What a task gets for that
 
     @property
-    def largest_sizes(self):
+    def largest_sizes(self) -> dict[str, int]:
         """The largest value of each size in training: a dict from str to int."""
         return {name: high for name, (_, high) in self.sizes.items()}
 
     @property
-    def longest(self):
+    def longest(self) -> int:
         """Steps of a sequence of the largest sizes."""
         return self.num_steps(**self.largest_sizes)
 
-    def __iter__(self):
+    def complete_sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Return sizes of a sequence, with the largest in training for each size that is not given.
+
+        Raises
+        ------
+        TypeError
+            If the task has no such size.
+        ValueError
+            If there are no sequences of such sizes.
+        """
+        self._check_names(sizes)
+        return self.largest_sizes | {
+            name: self.check_integer(name, value, self.smallest[name])
+            for name, value in sizes.items()
+        }
+
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self):
+    def __next__(self) -> Batch:
         return self.sample()
 
-    def sample(self, batch_size=None, num_steps=None, rng=None, **sizes):
+    def sample(
+        self,
+        batch_size: int | None = None,
+        num_steps: int | None = None,
+        rng: np.random.Generator | None = None,
+        **sizes: npt.ArrayLike,
+    ) -> Batch:
         """Draw a batch.
 
         Parameters
@@ -230,7 +270,7 @@ class Task:
         num_steps : int, optional
             Steps to pad to, instead of those of the longest sequence.
         rng : numpy.random.Generator, optional
-            What the batch is drawn from, instead of the task's own generator, which is then left as it is.
+            Draws the batch instead of the task's own generator, which is then left as it is.
         **sizes : int or array of int (B,)
             Sizes instead of random ones, for all sequences or for each. They may be beyond the task's range.
 
@@ -244,7 +284,8 @@ class Task:
         TypeError
             If the task has no such size.
         ValueError
-            If the sequences do not fit into `num_steps`, or there are none of such sizes.
+            If the sequences do not fit into `num_steps`, there are none of such sizes, or :meth:`make` gives numbers
+            that are not finite.
         """
         if batch_size is None:
             batch_size = self.batch_size
@@ -254,7 +295,7 @@ class Task:
         elif not isinstance(rng, np.random.Generator):
             self._fail(f"rng must be a numpy.random.Generator, not {rng!r}")
         drawn = self._draw_sizes(rng, batch_size, sizes)
-        steps = [self.num_steps(**each) for each in drawn]
+        steps = [self.check_integer("num_steps(...)", self.num_steps(**each)) for each in drawn]
         if num_steps is None:
             num_steps = max(steps)
         num_steps = self.check_integer("num_steps", num_steps)
@@ -281,15 +322,18 @@ class Task:
                 if np.shape(part) != expected:
                     self._fail(f"make gave {name} of shape {np.shape(part)}, not {expected}")
                 array[k, :length] = part
+        if not np.isfinite(batch.inputs).all():
+            self._fail("make gave inputs that are not finite")
+        batch.check_targets(f"{type(self).__name__}: make")
         return batch
 
     @property
-    def measures(self):
-        """The names of what :meth:`measure` gives."""
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measures that :meth:`measure` gives."""
         return tuple(MEASURES[self.output])
 
-    def measure(self, predictions, batch):
-        """How good predictions are.
+    def measure(self, predictions: npt.ArrayLike, batch: Batch) -> dict[str, np.ndarray]:
+        """Measure how good predictions are.
 
         Parameters
         ----------
@@ -300,18 +344,19 @@ class Task:
         -------
         dict from str to array (B,)
             For bits "bits", "wrong_bits" and "correct", for classes and digits "bits", "wrong" and "correct", for
-            numbers "error" and "correct": see `ntm.tasks.measures`. Correct is one where the whole sequence is right.
+            numbers "error" and "correct": see :mod:`ntm.tasks.measures`. "correct" is one where the whole sequence is
+            right.
         """
         return {
             name: function(predictions, batch.targets, batch.mask)
             for name, function in MEASURES[self.output].items()
         }
 
-    def get_state(self):
-        """The state of the random generator: a dict of what JSON can hold, for :meth:`set_state`."""
+    def get_state(self) -> dict[str, Any]:
+        """Return the state of the random generator, a dict that JSON can hold, for :meth:`set_state`."""
         return _to_json(self.rng.bit_generator.state)
 
-    def set_state(self, state):
+    def set_state(self, state: Mapping[str, Any]) -> None:
         """Draw from now on what was drawn after :meth:`get_state` gave this state.
 
         Raises
@@ -323,14 +368,14 @@ class Task:
             kind = state["bit_generator"]
             if kind != self.rng.bit_generator.state["bit_generator"]:
                 self.rng = np.random.Generator(_BIT_GENERATORS[kind]())
-            self.rng.bit_generator.state = state
+            self.rng.bit_generator.state = state  # type: ignore[assignment]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             self._fail(f"{state!r} is not the state of a random generator", error)
 
     # ---- For the tasks' own checks
 
-    def check_integer(self, name, value, least=1):
-        """A value as an int; if it is none, or less than `least`, a ValueError that names the task."""
+    def check_integer(self, name: str, value: Any, least: int = 1) -> int:
+        """Return a value as an int; raise a `ValueError` that names the task if it is none, or less than `least`."""
         if not isinstance(value, numbers.Integral) or isinstance(value, bool):
             self._fail(f"{name} must be an integer, not {value!r}")
         if value < least:
@@ -338,14 +383,38 @@ class Task:
             self._fail(f"{name} must be {expected}, not {value}")
         return int(value)
 
-    def _draw_sizes(self, rng, batch_size, given):
-        """A dict of the sizes of each sequence: those given, the others at random."""
+    def check_bool(self, name: str, value: Any) -> bool:
+        """Return a value as a bool; raise a `ValueError` that names the task if it is none."""
+        if not isinstance(value, bool | np.bool_):
+            self._fail(f"{name} must be True or False, not {value!r}")
+        return bool(value)
+
+    def _make_generator(self, seed: Seed) -> np.random.Generator:
+        try:
+            if isinstance(seed, bool):
+                raise TypeError
+            return np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            self._fail(
+                "seed must be an integer that is not negative, a sequence of such integers, a numpy.random.Generator "
+                f"or None, not {seed!r}",
+                error,
+            )
+
+    def _check_names(self, given: Mapping[str, Any]) -> None:
+        """Raise a `TypeError` if there is a size that the task does not have."""
         unknown = [name for name in given if name not in self.sizes]
         if unknown:
             close = get_close_matches(unknown[0], self.sizes, n=1)
             known = ", ".join(self.sizes) or "none"
             hint = f"did you mean {close[0]!r}?" if close else f"the sizes are: {known}"
             raise TypeError(f"{type(self).__name__}: there is no size {unknown[0]!r}; {hint}")
+
+    def _draw_sizes(
+        self, rng: np.random.Generator, batch_size: int, given: Mapping[str, npt.ArrayLike]
+    ) -> list[dict[str, int]]:
+        """Return the sizes of each sequence: those given, the others at random."""
+        self._check_names(given)
         drawn: list[dict[str, int]] = [{} for _ in range(batch_size)]
         for name, (low, high) in self.sizes.items():
             if name in given:
@@ -356,8 +425,8 @@ class Task:
                 each[name] = value
         return drawn
 
-    def _check_sizes(self, name, value, batch_size):
-        """A size that was given, as a list of int for each sequence."""
+    def _check_sizes(self, name: str, value: npt.ArrayLike, batch_size: int) -> list[int]:
+        """Return a size that was given as a list of int, one for each sequence."""
         values = np.asarray(value)
         if values.dtype.kind not in "iu":
             self._fail(f"{name} must be an integer or an array of integers, not {value!r}")
@@ -369,7 +438,7 @@ class Task:
         self.check_integer(name, values.min(), self.smallest[name])
         return np.broadcast_to(values, (batch_size,)).tolist()
 
-    def _fail(self, message, cause=None):
+    def _fail(self, message: str, cause: Exception | None = None) -> NoReturn:
         raise ValueError(f"{type(self).__name__}: {message}") from cause
 
 
@@ -385,7 +454,8 @@ _BIT_GENERATORS = {
 }
 
 
-def _to_json(value):
+def _to_json(value: Any) -> Any:
+    """Return a state of NumPy's generators with lists and Python's numbers in place of NumPy's."""
     if isinstance(value, dict):
         return {key: _to_json(part) for key, part in value.items()}
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

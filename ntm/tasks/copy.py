@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Seed, SequenceArrays, Task
 from ntm.tasks.layout import lay_out
 
 
@@ -41,20 +41,27 @@ class CopyTask(Task):
     Graves et al. 2014, Neural Turing Machines, section 4.1.
     """
 
-    def __init__(self, size=8, min_length=1, max_length=20, batch_size=1, seed=None):
+    def __init__(
+        self,
+        size: int = 8,
+        min_length: int = 1,
+        max_length: int = 20,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         self.size = self.check_integer("size", size)
         sizes = {"length": (min_length, max_length)}
         super().__init__(self.size + 1, self.size + 1, sizes, batch_size, seed)
 
-    def num_steps(self, length):
-        """Steps that a sequence of `length` vectors takes."""
+    def num_steps(self, length: int) -> int:
+        """Return the steps that a sequence of `length` vectors takes."""
         return 2 * length + 2
 
-    def count_items(self, length):
+    def count_items(self, length: int) -> int:
         """Return how many vectors the network has to keep: `length`."""
         return length
 
-    def make(self, rng, length):
+    def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a sequence of `length` vectors: see :meth:`Task.make`."""
         vectors = rng.integers(0, 2, (length, self.size))
         answer = np.zeros((length + 1, self.size + 1))
@@ -64,6 +71,6 @@ class CopyTask(Task):
         weights[-1] = 0.0
         return inputs, targets, weights
 
-    def transform(self, vectors):
-        """What the answer to vectors (length, size) is, of the same shape."""
+    def transform(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the answer to vectors (length, size), of the same shape."""
         return vectors

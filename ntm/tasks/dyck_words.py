@@ -1,8 +1,9 @@
 """The Dyck words task: tell at each parenthesis whether all those so far are matched."""
 
 import numpy as np
+import numpy.typing as npt
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Seed, SequenceArrays, Task
 
 
 class DyckWordsTask(Task):
@@ -38,21 +39,23 @@ class DyckWordsTask(Task):
     lemma); Deleu & Dureau 2016, Learning operations on a stack with Neural Turing Machines.
     """
 
-    def __init__(self, min_length=1, max_length=5, batch_size=1, seed=None):
+    def __init__(
+        self, min_length: int = 1, max_length: int = 5, batch_size: int = 1, seed: Seed = None
+    ) -> None:
         super().__init__(1, 1, {"length": (min_length, max_length)}, batch_size, seed)
 
-    def num_steps(self, length):
-        """Steps that a word of semilength `length` takes."""
+    def num_steps(self, length: int) -> int:
+        """Return the steps that a word of semilength `length` takes."""
         return 2 * length
 
-    def make(self, rng, length):
+    def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a word of semilength `length`: see :meth:`Task.make`."""
         word = draw_dyck_word(rng, length) if rng.random() < 0.5 else draw_other_word(rng, length)
         return word[:, None], find_dyck_prefixes(word)[:, None], np.ones(2 * length)
 
 
-def find_dyck_prefixes(word):
-    """Which beginnings of a word are Dyck words.
+def find_dyck_prefixes(word: npt.ArrayLike) -> np.ndarray:
+    """Find the beginnings of a word that are Dyck words.
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def find_dyck_prefixes(word):
     return (heights == 0) & (np.minimum.accumulate(heights) >= 0)
 
 
-def draw_dyck_word(rng, length):
+def draw_dyck_word(rng: np.random.Generator, length: int) -> np.ndarray:
     """Draw one of the Dyck words (2 * length,) of semilength `length`, all equally probable.
 
     Of a word with one closing parenthesis too many there is exactly one rotation whose beginnings all have none too
@@ -80,7 +83,7 @@ def draw_dyck_word(rng, length):
     return np.concatenate([word[start:], word[:start]])[:-1]
 
 
-def draw_other_word(rng, length):
+def draw_other_word(rng: np.random.Generator, length: int) -> np.ndarray:
     """Draw one of the words (2 * length,) of `length` opening and closing parentheses that are no Dyck word.
 
     All of them are equally probable: turning around each parenthesis after the first one that closes what was not open
@@ -93,12 +96,13 @@ def draw_other_word(rng, length):
     return word
 
 
-def _heights(word):
-    """How many parentheses are open after each step, below zero where more have been closed."""
+def _heights(word: npt.ArrayLike) -> np.ndarray:
+    """Count the parentheses that are open after each step; the count is below zero where more have been closed."""
     return np.cumsum(1 - 2 * np.asarray(word, np.int64))
 
 
-def _shuffle(rng, opening, closing):
+def _shuffle(rng: np.random.Generator, opening: int, closing: int) -> np.ndarray:
+    """Draw a word of so many opening and closing parentheses in any order."""
     word = np.zeros(opening + closing, np.int64)
     word[opening:] = 1
     rng.shuffle(word)

@@ -1,8 +1,9 @@
 """The dynamic N-grams task: foretell a random process whose probabilities are new in each sequence."""
 
 import numpy as np
+import numpy.typing as npt
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Batch, Seed, SequenceArrays, Task
 from ntm.tasks.measures import bits_per_sequence
 
 
@@ -45,17 +46,24 @@ class DynamicNGramsTask(Task):
     #: Two per cent of the 130 bits that the best possible predictions take on average, of the 196 that count
     solved = ("excess_bits", 3.0)
 
-    def __init__(self, ngrams=6, min_length=200, max_length=200, batch_size=1, seed=None):
+    def __init__(
+        self,
+        ngrams: int = 6,
+        min_length: int = 200,
+        max_length: int = 200,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         self.ngrams = self.check_integer("ngrams", ngrams)
         sizes = {"length": (min_length, max_length)}
         smallest = {"length": max(self.ngrams - 1, 1)}
         super().__init__(1, 1, sizes, batch_size, seed, smallest)
 
-    def num_steps(self, length):
+    def num_steps(self, length: int) -> int:
         """Steps of a sequence of `length` bits."""
         return length
 
-    def make(self, rng, length):
+    def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a table, and from it a sequence of `length` bits and one more: see :meth:`Task.make`."""
         bits_of_context = self.ngrams - 1
         table = rng.beta(0.5, 0.5, 2**bits_of_context).tolist()
@@ -74,8 +82,8 @@ class DynamicNGramsTask(Task):
         weights[max(bits_of_context - 1, 0) :] = 1.0
         return sequence[:-1], sequence[1:], weights
 
-    def optimal_predictions(self, inputs):
-        """The best predictions that can be made without the table: the Bayesian estimator of the paper's equation 10.
+    def optimal_predictions(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """Return the best predictions without the table: those of the Bayesian estimator of the paper's equation 10.
 
         After a context c that was followed by N1 ones and N0 zeros so far in the sequence::
 
@@ -107,12 +115,12 @@ class DynamicNGramsTask(Task):
         return predictions
 
     @property
-    def measures(self):
-        """The names of what :meth:`measure` gives."""
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measures that :meth:`measure` gives."""
         return (*super().measures, "excess_bits", "ratio")
 
-    def measure(self, predictions, batch):
-        """How good predictions are, also next to the optimal ones.
+    def measure(self, predictions: npt.ArrayLike, batch: Batch) -> dict[str, np.ndarray]:
+        """Measure how good predictions are, also compared with the optimal ones.
 
         Parameters
         ----------

@@ -1,10 +1,15 @@
 """What the tasks on graphs have in common: random graphs, and how their edges are written down."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Seed, SequenceArrays, Task
+
+#: The triples (S, 3) of each phase between the graph and the answer, and those of the answer
+Question: TypeAlias = tuple[Sequence[npt.ArrayLike], np.ndarray]
 
 #: Nodes and edges have labels from 0 to below this
 NUM_LABELS = 1000
@@ -37,20 +42,28 @@ class GraphTask(Task):
     #: Whether the network is shown, as it answers, the triple that it should have given the step before
     shows_answer = False
 
-    def __init__(self, nodes, degree, length, batch_size=1, seed=None):
+    def __init__(
+        self,
+        nodes: tuple[int, int],
+        degree: tuple[int, int],
+        length: tuple[int, int],
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         ends = zip(("min_degree", "max_degree"), degree, strict=True)
-        self.degree = tuple(self.check_integer(name, value) for name, value in ends)
+        low, high = (self.check_integer(name, value) for name, value in ends)
+        self.degree = low, high
         if self.degree[0] > self.degree[1]:
             self._fail(f"min_degree = {degree[0]} is above max_degree = {degree[1]}")
         sizes = {"nodes": nodes, "length": length}
         super().__init__(92, 90, sizes, batch_size, seed, smallest={"nodes": 2})
         self._check_nodes(self.sizes["nodes"][1])
 
-    def count_question_steps(self, length):
-        """Steps between the graph's last edge and the answer of `length` triples."""
+    def count_question_steps(self, length: int) -> int:
+        """Return the steps between the graph's last edge and the answer of `length` triples."""
         raise NotImplementedError
 
-    def ask(self, rng, graph, length):
+    def ask(self, rng: np.random.Generator, graph: np.ndarray, length: int) -> Question | None:
         """Draw a question about a graph.
 
         Parameters
@@ -71,16 +84,16 @@ class GraphTask(Task):
         """
         raise NotImplementedError
 
-    def num_steps(self, nodes, length):
-        """Steps that such a sequence takes at most, all nodes having as many edges as they may have."""
+    def num_steps(self, nodes: int, length: int) -> int:
+        """Return the steps that such a sequence takes at most, all nodes having as many edges as they may have."""
         edges = nodes * min(self.degree[1], nodes - 1)
         return edges + self.count_question_steps(length) + length + 1
 
-    def count_items(self, nodes, length):
+    def count_items(self, nodes: int, length: int) -> int:
         """Return how many edges the network has to keep: those of a graph with the fewest edges."""
         return nodes * min(self.degree[0], nodes - 1)
 
-    def make(self, rng, nodes, length):
+    def make(self, rng: np.random.Generator, nodes: int, length: int) -> SequenceArrays:
         """Draw a graph of `nodes` nodes and a question whose answer has `length` triples: see :meth:`Task.make`."""
         self._check_nodes(nodes)
         for _ in range(MAX_GRAPHS):
@@ -96,20 +109,23 @@ class GraphTask(Task):
             )
         phases, answer = asked
         labels = rng.choice(NUM_LABELS, nodes, replace=False)
-        phases, answer = [_label(each, labels) for each in (graph, *phases)], _label(answer, labels)
+        shown_phases = [_label(each, labels) for each in (graph, *phases)]
+        answer = _label(answer, labels)
         expected = np.concatenate([answer, [END]])
         shown = np.full_like(expected, BLANK)
         if self.shows_answer:
             shown[1:] = answer
         steps = self.num_steps(nodes, length)
-        return lay_out_phases([rng.permutation(phases[0]), *phases[1:], shown], expected, steps)
+        return lay_out_phases(
+            [rng.permutation(shown_phases[0]), *shown_phases[1:], shown], expected, steps
+        )
 
-    def _check_nodes(self, nodes):
+    def _check_nodes(self, nodes: int) -> None:
         if nodes > NUM_LABELS:
             self._fail(f"there are {NUM_LABELS} labels, fewer than nodes = {nodes}")
 
 
-def draw_graph(rng, nodes, degree):
+def draw_graph(rng: np.random.Generator, nodes: int, degree: tuple[int, int]) -> np.ndarray:
     """Draw a directed graph: from each node, of points in the unit square, there are edges to the nearest ones.
 
     Parameters
@@ -138,8 +154,8 @@ def draw_graph(rng, nodes, degree):
     return np.stack([sources[is_edge], edges[is_edge], nearest[is_edge]], axis=1)
 
 
-def _label(triples, labels):
-    """Triples with the labels of their nodes in place of the nodes."""
+def _label(triples: npt.ArrayLike, labels: np.ndarray) -> np.ndarray:
+    """Return triples with the labels of their nodes in place of the nodes."""
     triples = np.array(triples)
     for place in (0, 2):
         nodes = triples[:, place]
@@ -147,8 +163,8 @@ def _label(triples, labels):
     return triples
 
 
-def encode_triples(triples):
-    """Triples of labels as ones and zeros.
+def encode_triples(triples: npt.ArrayLike) -> np.ndarray:
+    """Encode triples of labels as ones and zeros.
 
     Parameters
     ----------
@@ -164,8 +180,10 @@ def encode_triples(triples):
     return (digits * (triples != BLANK)[..., None]).reshape(-1, 90)
 
 
-def lay_out_phases(phases: Sequence[np.ndarray], answer, steps):
-    """A sequence of phases, the last of which is the answer's.
+def lay_out_phases(
+    phases: Sequence[np.ndarray], answer: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lay out a sequence of phases, the last of which is the answer's.
 
     Parameters
     ----------

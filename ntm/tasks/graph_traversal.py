@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ntm.tasks.graph import BLANK, GraphTask
+from ntm.tasks.base import Seed
+from ntm.tasks.graph import BLANK, GraphTask, Question
 
 
 class GraphTraversalTask(GraphTask):
@@ -57,15 +58,15 @@ class GraphTraversalTask(GraphTask):
 
     def __init__(
         self,
-        min_nodes=3,
-        max_nodes=10,
-        min_degree=2,
-        max_degree=4,
-        min_length=1,
-        max_length=4,
-        batch_size=1,
-        seed=None,
-    ):
+        min_nodes: int = 3,
+        max_nodes: int = 10,
+        min_degree: int = 2,
+        max_degree: int = 4,
+        min_length: int = 1,
+        max_length: int = 4,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         super().__init__(
             (min_nodes, max_nodes),
             (min_degree, max_degree),
@@ -74,10 +75,10 @@ class GraphTraversalTask(GraphTask):
             seed,
         )
 
-    def count_question_steps(self, length):
+    def count_question_steps(self, length: int) -> int:
         return length
 
-    def ask(self, rng, graph, length):
+    def ask(self, rng: np.random.Generator, graph: np.ndarray, length: int) -> Question | None:
         path = np.empty((length, 3), graph.dtype)
         node = rng.integers(graph[-1, 0] + 1)
         for step in range(length):

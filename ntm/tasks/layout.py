@@ -3,8 +3,8 @@
 import numpy as np
 
 
-def lay_out(vectors, answer):
-    """A sequence of two parts: vectors to be read, with a marker behind them, and the answer.
+def lay_out(vectors: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lay out a sequence of two parts: vectors to be read, with a marker behind them, and the answer.
 
     Parameters
     ----------

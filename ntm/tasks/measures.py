@@ -1,17 +1,22 @@
-"""How well a network does on a task: measures over batches of sequences.
+"""Measures: how well a network does on a task.
 
-Every measure takes predictions and targets (B, T, O) and a mask (B, T), the weights of the steps, and gives float64
-numbers (B,), one for each sequence. What is predicted at steps whose weight is zero changes nothing, whatever it is;
-elsewhere a prediction that is not a number is wrong, and infinitely many bits away.
+Every measure takes predictions and targets (B, T, O) and a mask (B, T), the weights of the steps. It returns float64
+numbers (B,), one for each sequence. Predictions at steps whose weight is zero change nothing. Elsewhere a prediction
+that is NaN is wrong, and costs infinitely many bits.
 
 Notation: B sequences, T steps, O output features.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 
-def bits_per_sequence(predictions, targets, mask, eps=1e-12):
-    """Cross-entropy of each sequence, in bits, over the steps that count.
+def bits_per_sequence(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike, eps: float = 1e-12
+) -> np.ndarray:
+    """Return the cross-entropy of each sequence, in bits, over the steps that count.
 
     Parameters
     ----------
@@ -19,7 +24,7 @@ def bits_per_sequence(predictions, targets, mask, eps=1e-12):
         Probabilities of a one, and the bits.
     mask : array (B, T)
     eps : float
-        How near to zero and one probabilities are taken.
+        Probabilities are clipped this far from zero and one.
 
     Returns
     -------
@@ -36,8 +41,10 @@ def bits_per_sequence(predictions, targets, mask, eps=1e-12):
     return _sum(np.where(np.isnan(predictions), np.inf, bits).sum(axis=2), mask)
 
 
-def wrong_bits_per_sequence(predictions, targets, mask):
-    """Number of bits of each sequence that are wrong once rounded, over the steps that count.
+def wrong_bits_per_sequence(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Count the bits of each sequence that are wrong once rounded, over the steps that count.
 
     Parameters, shape of the result and errors as in :func:`bits_per_sequence`.
     """
@@ -46,16 +53,20 @@ def wrong_bits_per_sequence(predictions, targets, mask):
     return _sum(np.count_nonzero(~right, axis=2), mask != 0)
 
 
-def all_bits_correct(predictions, targets, mask):
-    """One for each sequence without a wrong bit, zero for the others.
+def all_bits_correct(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Return one for each sequence without a wrong bit, zero for the others.
 
     Parameters, shape of the result and errors as in :func:`bits_per_sequence`.
     """
     return _is_zero(wrong_bits_per_sequence(predictions, targets, mask))
 
 
-def class_bits_per_sequence(predictions, targets, mask, eps=1e-12):
-    """Cross-entropy of each sequence of classes, in bits, over the steps that count.
+def class_bits_per_sequence(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike, eps: float = 1e-12
+) -> np.ndarray:
+    """Return the cross-entropy of each sequence of classes, in bits, over the steps that count.
 
     Parameters
     ----------
@@ -63,7 +74,7 @@ def class_bits_per_sequence(predictions, targets, mask, eps=1e-12):
         Probabilities of the classes, and one for the class that it is, zero for the others.
     mask : array (B, T)
     eps : float
-        How near to zero a probability is taken.
+        Probabilities are clipped to at least this.
 
     Returns
     -------
@@ -76,12 +87,14 @@ def class_bits_per_sequence(predictions, targets, mask, eps=1e-12):
     """
     predictions, targets, mask = _check("class_bits_per_sequence", predictions, targets, mask)
     bits = -(targets * np.log2(np.clip(predictions, eps, 1.0))).sum(axis=2)
-    # One class without a probability, and none of them has any
+    # If the probability of one class is NaN, those of the others mean nothing
     return _sum(np.where(np.isnan(predictions).any(axis=2), np.inf, bits), mask)
 
 
-def wrong_classes_per_sequence(predictions, targets, mask):
-    """Number of steps of each sequence at which another class is the most probable, of the steps that count.
+def wrong_classes_per_sequence(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Count the steps of each sequence at which another class is the most probable, of the steps that count.
 
     Parameters, shape of the result and errors as in :func:`class_bits_per_sequence`.
     """
@@ -90,16 +103,20 @@ def wrong_classes_per_sequence(predictions, targets, mask):
     return _sum(~right | np.isnan(predictions).any(axis=2), mask != 0)
 
 
-def all_classes_correct(predictions, targets, mask):
-    """One for each sequence without a step of the wrong class, zero for the others.
+def all_classes_correct(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Return one for each sequence without a step of the wrong class, zero for the others.
 
     Parameters, shape of the result and errors as in :func:`class_bits_per_sequence`.
     """
     return _is_zero(wrong_classes_per_sequence(predictions, targets, mask))
 
 
-def digit_bits_per_sequence(predictions, targets, mask, eps=1e-12):
-    """Cross-entropy of each sequence of digits, in bits, over the steps that count.
+def digit_bits_per_sequence(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike, eps: float = 1e-12
+) -> np.ndarray:
+    """Return the cross-entropy of each sequence of digits, in bits, over the steps that count.
 
     Parameters
     ----------
@@ -108,7 +125,7 @@ def digit_bits_per_sequence(predictions, targets, mask, eps=1e-12):
         for the others.
     mask : array (B, T)
     eps : float
-        How near to zero a probability is taken.
+        Probabilities are clipped to at least this.
 
     Returns
     -------
@@ -124,8 +141,10 @@ def digit_bits_per_sequence(predictions, targets, mask, eps=1e-12):
     return class_bits_per_sequence(predictions, targets, mask, eps)
 
 
-def wrong_digits_per_sequence(predictions, targets, mask):
-    """Number of steps of each sequence with a digit that is not the most probable one, of the steps that count.
+def wrong_digits_per_sequence(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Count the steps of each sequence with a digit that is not the most probable one, of the steps that count.
 
     Parameters, shape of the result and errors as in :func:`digit_bits_per_sequence`.
     """
@@ -138,16 +157,20 @@ def wrong_digits_per_sequence(predictions, targets, mask):
     return _sum(~right, mask != 0)
 
 
-def all_digits_correct(predictions, targets, mask):
-    """One for each sequence without a wrong digit, zero for the others.
+def all_digits_correct(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Return one for each sequence without a wrong digit, zero for the others.
 
     Parameters, shape of the result and errors as in :func:`digit_bits_per_sequence`.
     """
     return _is_zero(wrong_digits_per_sequence(predictions, targets, mask))
 
 
-def error_per_sequence(predictions, targets, mask):
-    """Mean absolute error of each sequence of numbers, over outputs and steps, by the weights of the steps.
+def error_per_sequence(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Return the mean absolute error of each sequence of numbers, over outputs and steps, by the weights of the steps.
 
     Parameters
     ----------
@@ -171,18 +194,22 @@ def error_per_sequence(predictions, targets, mask):
     return _sum(errors, mask) / np.where(weights != 0, weights, 1.0)
 
 
-def wrong_numbers_per_sequence(predictions, targets, mask):
-    """How many numbers of each sequence are wrong once both are rounded, of the steps that count.
+def wrong_numbers_per_sequence(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Count the numbers of each sequence that are wrong once rounded, over the steps that count.
 
     Parameters, shape of the result and errors as in :func:`error_per_sequence`.
     """
     predictions, targets, mask = _check("wrong_numbers_per_sequence", predictions, targets, mask)
-    right = np.rint(predictions) == np.rint(targets)  # what is not a number equals none
+    right = np.rint(predictions) == np.rint(targets)  # NaN equals no number
     return _sum(np.count_nonzero(~right, axis=2), mask != 0)
 
 
-def all_numbers_correct(predictions, targets, mask):
-    """One for each sequence without a wrong number, zero for the others.
+def all_numbers_correct(
+    predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> np.ndarray:
+    """Return one for each sequence without a wrong number, zero for the others.
 
     Parameters, shape of the result and errors as in :func:`error_per_sequence`.
     """
@@ -190,7 +217,7 @@ def all_numbers_correct(predictions, targets, mask):
 
 
 #: For each kind of output that a task may have, the names and functions of its measures
-MEASURES = {
+MEASURES: dict[str, dict[str, Callable[..., np.ndarray]]] = {
     "bits": {
         "bits": bits_per_sequence,
         "wrong_bits": wrong_bits_per_sequence,
@@ -213,8 +240,10 @@ MEASURES = {
 }
 
 
-def _check(measure, predictions, targets, mask):
-    """The arguments of a measure as float64 arrays, once their shapes agree."""
+def _check(
+    measure: str, predictions: npt.ArrayLike, targets: npt.ArrayLike, mask: npt.ArrayLike
+) -> list[np.ndarray]:
+    """Return the arguments of a measure as float64 arrays; raise a `ValueError` unless their shapes agree."""
     arrays = [np.asarray(array, dtype=np.float64) for array in (predictions, targets, mask)]
     shapes = [array.shape for array in arrays]
     if len(shapes[0]) != 3 or shapes[1] != shapes[0] or shapes[2] != shapes[0][:2]:
@@ -225,17 +254,17 @@ def _check(measure, predictions, targets, mask):
     return arrays
 
 
-def _split_digits(measure, array):
-    """Digits (B, T, O / 10, 10) of an array (B, T, O)."""
+def _split_digits(measure: str, array: np.ndarray) -> np.ndarray:
+    """Return the digits (B, T, O / 10, 10) of an array (B, T, O)."""
     if array.shape[2] % 10:
         raise ValueError(f"{measure}: digits have ten outputs each, not {array.shape[2]} in all")
     return array.reshape(*array.shape[:2], -1, 10)
 
 
-def _sum(values, weights):
-    """Weighted sums (B,) of values (B, T), which may be infinite where a weight is zero."""
+def _sum(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return weighted sums (B,) of values (B, T), which may be infinite where a weight is zero."""
     return (np.where(weights != 0, values, 0.0) * weights).sum(axis=1)
 
 
-def _is_zero(values):
+def _is_zero(values: np.ndarray) -> np.ndarray:
     return (values == 0).astype(np.float64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Seed, SequenceArrays, Task
 from ntm.tasks.layout import lay_out
 
 
@@ -44,21 +44,29 @@ class PrioritySortTask(Task):
     #: The best network of the paper, an LSTM with five heads, ends at 17.4 bits after a million sequences (figure 18)
     solved = ("bits", 17.4)
 
-    def __init__(self, size=8, min_items=20, max_items=20, num_sorted=16, batch_size=1, seed=None):
+    def __init__(
+        self,
+        size: int = 8,
+        min_items: int = 20,
+        max_items: int = 20,
+        num_sorted: int = 16,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         self.size = self.check_integer("size", size)
         self.num_sorted = self.check_integer("num_sorted", num_sorted)
         sizes = {"items": (min_items, max_items)}
         super().__init__(self.size + 2, self.size, sizes, batch_size, seed)
 
-    def num_steps(self, items):
-        """Steps that a sequence of so many vectors takes."""
+    def num_steps(self, items: int) -> int:
+        """Return the steps that a sequence of so many vectors takes."""
         return items + 1 + min(items, self.num_sorted)
 
-    def count_items(self, items):
+    def count_items(self, items: int) -> int:
         """Return how many vectors the network has to keep: those of the answer."""
         return min(items, self.num_sorted)
 
-    def make(self, rng, items):
+    def make(self, rng: np.random.Generator, items: int) -> SequenceArrays:
         """Draw a sequence of `items` vectors: see :meth:`Task.make`."""
         vectors = np.zeros((items, self.size + 1), np.float32)
         vectors[:, :-1] = rng.integers(0, 2, (items, self.size))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Seed, SequenceArrays, Task
 from ntm.tasks.layout import lay_out
 
 
@@ -57,17 +57,17 @@ class RepeatCopyTask(Task):
 
     def __init__(
         self,
-        size=8,
-        min_length=1,
-        max_length=10,
-        min_repeats=1,
-        max_repeats=10,
-        unary=False,
-        batch_size=1,
-        seed=None,
-    ):
+        size: int = 8,
+        min_length: int = 1,
+        max_length: int = 10,
+        min_repeats: int = 1,
+        max_repeats: int = 10,
+        unary: bool = False,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         self.size = self.check_integer("size", size)
-        self.unary = unary
+        self.unary = self.check_bool("unary", unary)
         sizes = {"length": (min_length, max_length), "repeats": (min_repeats, max_repeats)}
         super().__init__(self.size + 2, self.size + 1, sizes, batch_size, seed)
         # Of these bounds for good: what a number stands for must not change when `sizes` does
@@ -75,15 +75,15 @@ class RepeatCopyTask(Task):
         variance = ((max_repeats - min_repeats + 1) ** 2 - 1) / 12
         self.std_repeats = math.sqrt(variance) if variance else 1.0
 
-    def num_steps(self, length, repeats):
-        """Steps that `repeats` repeats of `length` vectors take."""
+    def num_steps(self, length: int, repeats: int) -> int:
+        """Return the steps that `repeats` repeats of `length` vectors take."""
         return length + (repeats if self.unary else 1) + 1 + length * repeats + 1
 
-    def count_items(self, length, repeats):
+    def count_items(self, length: int, repeats: int) -> int:
         """Return how many vectors the network has to keep: `length`."""
         return length
 
-    def make(self, rng, length, repeats):
+    def make(self, rng: np.random.Generator, length: int, repeats: int) -> SequenceArrays:
         """Draw a sequence of `length` vectors to be repeated `repeats` times: see :meth:`Task.make`."""
         bits = rng.integers(0, 2, (length, self.size))
         vectors = np.zeros((length + (repeats if self.unary else 1), self.size + 1))
@@ -94,6 +94,6 @@ class RepeatCopyTask(Task):
         answer[-1, -1] = 1.0
         return lay_out(vectors, answer)
 
-    def normalise(self, repeats):
-        """The number that stands for a number of repeats."""
+    def normalise(self, repeats: float) -> float:
+        """Return the number that stands for a number of repeats."""
         return (repeats - self.mean_repeats) / self.std_repeats

@@ -1,5 +1,7 @@
 """The reversed copy task: read a sequence of random bits, then give it back from its end to its beginning."""
 
+import numpy as np
+
 from ntm.tasks.copy import CopyTask
 
 
@@ -23,5 +25,5 @@ class ReversedCopyTask(CopyTask):
     section 4.1 (sequence reversal).
     """
 
-    def transform(self, vectors):
+    def transform(self, vectors: np.ndarray) -> np.ndarray:
         return vectors[::-1]

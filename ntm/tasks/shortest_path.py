@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ntm.tasks.graph import BLANK, GraphTask
+from ntm.tasks.base import Seed
+from ntm.tasks.graph import BLANK, GraphTask, Question
 
 
 class ShortestPathTask(GraphTask):
@@ -58,16 +59,16 @@ class ShortestPathTask(GraphTask):
 
     def __init__(
         self,
-        min_nodes=5,
-        max_nodes=10,
-        min_degree=1,
-        max_degree=3,
-        min_length=2,
-        max_length=3,
-        planning_steps=10,
-        batch_size=1,
-        seed=None,
-    ):
+        min_nodes: int = 5,
+        max_nodes: int = 10,
+        min_degree: int = 1,
+        max_degree: int = 3,
+        min_length: int = 2,
+        max_length: int = 3,
+        planning_steps: int = 10,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         self.planning_steps = self.check_integer("planning_steps", planning_steps)
         super().__init__(
             (min_nodes, max_nodes),
@@ -81,10 +82,10 @@ class ShortestPathTask(GraphTask):
                 f"a path of max_length = {max_length} edges passes more than min_nodes = {min_nodes}"
             )
 
-    def count_question_steps(self, length):
+    def count_question_steps(self, length: int) -> int:
         return 1 + self.planning_steps
 
-    def ask(self, rng, graph, length):
+    def ask(self, rng: np.random.Generator, graph: np.ndarray, length: int) -> Question | None:
         nodes = graph[-1, 0] + 1
         leads = np.zeros((nodes, nodes), np.int64)
         leads[graph[:, 0], graph[:, 2]] = 1

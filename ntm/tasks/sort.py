@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntm.tasks.base import Task
+from ntm.tasks.base import Seed, SequenceArrays, Task
 from ntm.tasks.layout import lay_out
 
 
@@ -45,20 +45,27 @@ class SortTask(Task):
     #: Some 999 of 1000 bits right; the published network has 983
     solved = ("bits", 0.1)
 
-    def __init__(self, size=8, min_length=1, max_length=5, batch_size=1, seed=None):
+    def __init__(
+        self,
+        size: int = 8,
+        min_length: int = 1,
+        max_length: int = 5,
+        batch_size: int = 1,
+        seed: Seed = None,
+    ) -> None:
         self.size = self.check_integer("size", size)
         sizes = {"length": (min_length, max_length)}
         super().__init__(self.size + 1, self.size, sizes, batch_size, seed)
 
-    def num_steps(self, length):
-        """Steps that a sequence of `length` numbers takes."""
+    def num_steps(self, length: int) -> int:
+        """Return the steps that a sequence of `length` numbers takes."""
         return 2 * length + 1
 
-    def count_items(self, length):
+    def count_items(self, length: int) -> int:
         """Return how many numbers the network has to keep: `length`."""
         return length
 
-    def make(self, rng, length):
+    def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a sequence of `length` numbers: see :meth:`Task.make`."""
         vectors = rng.integers(0, 2, (length, self.size))
         order = np.lexsort(vectors.T[::-1])  # its last key is the most significant

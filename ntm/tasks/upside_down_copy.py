@@ -1,5 +1,7 @@
 """The upside-down copy task: read a sequence of random bits, then give each vector back upside down."""
 
+import numpy as np
+
 from ntm.tasks.copy import CopyTask
 
 
@@ -23,5 +25,5 @@ class UpsideDownCopyTask(CopyTask):
     made from.
     """
 
-    def transform(self, vectors):
+    def transform(self, vectors: np.ndarray) -> np.ndarray:
         return vectors[:, ::-1]

@@ -162,8 +162,8 @@ class Evaluator:
 
         A size that is not given counts as the largest in training.
         """
-        largest = self.task.largest_sizes
-        return max((self.task.num_steps(**largest | dict(each)) for each in sizes), default=None)
+        complete = [self.task.complete_sizes(each) for each in sizes]
+        return max((self.task.num_steps(**each) for each in complete), default=None)
 
     def look_inside(self, inputs: ArrayLike) -> list[dict[str, Array]]:
         """Trace what the heads and the memory of each memory layer do with sequences.

@@ -1,42 +1,55 @@
-"""Where the numbers of a training run go: JSON lines, CSV, TensorBoard. Each is a callable that takes a row, a dict."""
+"""Loggers: where the numbers of a training run go. Each logger is a callable that takes a row, a dict.
 
-import csv
-import io
+A logger of your own is a function of a row: see :meth:`ntm.training.Trainer.train` for what rows hold.
+"""
+
 import os
+from collections.abc import Mapping
+from typing import Any
 
-from ntm.arguments import shorten
+from ntm.arguments import Number, shorten
 from ntm.files import atomic_write, from_json, to_json
+from ntm.typing import Array, PathLike
+
+__all__ = ["JSONLines", "TensorBoard", "read_json_lines"]
 
 
 class JSONLines:
-    """A file of one JSON object a line.
+    """A file with one JSON object per line. ``pandas.read_json(path, lines=True)`` reads it as a table.
 
     Parameters
     ----------
     path : str or path
-        Continued if it is there; rows after `step` are taken out, as a resumed run makes them once more.
+        A file that exists is continued. Its rows after `step` are removed: a resumed run makes them again.
     step : int
         The step that the run goes on from.
     """
 
-    def __init__(self, path, step=0):
+    def __init__(self, path: PathLike, step: int = 0) -> None:
+        step = Number(int, 0).check("JSONLines: step", step)
         self.path = os.fspath(path)
         rows = [row for row in read_json_lines(path) if row["step"] <= step]
         with atomic_write(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.writelines(to_json(row) + "\n" for row in rows)
 
-    def __call__(self, row):
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        """Write a row."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(to_json(row) + "\n")
 
 
-def read_json_lines(path):
-    """The rows of a file of JSON lines; the last line is left out if it was cut short; none if there is no file.
+def read_json_lines(path: PathLike) -> list[dict[str, Any]]:
+    """Read the rows of a file of JSON lines. A last line that was cut short is left out.
+
+    Returns
+    -------
+    list of dict
+        Empty if there is no file.
 
     Raises
     ------
     ValueError
-        If a line is no JSON object with a step; the message tells the path and the line.
+        If a line is no JSON object with a step. The message names the path and the line.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -61,44 +74,14 @@ def read_json_lines(path):
     return rows
 
 
-class CSV:
-    """A table of rows of training, for spreadsheets. Evaluations, which have other columns, are left out.
-
-    Parameters as of :class:`JSONLines`.
-    """
-
-    columns = ("step", "sequences", "loss", "norm", "rate", "level", "skipped")
-
-    def __init__(self, path, step=0):
-        self.path = os.fspath(path)
-        rows = []
-        if os.path.exists(self.path):
-            with open(self.path, newline="", encoding="utf-8") as file:
-                complete = [line for line in file.readlines() if line.endswith("\n")]
-                rows = [row for row in csv.DictReader(complete) if int(row["step"]) <= step]
-        with atomic_write(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.write(self._format(dict(zip(self.columns, self.columns, strict=True))))
-            file.writelines(self._format(row) for row in rows)
-
-    def _format(self, row):
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow([row[name] for name in self.columns])
-        return line.getvalue()
-
-    def __call__(self, row):
-        if "loss" in row:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(self._format(row))
-
-
 class TensorBoard:
-    """Scalars for TensorBoard, and on request the weightings and the memory as images.
+    """Scalars for TensorBoard, and images of weightings and of the memory.
 
     Parameters
     ----------
     folder : str or path
     step : int
-        The step that the run goes on from; TensorBoard drops what an earlier run wrote after it.
+        The step that the run goes on from. TensorBoard drops what an earlier run wrote after this step.
 
     Raises
     ------
@@ -106,7 +89,8 @@ class TensorBoard:
         If tensorboardX is not installed.
     """
 
-    def __init__(self, folder, step=0):
+    def __init__(self, folder: PathLike, step: int = 0) -> None:
+        step = Number(int, 0).check("TensorBoard: step", step)
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
@@ -115,18 +99,19 @@ class TensorBoard:
             ) from error
         self._writer = SummaryWriter(os.fspath(folder), purge_step=step + 1 if step else None)
 
-    def __call__(self, row):
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        """Write the scalars of a row."""
         for name, value in row.items():
             if name not in ("step", "sequences") and value is not None:
                 self._writer.add_scalar(name.replace(" at ", "/"), value, row["step"])
         self._writer.flush()
 
-    def add_images(self, images, step):
-        """Write images: a dict from name to array (height, width) in [0, 1]."""
+    def add_images(self, images: Mapping[str, Array], step: int) -> None:
+        """Write images: a dict from names to arrays (height, width) with values from 0 to 1."""
         for name, image in images.items():
             self._writer.add_image(name, image, step, dataformats="HW")
         self._writer.flush()
 
-    def close(self):
-        """Write what is left."""
+    def close(self) -> None:
+        """Write what is left, and close the files."""
         self._writer.close()

@@ -90,7 +90,9 @@ def test_prediction_gain_has_one_stage():
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, float("nan"), float("inf")])
 def test_a_level_that_does_not_grow(factor):
-    with pytest.raises(ValueError, match="Exponential: factor must be a number above 1, not"):
+    with pytest.raises(
+        ValueError, match="Exponential: factor must be a finite number above 1, not"
+    ):
         make("exponential", factor=factor)
 
 
@@ -249,5 +251,5 @@ def test_unknown_names():
         make("steep")
     with pytest.raises(ValueError, match=r"curriculum 'naive'.*'pace'"):
         make("naive", pace=3)
-    with pytest.raises(ValueError, match=r"Linear: every must be a positive integer, not 0"):
+    with pytest.raises(ValueError, match=r"Linear: every must be an integer of at least 1, not 0"):
         make("linear", every=0)

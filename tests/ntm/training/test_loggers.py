@@ -1,10 +1,9 @@
-import csv
 import json
 
 import numpy as np
 import pytest
 
-from ntm.training.loggers import CSV, JSONLines, TensorBoard, read_json_lines
+from ntm.training.loggers import JSONLines, TensorBoard, read_json_lines
 
 
 def make_row(step, **more):
@@ -47,43 +46,22 @@ def test_json_lines_without_a_file(tmp_path):
     assert read_json_lines(tmp_path / "metrics.jsonl") == []
 
 
-@pytest.mark.parametrize("cut", [0, 1, 10])
-def test_csv(tmp_path, cut):
-    path = tmp_path / "metrics.csv"
-    log = CSV(path)
-    for step in (10, 20, 30):
-        log(make_row(step))
-    log(EVALUATION)
-    assert len(path.read_text().splitlines()) == 4
-    path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
-    log = CSV(path, step=20)
-    log(make_row(30, loss=0.25))
-    assert path.read_text().splitlines() == [
-        "step,sequences,loss,norm,rate,level,skipped",
-        "10,20,0.3333333333333333,1.5,0.0001,1,0",
-        "20,40,0.3333333333333333,1.5,0.0001,1,0",
-        "30,60,0.25,1.5,0.0001,1,0",
-    ]
-    # A row of skipped steps has no loss
-    log(make_row(40, loss=None, skipped=10))
-    assert path.read_text().splitlines()[-1] == "40,80,,1.5,0.0001,1,10"
-    CSV(path, step=40)
-    assert path.read_text().splitlines()[-1] == "40,80,,1.5,0.0001,1,10"
-
-
 @pytest.mark.parametrize("step", range(6))
 def test_every_row_is_there_once_after_a_resume(tmp_path, step):
     """Where a row was written after each step, and the run goes on from any of them."""
-    paths = [tmp_path / "metrics.csv", tmp_path / "metrics.jsonl"]
+    path = tmp_path / "metrics.jsonl"
     for start, marks in ((0, 1.0), (step, 2.0)):
-        loggers = [CSV(paths[0], start), JSONLines(paths[1], start)]
+        log = JSONLines(path, start)
         for number in range(start + 1, 6):
-            for log in loggers:
-                log(make_row(number, loss=marks))
-    with open(paths[0], newline="") as file:
-        rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+            log(make_row(number, loss=marks))
+    rows = [(row["step"], row["loss"]) for row in read_json_lines(path)]
     assert rows == [(number, 1.0 if number <= step else 2.0) for number in range(1, 6)]
-    assert [(row["step"], row["loss"]) for row in read_json_lines(paths[1])] == rows
+
+
+def test_steps_that_are_none(tmp_path):
+    for kind in (JSONLines, TensorBoard):
+        with pytest.raises(ValueError, match=rf"{kind.__name__}: step must be an integer .*not -1"):
+            kind(tmp_path / "log", -1)
 
 
 def read_events(folder):
