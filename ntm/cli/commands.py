@@ -10,13 +10,11 @@ from typing import Any, TextIO
 
 from ntm.cli.options import get_settings
 from ntm.cli.output import (
-    can_show_progress,
     choose_path,
     describe_result,
     draw_sequence,
     find_too_long,
     make_board_logger,
-    make_line_logger,
     print_measures,
     save_picture,
 )
@@ -106,17 +104,14 @@ def _make_loggers(run: Run, options: Namespace) -> Loggers:
     if options.tensorboard:
         evaluator, step = run.trainer.evaluator, run.trainer.step_count
         loggers.append(make_board_logger(evaluator, options.tensorboard, step))
-    if not options.quiet and not can_show_progress():
-        loggers.append(make_line_logger())
     return loggers
 
 
 def _train(run: Run, loggers: Loggers, options: Namespace, max_steps: int | None = None) -> int:
     settings, step = run.settings, run.trainer.step_count
     print(f"{run.folder}: {settings.model} learns {settings.task}, from step {step:,}", flush=True)
-    progress = not options.quiet and can_show_progress()
     try:
-        result = run.train(loggers, progress=progress, max_steps=max_steps)
+        result = run.train(loggers, progress=not options.quiet, max_steps=max_steps)
     except KeyboardInterrupt:  # While the trained network was measured
         print(f"Interrupted after the last step.\nTo go on: ntm resume {run.folder}")
         return INTERRUPTED

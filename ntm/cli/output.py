@@ -1,6 +1,5 @@
 """What the commands print and draw."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,6 @@ from ntm.training.loggers import TensorBoard
 from ntm.typing import PathLike
 from ntm.visualization.figures import save_figure
 from ntm.visualization.sequences import plot_sequence
-
-#: Rows in metrics.jsonl for each line that is printed where no progress bar can be shown
-ROWS_PER_LINE = 10
-
 
 # ---- Lines and tables
 
@@ -68,28 +63,6 @@ def find_too_long(task: Task, sizes: Iterable[Mapping[str, int]], slots: int | N
         if slots is not None and items is not None and items > slots:
             too_long.append(describe_sizes(each))
     return too_long
-
-
-def print_row(row: Mapping[str, Any]) -> None:
-    """Print a row of metrics in a line, for logs that hold no progress bar."""
-    loss = "not finite" if row["loss"] is None else f"{row['loss']:.3g}"
-    speed = row["sequences_per_second"]
-    speed = "" if speed is None else f", {speed:.3g} sequences per second"
-    print(f"step {row['step']:,}: loss {loss}{speed}", flush=True)
-
-
-def make_line_logger() -> Callable[[Mapping[str, Any]], None]:
-    """Return a logger that prints a line now and then."""
-    count = 0
-
-    def log(row: Mapping[str, Any]) -> None:
-        nonlocal count
-        if "loss" in row:
-            count += 1
-            if count % ROWS_PER_LINE == 0:
-                print_row(row)
-
-    return log
 
 
 # ---- Pictures
@@ -168,8 +141,3 @@ def make_board_logger(
             board.add_images(images, row["step"])
 
     return log
-
-
-def can_show_progress() -> bool:
-    """Tell whether a progress bar can be shown: not where the output goes into a file or another program."""
-    return sys.stderr.isatty()

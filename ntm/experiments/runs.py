@@ -62,19 +62,20 @@ class Run:
     Attributes
     ----------
     trainer : Trainer
-    seconds : float
-        How long it has been trained, all sessions together.
     """
 
     def __init__(self, folder: PathLike, settings: Settings) -> None:
         self.folder = Path(folder)
         self.settings = settings
         self.trainer = settings.make_trainer()
-        self.seconds = 0.0
-        self._started: float | None = None
         self._lock = FolderLock(folder)
         #: The checkpoints that were there when the run was opened, and those that it has written
         self._known: set[Path] = set()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has been trained, in seconds, all sessions together."""
+        return self.trainer.seconds
 
     @classmethod
     def create(cls, folder: PathLike, settings: Settings) -> "Run":
@@ -148,7 +149,7 @@ class Run:
     def _set_state(self, path: PathLike, checkpoint: Checkpoint) -> None:
         with blaming(f"{path} is damaged"):
             self.trainer.set_state(checkpoint.arrays, checkpoint.state)
-        self.seconds = self.trainer.seconds = checkpoint.seconds
+        self.trainer.seconds = checkpoint.seconds
 
     def save(self) -> None:
         """Write a checkpoint, then remove all but it and the one before.
@@ -164,7 +165,6 @@ class Run:
         """
         arrays, state = self.trainer.get_state()
         path = inside(self.folder, f"checkpoint-{self.trainer.step_count:09d}.safetensors")
-        self._count_seconds()
         with self._take():
             metadata = {
                 "format": "run",
@@ -202,10 +202,9 @@ class Run:
         Parameters
         ----------
         loggers : list of callables
-            Besides ``metrics.jsonl``. Each takes a row, a dict, with the seconds so far and the sequences per second
-            since the row before.
+            Besides ``metrics.jsonl``: see :meth:`ntm.training.Trainer.train`.
         progress : bool
-            Whether to show a progress bar.
+            Whether to show progress.
         max_steps : int, optional
             Instead of the settings'.
 
@@ -234,22 +233,17 @@ class Run:
     ) -> dict[str, Any]:
         settings = self.settings
         log = JSONLines(inside(self.folder, "metrics.jsonl"), self.trainer.step_count)
-        self._started = time.monotonic()
-        try:
-            ended = self.trainer.train(
-                settings.max_steps if max_steps is None else max_steps,
-                solve_every=settings.solve_every,
-                evaluate_every=settings.evaluate_every,
-                evaluate_at=settings.evaluate_at,
-                log_every=settings.log_every,
-                loggers=[self._time_rows([log, *loggers])],
-                save_every=settings.save_every,
-                save=self.save,
-                progress=progress,
-            )
-            self._count_seconds()
-        finally:
-            self._started = None
+        ended = self.trainer.train(
+            settings.max_steps if max_steps is None else max_steps,
+            solve_every=settings.solve_every,
+            evaluate_every=settings.evaluate_every,
+            evaluate_at=settings.evaluate_at,
+            log_every=settings.log_every,
+            loggers=[log, *loggers],
+            save_every=settings.save_every,
+            save=self.save,
+            progress=progress,
+        )
         with stop.saving():
             save(inside(self.folder, "network.safetensors"), self.trainer.l_out)
         result = self.get_result(ended)
@@ -259,25 +253,6 @@ class Run:
             result |= {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d")}
             write_json(inside(self.folder, "result.json"), result)
         return result
-
-    def _time_rows(self, loggers: Sequence[Callable[[dict], Any]]) -> Callable[[dict], None]:
-        """Return a logger that adds seconds and sequences per second to each row and hands it on."""
-        seconds, sequences = self.seconds, self.trainer.num_sequences
-
-        def log(row: dict) -> None:
-            nonlocal seconds, sequences
-            self._count_seconds()
-            row = {**row, "seconds": self.seconds}
-            if "loss" in row:
-                passed = self.seconds - seconds
-                row["sequences_per_second"] = (
-                    (row["sequences"] - sequences) / passed if passed > 0 else None
-                )
-                seconds, sequences = self.seconds, row["sequences"]
-            for each in loggers:
-                each(row)
-
-        return log
 
     def get_result(self, ended: str) -> dict[str, Any]:
         """Return what is known without measuring: how training ended, and counts of what it took."""
@@ -304,12 +279,6 @@ class Run:
         """
         sizes = self.settings.evaluate_at if sizes is None else sizes
         return measure(self.trainer.evaluator, sizes, num_sequences)
-
-    def _count_seconds(self) -> None:
-        if self._started is not None:
-            now = time.monotonic()
-            self.seconds += now - self._started
-            self._started = now
 
 
 def check_no_run(folder: PathLike) -> None:

@@ -91,7 +91,7 @@ class Trainer:
     step_count : int
         Training steps done.
     seconds : float
-        Time spent in :meth:`train`, in seconds.
+        Time spent in :meth:`train`, in seconds. Set it to go on counting from an earlier session.
     losses : list of float
         Of each step: bits per sequence, or the squared error of numbers; NaN where a step was skipped.
     skipped : list of dict
@@ -153,7 +153,6 @@ class Trainer:
         self.restarter = restarter
 
         self.step_count = 0
-        self.seconds = 0.0
         self.losses: list[float] = []
         self.skipped: list[Row] = []
         self.evaluations: list[Row] = []
@@ -168,6 +167,9 @@ class Trainer:
                 for name, value in self.training_step.get_values().items()
                 if name.startswith("optimizer/")
             }
+        # The time of earlier calls of train(), and when the present one began
+        self._seconds = 0.0
+        self._started: float | None = None
         # How long the steps since the last row took, without those that had to be compiled
         self._timed_steps, self._timed_seconds = 0, 0.0
         self._progress: Progress | None = None
@@ -188,6 +190,16 @@ class Trainer:
     def num_sequences(self) -> int:
         """Sequences seen so far."""
         return self.step_count * self.task.batch_size
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in :meth:`train`, in seconds."""
+        running = 0.0 if self._started is None else time.monotonic() - self._started
+        return self._seconds + running
+
+    @seconds.setter
+    def seconds(self, seconds: float) -> None:
+        self._seconds = seconds
 
     @property
     def unit(self) -> float:
@@ -368,7 +380,8 @@ class Trainer:
             Each takes a dict. A row of training has ``step``, ``sequences``, ``seconds`` (spent in training),
             ``sequences_per_second`` (since the last row, without compilation and evaluations; None if every step was
             compiled), ``loss`` (the mean since the last row), ``norm``, ``rate``, ``level``, ``skipped`` and
-            ``restarts``. A row of an evaluation has ``step``, ``sequences`` and the measures at each of the sizes.
+            ``restarts``. A row of an evaluation has ``step``, ``sequences``, ``seconds`` and the measures at each of
+            the sizes.
         save_every : int
             After how many steps to save; 0 for the end only.
         save : callable, optional
@@ -396,22 +409,20 @@ class Trainer:
                 raise TypeError(f"Trainer.train: loggers and save must be callable, not {each!r}")
         self.count_steps(evaluate_at)  # Raises an error for sizes that the task does not have
         ended = "done" if self.solved_at is None else "solved"
-        started = time.monotonic() - self.seconds
-        self._timed_steps, self._timed_seconds = 0, 0.0
         shown = Progress(self.began + max_steps, self.step_count, progress)
-        with stop_on_signals() as stop, self._showing(shown):
+        with stop_on_signals() as stop, self._session(shown):
             while (
                 ended == "done" and self.step_count < self.began + max_steps and not stop.is_set()
             ):
                 latest = self.step()
-                self.seconds = time.monotonic() - started
                 shown.advance(self.began + max_steps)
                 if self._is_due(log_every):
                     row = self._make_row(latest, log_every)
                     shown.show(row, self.began + max_steps)
                     _hand_to(loggers, row)
                 if self._is_due(evaluate_every):
-                    _hand_to(loggers, self._evaluate_all(evaluate_at))
+                    row = self._evaluate_all(evaluate_at) | {"seconds": self.seconds}
+                    _hand_to(loggers, row)
                 if self._is_due(solve_every) and self._looks_solved() and self.is_solved():
                     self.solved_at = self.step_count
                     ended = "solved"
@@ -421,17 +432,17 @@ class Trainer:
             if save is not None and not self._is_due(save_every):
                 with stop.saving():
                     save()
-            self.seconds = time.monotonic() - started
             return "interrupted" if stop.is_set() else ended
 
     @contextmanager
-    def _showing(self, progress: Progress) -> Iterator[None]:
-        """Show in this context what steps have to compile."""
-        self._progress = progress
+    def _session(self, progress: Progress) -> Iterator[None]:
+        """Count the seconds in this context, and show what steps have to compile."""
+        self._progress, self._started = progress, time.monotonic()
+        self._timed_steps, self._timed_seconds = 0, 0.0
         try:
             yield
         finally:
-            self._progress = None
+            self._seconds, self._started, self._progress = self.seconds, None, None
             progress.close()
 
     def _is_due(self, every: int) -> bool:

@@ -158,7 +158,6 @@ def seen(monkeypatch):
 
     monkeypatch.setattr(Run, "train", train)
     monkeypatch.setattr(commands, "make_board_logger", log)
-    monkeypatch.setattr(commands, "can_show_progress", lambda: True)
     return seen
 
 
@@ -182,25 +181,6 @@ def test_train(seen):
     assert [each[1] for each in seen.boards] == ["events"]
     assert len(seen.trained[2].loggers) == 1
     assert seen.trained[2].run.settings.model == "dense"
-
-
-@pytest.mark.slow
-def test_lines_where_no_progress_bar_can_be_shown(seen, monkeypatch, capsys):
-    monkeypatch.setattr(commands, "can_show_progress", lambda: False)
-    main(["train", "copy", *TINY])
-    (trained,) = seen.trained
-    assert not trained.progress
-    capsys.readouterr()
-    for step in range(1, 25):
-        row = {"step": step, "loss": 1.5, "sequences_per_second": 123.4}
-        for each in trained.loggers:
-            each(row)
-    assert capsys.readouterr().out.splitlines() == [
-        "step 10: loss 1.5, 123 sequences per second",
-        "step 20: loss 1.5, 123 sequences per second",
-    ]
-    main(["train", "copy", *TINY, "--quiet", "--seed", "2"])
-    assert seen.trained[1].loggers == []
 
 
 @pytest.mark.slow

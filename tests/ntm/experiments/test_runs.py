@@ -152,7 +152,7 @@ def test_a_resumed_run_of_another_memory_is_the_same(model, tmp_path):
 def test_seconds_of_all_sessions_together(tmp_path, monkeypatch):
     now = [1000.0]
     clock = SimpleNamespace(**vars(time) | {"monotonic": lambda: now[0]})
-    monkeypatch.setattr("ntm.experiments.runs.time", clock)
+    monkeypatch.setattr("ntm.training.trainer.time", clock)
 
     def let_pass(row):
         now[0] += 2

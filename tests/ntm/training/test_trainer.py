@@ -709,6 +709,7 @@ def test_training_that_is_not_solved():
     assert losses[1]["loss"] == pytest.approx(np.mean(trainer.losses[10:20]))
     assert losses[1]["sequences"] == 40
     evaluations = [row for row in rows if "loss" not in row]
+    assert [row.pop("seconds") > 0 for row in evaluations] == [True, True]
     assert evaluations == trainer.evaluations
     assert {"step", "bits at length 2", "wrong_bits at length 4"} <= set(evaluations[0])
     # Where the last step is one to save after, it is saved once
