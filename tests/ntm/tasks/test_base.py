@@ -536,3 +536,71 @@ def test_buckets_that_do_not_fit():
 def test_what_a_task_adds_to_the_measures():
     assert CopyTask().measures == ("bits", "wrong_bits", "correct")
     assert DynamicNGramsTask().measures == ("bits", "wrong_bits", "correct", "excess_bits", "ratio")
+
+
+# ---- Errors
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", True, [1, -2]])
+def test_seeds_that_are_none(seed):
+    with pytest.raises(
+        ValueError, match=r"^CopyTask: seed must be an integer that is not negative"
+    ):
+        CopyTask(seed=seed)
+
+
+def test_truth_values_and_ranges_that_are_none():
+    with pytest.raises(ValueError, match="RepeatCopyTask: unary must be True or False, not 'no'"):
+        RepeatCopyTask(unary="no")
+    message = r"ParityTask: length must range over a pair \(lowest, highest\), not 8"
+    with pytest.raises(ValueError, match=message):
+        Task.__init__(ParityTask(), 1, 1, {"length": 8})
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (0, "make gave inputs that are not finite"),
+        (1, r"make: targets must be finite where they count, but in sequence 0 at step 1 .*nan"),
+        (2, r"make: weights must be finite where they count, but in sequence 0 at step 1 .*nan"),
+    ],
+)
+def test_numbers_of_an_own_task_that_are_not_finite(place, message):
+    class Unfinished(ParityTask):
+        def make(self, rng, length):
+            parts = [np.array(part, float) for part in super().make(rng, length)]
+            parts[place][1] = np.nan
+            return tuple(parts)
+
+    with pytest.raises(ValueError, match=f"^Unfinished: {message}"):
+        Unfinished(seed=0).sample(length=3)
+
+
+def test_targets_of_an_own_task_may_be_unknown_where_they_do_not_count():
+    class Partial(ParityTask):
+        def make(self, rng, length):
+            bits, targets, weights = super().make(rng, length)
+            weights[0] = 0.0
+            return bits, np.where(weights[:, None] == 0, np.nan, targets), weights
+
+    assert np.isnan(Partial(seed=0).sample(length=3).targets[0]).ravel().tolist() == [1, 0, 0]
+
+
+def test_steps_of_an_own_task_that_are_no_number():
+    class Halves(ParityTask):
+        def num_steps(self, length):
+            return length / 2
+
+    with pytest.raises(
+        ValueError, match=r"Halves: num_steps\(\.\.\.\) must be an integer, not 1\.5"
+    ):
+        Halves(seed=0).sample(length=3)
+
+
+def test_sizes_that_are_not_given_are_the_largest():
+    task = RepeatCopyTask(max_length=7, max_repeats=3)
+    assert task.complete_sizes({"length": 20}) == {"length": 20, "repeats": 3}
+    with pytest.raises(TypeError, match="RepeatCopyTask: there is no size 'lenght'; did you mean"):
+        task.complete_sizes({"lenght": 3})
+    with pytest.raises(ValueError, match="RepeatCopyTask: repeats must be positive, not 0"):
+        task.complete_sizes({"repeats": 0})

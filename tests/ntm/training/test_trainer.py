@@ -7,10 +7,8 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from scipy.special import log_softmax
 
 import lasagne
-from lasagne.backends.modes import get_mode
 from lasagne.layers import (
     ConcatLayer,
     DenseLayer,
@@ -26,7 +24,7 @@ from lasagne.updates import adam, sgd
 from ntm import NTMLayer, ReadHead, WriteHead
 from ntm.experiments.networks import DNC, NTM, SAM, SDNC, Dense
 from ntm.tasks import AdditionTask, Batch, CopyTask, GraphTraversalTask, RepeatCopyTask, Task
-from ntm.training.losses import predictions, sequence_loss
+from ntm.training.losses import sequence_loss
 from ntm.training.recovery import Restarter, Rewinder
 from ntm.training.schedules import cosine
 from ntm.training.trainer import MAX_SKIPPED_IN_A_ROW, Trainer, TrainingError
@@ -53,86 +51,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-# ---- the loss
-
-
-def evaluate_loss(kind, outputs, targets, mask):
-    values = [pt.constant(np.asarray(value, "float64")) for value in (outputs, targets, mask)]
-    return sequence_loss(kind, *values).eval()
-
-
 RNG = np.random.default_rng(0)
-OUTPUTS = RNG.normal(size=(3, 4, 5))
-MASK = RNG.integers(0, 3, (3, 4)) / 2
-
-
-def test_loss_of_bits():
-    bits = RNG.integers(0, 2, OUTPUTS.shape)
-    p = 1 / (1 + np.exp(-OUTPUTS))
-    expected = -(MASK[:, :, None] * np.log(np.where(bits, p, 1 - p))).sum(axis=(1, 2))
-    np.testing.assert_allclose(evaluate_loss("bits", OUTPUTS, bits, MASK), expected, rtol=1e-12)
-
-
-def test_loss_of_a_bit_that_is_surely_wrong_has_a_gradient():
-    x = pt.tensor3(dtype="float32")
-    loss = sequence_loss("bits", x, pt.ones_like(x), pt.ones((1, 1), "float32"))
-    function = pytensor.function([x], [loss.sum(), pytensor.grad(loss.sum(), x)])
-    loss, grad = function(np.full((1, 1, 1), -500, "float32"))
-    assert (float(loss), grad.item()) == (500.0, -1.0)
-
-
-def test_loss_of_classes():
-    classes = np.eye(5)[RNG.integers(0, 5, (3, 4))]
-    expected = -(MASK * (classes * log_softmax(OUTPUTS, axis=2)).sum(axis=2)).sum(axis=1)
-    np.testing.assert_allclose(evaluate_loss("classes", OUTPUTS, classes, MASK), expected)
-
-
-def test_loss_of_digits():
-    rng = np.random.default_rng(1)
-    outputs = rng.normal(size=(3, 4, 30))
-    digits = np.eye(10)[rng.integers(0, 10, (3, 4, 3))]
-    logs = log_softmax(outputs.reshape(3, 4, 3, 10), axis=3)
-    expected = -(MASK * (digits * logs).sum(axis=(2, 3))).sum(axis=1)
-    targets = digits.reshape(outputs.shape)
-    np.testing.assert_allclose(evaluate_loss("digits", outputs, targets, MASK), expected)
-    probabilities = predictions("digits", pt.constant(outputs)).eval()
-    np.testing.assert_allclose(probabilities, np.exp(logs).reshape(outputs.shape))
-
-
-def test_loss_of_numbers():
-    numbers = RNG.normal(size=OUTPUTS.shape)
-    expected = (MASK * ((OUTPUTS - numbers) ** 2).sum(axis=2)).sum(axis=1)
-    np.testing.assert_allclose(evaluate_loss("numbers", OUTPUTS, numbers, MASK), expected)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("kind", ["bits", "classes", "digits", "numbers"])
-@pytest.mark.parametrize("mode", ["FAST_COMPILE", "jax"])
-def test_what_the_mask_hides_is_in_no_loss_and_no_gradient(kind, value, mode):
-    x, targets, mask = pt.tensor3(), pt.tensor3(), pt.matrix()
-    losses = sequence_loss(kind, x, targets, mask)
-    function = pytensor.function(
-        [x, targets, mask],
-        [losses, pytensor.grad(losses.sum(), x)],
-        mode=get_mode() if mode == "jax" else mode,
-    )
-    rng = np.random.default_rng(2)
-    outputs = rng.normal(size=(2, 3, 10)).astype("float32")
-    bits = rng.integers(0, 2, outputs.shape).astype("float32")
-    weights = np.array([[1, 0, 0.5], [0, 2, 0]], "float32")
-    expected = function(outputs, bits, weights)
-    hidden = weights == 0
-    assert not np.asarray(expected[1])[hidden].any()
-    for array in (outputs, bits):
-        array[hidden] = value
-    for one, other in zip(function(outputs, bits, weights), expected, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_loss_of_another_kind():
-    with pytest.raises(ValueError, match=r"'bits', 'classes', 'digits' or 'numbers', not 'words'"):
-        evaluate_loss("words", OUTPUTS, OUTPUTS, MASK)
 
 
 # ---- a step
@@ -1045,3 +964,176 @@ def test_a_state_of_training_begun_anew_needs_a_restarter():
         ValueError, match="was restarted 2 times, and this trainer has no restarter"
     ):
         make_trainer(**RESTARTED).set_state(*trainer.get_state())
+
+
+# ---- arguments
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"update": adam},
+        {"learning_rate": 0.25},
+        {"schedule": lambda step: 0.5},
+        {"clip_value": 1e-4},
+        {"clip_norm": 1e-4},
+        {"penalty": 1.0},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_settings_that_change_a_step(options):
+    values = []
+    for given in ({}, options):
+        task = make_task()
+        lasagne.random.set_rng(np.random.RandomState(0))
+        l_out = Dense(num_units=4, num_layers=1).build(task)
+        given = dict(given)
+        if "penalty" in given:
+            given["penalty"] = (l_out.W**2).sum()
+        trainer = Trainer(l_out, task, **{"update": sgd, "learning_rate": 0.5, **given})
+        trainer.step()
+        values.append(get_all_param_values(l_out))
+    assert not all(map(np.array_equal, *values))
+
+
+def test_settings_that_change_the_batches():
+    def draw(**options):
+        trainer = make_trainer(make_task(max_length=12), **options)
+        return [trainer.sample().inputs.shape[1] for _ in range(20)]
+
+    assert set(draw()) == {26}
+    assert len(set(draw(num_buckets=4))) > 1
+    assert max(draw(curriculum="naive")) == 4
+    assert draw(curriculum="look-back-and-forward", num_buckets=12) != draw(
+        curriculum="look-back-and-forward", num_buckets=12, seed=1
+    )
+    trainer = make_trainer(curriculum="linear", curriculum_options={"every": 1})
+    trainer.step()
+    assert trainer.curriculum.level == 2
+
+
+@pytest.mark.parametrize("rewind", [True, False])
+def test_whether_the_best_parameters_are_kept(rewind):
+    trainer = make_trainer(rewind=rewind)
+    for _ in range(200):
+        trainer.step()
+    assert bool(trainer.best_values) == rewind
+
+
+def test_the_mode_is_that_of_all_functions():
+    trainer = make_trainer(mode="FAST_COMPILE")
+    trainer.step()
+    trainer.evaluate(num_sequences=2)
+    for function in (trainer.training_step._function, trainer.evaluator._predict):
+        assert function.maker.mode is trainer.mode is pytensor.compile.mode.get_mode("FAST_COMPILE")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"learning_rate": "1e-3"}, ValueError, "learning_rate must be a finite number .*'1e-3'"),
+        ({"learning_rate": -1e-3}, ValueError, r"learning_rate .* of at least 0, not -0\.001"),
+        ({"learning_rate": np.nan}, ValueError, "learning_rate .* not nan"),
+        ({"clip_value": 0}, ValueError, "clip_value must be a finite number above 0, not 0"),
+        ({"clip_norm": "10"}, ValueError, "clip_norm must be a finite number above 0, not '10'"),
+        ({"num_buckets": 0}, ValueError, "num_buckets must be an integer of at least 1, not 0"),
+        ({"num_buckets": 1.5}, ValueError, r"num_buckets must be an integer .*not 1\.5"),
+        ({"seed": -1}, ValueError, "seed must be an integer of at least 0, not -1"),
+        ({"seed": None}, ValueError, "seed must be an integer of at least 0, not None"),
+        ({"solved_below": "0.1"}, ValueError, r"solved_below must be a finite number, not '0\.1'"),
+        ({"schedule": "cosine"}, TypeError, r"schedule must be .*make_schedule.*not 'cosine'"),
+        ({"schedule": 0.5}, TypeError, r"schedule must be a function .*not 0\.5"),
+        ({"curriculum_options": 3}, TypeError, "curriculum_options must be a dict .*not 3"),
+        ({"penalty": "l2"}, TypeError, "penalty must be a scalar expression or a number, not 'l2'"),
+        ({"penalty": pt.ones(3)}, TypeError, "penalty must be a scalar expression"),
+        ({"rewind": 3}, TypeError, "rewind must be True or False, not 3"),
+        ({"restarter": 200}, TypeError, r"restarter must be an ntm\.training\.Restarter, not 200"),
+    ],
+)
+def test_arguments_that_do_not_fit(options, error, message):
+    with pytest.raises(error, match=f"Trainer: {message}"):
+        make_trainer(**options)
+
+
+def test_a_curriculum_or_a_mode_that_is_none():
+    with pytest.raises(ValueError, match="unknown curriculum 'steep': expected one of uniform"):
+        make_trainer(curriculum="steep")
+    with pytest.raises(ValueError, match=r"curriculum 'naive': .*'above'"):
+        make_trainer(curriculum="naive", curriculum_options={"above": 1})
+    with pytest.raises(ValueError, match="FAST_CRAWL"):
+        make_trainer(mode="FAST_CRAWL")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_steps": -1}, ValueError, r"Trainer\.train: max_steps .* of at least 0, not -1"),
+        ({"max_steps": 10.0}, ValueError, r"Trainer\.train: max_steps must be an integer .*10\.0"),
+        ({"solve_every": -1}, ValueError, "solve_every must be an integer of at least 0, not -1"),
+        ({"evaluate_every": 0.5}, ValueError, "evaluate_every must be an integer"),
+        ({"log_every": "1"}, ValueError, "log_every must be an integer of at least 0, not '1'"),
+        ({"save_every": None}, ValueError, "save_every must be an integer of at least 0, not None"),
+        ({"evaluate_at": [{"lenght": 3}]}, TypeError, "no size 'lenght'; did you mean 'length'"),
+        ({"evaluate_at": [{"length": 0}]}, ValueError, "CopyTask: length must be positive, not 0"),
+        ({"loggers": ["log"]}, TypeError, "loggers and save must be callable, not 'log'"),
+        ({"save": "run"}, TypeError, "loggers and save must be callable, not 'run'"),
+    ],
+)
+def test_ways_to_train_that_do_not_fit(options, error, message):
+    trainer = make_trainer()
+    with pytest.raises(error, match=message):
+        trainer.train(**{"max_steps": 5, "progress": False, **options})
+    assert trainer.step_count == 0
+
+
+class NoAnswers(CopyTask):
+    """A copy task whose targets are NaN where they count."""
+
+    def sample(self, *args, **kwargs):
+        batch = super().sample(*args, **kwargs)
+        batch.targets[1, batch.mask[1] != 0] = np.nan
+        return batch
+
+
+def test_targets_that_are_not_finite_where_they_count():
+    trainer = make_trainer(NoAnswers(size=2, max_length=3, batch_size=2, seed=0))
+    message = (
+        r"NoAnswers: targets must be finite .* in sequence 1 at step \d they are \[nan nan nan\]"
+    )
+    with pytest.raises(ValueError, match=message):
+        trainer.step()
+
+
+def test_rows_tell_the_time(monkeypatch):
+    now = [50.0]
+    monkeypatch.setattr("ntm.training.trainer.time.monotonic", lambda: now[0])
+    trainer = make_trainer(make_task(batch_size=3))
+    step = trainer.training_step
+
+    def take_a_while(batch, rate):
+        now[0] += 10.0 if step.must_compile(batch) else 0.5
+        return step(batch, rate)
+
+    take_a_while.must_compile = step.must_compile
+    trainer.training_step = take_a_while
+    trainer.rewinder = None
+    rows = []
+    trainer.seconds = 100.0  # Of an earlier session
+    trainer.train(4, log_every=2, loggers=[rows.append], progress=False)
+    assert [row["seconds"] for row in rows] == [110.5, 111.5]
+    # Without the step that was compiled
+    assert [row["sequences_per_second"] for row in rows] == [6.0, 6.0]
+    now[0] += 1000.0
+    assert trainer.seconds == 111.5
+
+
+def test_what_is_shown_of_training(capsys):
+    trainer = make_trainer()
+    trainer.train(2, log_every=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "compiling for 2 × 8 steps…"
+    assert lines[1].startswith("compiled in ")
+    assert lines[2].startswith("step 1 of 2: loss ")
+    assert len(lines) == 3
+    trainer.train(4, log_every=1, progress=False)
+    assert capsys.readouterr().err == ""
