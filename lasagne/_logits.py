@@ -5,13 +5,14 @@ is infinite. The logarithm of a sigmoid or a softmax is exact when it is compute
 losses look for the logits when the graph is built, which helps on every back end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import DisconnectedGrad, ZeroGrad, disconnected_grad
 from pytensor.graph.basic import Variable
+from pytensor.graph.op import Op
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import Add, Cast, Exp, Identity, Neg, Sigmoid, Sub, TrueDiv
 from pytensor.tensor import subtensor
@@ -21,6 +22,8 @@ from pytensor.tensor.math import Sum
 from pytensor.tensor.reshape import JoinDims, SplitDims
 from pytensor.tensor.shape import Reshape, SpecifyShape
 from pytensor.tensor.special import LogSoftmax, Softmax
+
+from .typing import Tensor
 
 # Operations that move, repeat or leave out the numbers of their first input and compute none
 _MOVES = (
@@ -39,7 +42,7 @@ _MOVES = (
 )
 
 
-def find_half_minus_log(probability: Any) -> Any:
+def find_half_minus_log(probability: Variable) -> Tensor | None:
     """Return ``-log(p) / 2`` if `p` is the output of a sigmoid or a softmax, else ``None``.
 
     Half of the difference of two finite logits is finite, the difference may overflow; see :func:`double`.
@@ -47,18 +50,18 @@ def find_half_minus_log(probability: Any) -> Any:
     return _replace_source(probability, _half_minus_log_of_source)
 
 
-def find_log_odds(probability: Any) -> Any:
+def find_log_odds(probability: Variable) -> Tensor | None:
     """Return ``log(p / (1 - p))`` if `p` is the output of a sigmoid or a softmax, else ``None``."""
     return _replace_source(probability, _log_odds_of_source)
 
 
-def double(half: Any) -> Any:
+def double(half: Tensor) -> Tensor:
     """Return ``2 * half``; where that would overflow the largest number, with the same gradient."""
     excess = disconnected_grad(pt.maximum(half - np.finfo(half.dtype).max / 2, 0))
     return 2 * pt.switch(pt.isinf(half), half, half - excess)
 
 
-def _replace_source(variable: Any, convert: Callable) -> Any:
+def _replace_source(variable: Variable, convert: Callable) -> Tensor | None:
     """Convert the output of a sigmoid or a softmax, and move the result as the output was moved.
 
     ``None`` unless `variable` is such an output whose numbers were only moved. `convert` gives ``None``
@@ -67,7 +70,8 @@ def _replace_source(variable: Any, convert: Callable) -> Any:
     result = convert(variable)
     if result is not None or variable.owner is None:
         return result
-    op, inputs = variable.owner.op, variable.owner.inputs
+    op: Any = variable.owner.op
+    inputs = variable.owner.inputs
     if isinstance(op, _MOVES) or _is_copy(op, inputs):
         moved = _replace_source(inputs[0], convert)
         return None if moved is None else op(moved, *inputs[1:])
@@ -75,11 +79,11 @@ def _replace_source(variable: Any, convert: Callable) -> Any:
         # The axis is an input in PyTensor 3.0 and belongs to the op in later versions
         axis = [each for each in inputs if each.type.dtype.startswith("int")]
         parts = [_replace_source(each, convert) for each in inputs[len(axis) :]]
-        return None if any(part is None for part in parts) else op(*axis, *parts)
+        return None if any(part is None for part in parts) else op(*axis, *parts)  # type: ignore[return-value]
     return None
 
 
-def _half_minus_log_of_source(variable: Any) -> Any:
+def _half_minus_log_of_source(variable: Variable) -> Tensor | None:
     softmax = _match_softmax(variable)
     if softmax is not None:
         return _along_one_axis(_half_minus_log_softmax, *softmax)
@@ -87,7 +91,7 @@ def _half_minus_log_of_source(variable: Any) -> Any:
     return None if odds is None else 0.5 * pt.softplus(-odds)
 
 
-def _log_odds_of_source(variable: Any) -> Any:
+def _log_odds_of_source(variable: Variable) -> Tensor | None:
     softmax = _match_softmax(variable)
     if softmax is not None:
         return _along_one_axis(_log_odds_of_softmax, *softmax)
@@ -101,7 +105,7 @@ def _log_odds_of_source(variable: Any) -> Any:
 # ---- Where probabilities come from
 
 
-def match(variable: Any, scalar_op: type) -> list[Any] | None:
+def match(variable: Variable | None, scalar_op: type) -> list[Any] | None:
     """Return the inputs if the variable was computed elementwise by this kind of operation."""
     node = None if variable is None else variable.owner
     if node is None or not isinstance(node.op, Elemwise):
@@ -109,7 +113,7 @@ def match(variable: Any, scalar_op: type) -> list[Any] | None:
     return node.inputs if isinstance(node.op.scalar_op, scalar_op) else None
 
 
-def _is_copy(op: Any, inputs: list[Any]) -> bool:
+def _is_copy(op: Op, inputs: list[Variable]) -> bool:
     return (
         isinstance(op, Elemwise)
         and isinstance(op.scalar_op, Cast | Identity)
@@ -117,12 +121,12 @@ def _is_copy(op: Any, inputs: list[Any]) -> bool:
     )
 
 
-def _is_one(variable: Any) -> bool:
+def _is_one(variable: Variable) -> bool:
     value = get_underlying_scalar_constant_value(variable, raise_not_constant=False)
     return not isinstance(value, Variable) and bool(value == 1)
 
 
-def match_complement(variable: Any) -> Any:
+def match_complement(variable: Variable) -> Tensor | None:
     """Return `p` of ``1 - p`` and ``1 + (-p)``."""
     parts = match(variable, Sub)
     if parts is not None and _is_one(parts[0]):
@@ -131,19 +135,19 @@ def match_complement(variable: Any) -> Any:
     return None if negated is None else negated[0]
 
 
-def match_one_plus_exp(variable: Any) -> Any:
+def match_one_plus_exp(variable: Variable) -> Tensor | None:
     """Return `x` of ``1 + exp(x)``."""
     power = match(_match_one_plus(variable), Exp)
     return None if power is None else power[0]
 
 
-def _match_one_plus(variable: Any) -> Any:
+def _match_one_plus(variable: Variable) -> Tensor | None:
     parts = match(variable, Add) or []
     terms = [each for each in parts if not _is_one(each)]
     return terms[0] if len(parts) == 2 and len(terms) == 1 else None
 
 
-def _match_sigmoid(variable: Any) -> Any:
+def _match_sigmoid(variable: Variable) -> Tensor | None:
     """Return `x` of ``sigmoid(x)`` and of ``1 / (1 + exp(-x))``."""
     parts = match(variable, Sigmoid)
     if parts is not None:
@@ -187,7 +191,7 @@ def _match_softmax(variable: Any) -> tuple[Any, tuple[int, ...]] | None:
     return (power[0], axes) if kept.op.new_order == order else None
 
 
-def _axes_of(axis: Any, variable: Any) -> tuple[int, ...]:
+def _axes_of(axis: Sequence[int] | None, variable: Tensor) -> tuple[int, ...]:
     axes = range(variable.ndim) if axis is None else axis
     return tuple(each % variable.ndim for each in axes)
 
@@ -195,7 +199,7 @@ def _axes_of(axis: Any, variable: Any) -> tuple[int, ...]:
 # ---- What they are computed from
 
 
-def _along_one_axis(function: Callable, x: Any, axes: tuple[int, ...]) -> Any:
+def _along_one_axis(function: Callable, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Apply a function over the last axis to all numbers along some axes."""
     if axes == (x.ndim - 1,):
         return function(x)
@@ -208,7 +212,7 @@ def _along_one_axis(function: Callable, x: Any, axes: tuple[int, ...]) -> Any:
     return back.transpose(*np.argsort(order).tolist())
 
 
-def _half_minus_log_softmax(x: Any) -> Any:
+def _half_minus_log_softmax(x: Tensor) -> Tensor:
     """Return ``-log(softmax(x)) / 2`` over the last axis.
 
     The largest logit is taken out of the sum, where it would hide the others: the logarithm of a
@@ -219,7 +223,7 @@ def _half_minus_log_softmax(x: Any) -> Any:
     return half_behind + 0.5 * pt.log1p(_exp(half_behind, is_largest).sum(axis=-1, keepdims=True))
 
 
-def _log_odds_of_softmax(x: Any) -> Any:
+def _log_odds_of_softmax(x: Tensor) -> Tensor:
     """Return ``log(p / (1 - p))`` of ``p = softmax(x)`` over the last axis: `x` less the others' log-sum-exp."""
     is_largest = _find_largest(x)
     half_behind = _get_half_behind(x, is_largest)
@@ -234,19 +238,19 @@ def _log_odds_of_softmax(x: Any) -> Any:
     return pt.switch(is_largest, ahead - pt.log(rest), -of_smaller)
 
 
-def _find_largest(x: Any) -> Any:
+def _find_largest(x: Tensor) -> Tensor:
     """Whether a number is the largest along the last axis; the first one of equals."""
     length = x.type.shape[-1]
     places = pt.arange(x.shape[-1] if length is None else length)
     return pt.eq(places, pt.argmax(x, axis=-1)[..., None])
 
 
-def _get_half_behind(x: Any, is_largest: Any) -> Any:
+def _get_half_behind(x: Tensor, is_largest: Tensor) -> Tensor:
     """Half of how far each number is below the largest."""
     largest = pt.switch(is_largest, x, 0).sum(axis=-1, keepdims=True)
     return pt.switch(is_largest, 0, 0.5 * largest - 0.5 * x)
 
 
-def _exp(half_behind: Any, is_largest: Any) -> Any:
+def _exp(half_behind: Tensor, is_largest: Tensor) -> Tensor:
     """The exponential of each number less the largest, which has zero in place of one."""
     return pt.switch(is_largest, 0, pt.exp(-2 * half_behind))

@@ -1,6 +1,6 @@
 """Euclidean norms of numbers whose squares are too large, or too small, for their data type."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -8,8 +8,10 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.gradient import disconnected_grad
 
+from .typing import Array, Tensor
 
-def get_scale(array: Any, axes: Sequence[int] | None = None) -> Any:
+
+def get_scale(array: Array | Tensor, axes: Sequence[int] | None = None) -> Any:
     """Return a power of two by which numbers may be multiplied before they are squared and summed.
 
     Parameters
@@ -32,7 +34,7 @@ def get_scale(array: Any, axes: Sequence[int] | None = None) -> Any:
     return _choose(largest, pt.switch)
 
 
-def get_total_norm(tensors: Sequence[Any]) -> tuple[Any, Any]:
+def get_total_norm(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor | int]:
     """Return the norm of all tensors together, times a scale, and that scale.
 
     The norm itself may be larger than the largest number.
@@ -43,7 +45,8 @@ def get_total_norm(tensors: Sequence[Any]) -> tuple[Any, Any]:
     return pt.sqrt(sum(pt.sum(pt.sqr(tensor * scale)) for tensor in tensors)), scale
 
 
-def _choose(largest: Any, where: Any) -> Any:
+def _choose(largest: Any, where: Callable[..., Any]) -> Any:
+    """Return the scale for numbers of which this is the largest."""
     if not str(largest.dtype).startswith("float"):
         return 1
     exponent = np.finfo(largest.dtype).maxexp

@@ -1,6 +1,6 @@
 """Checks of sizes that are known only when a compiled function is called."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pytensor.tensor as pt
 from pytensor.graph.basic import Apply
@@ -8,8 +8,14 @@ from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import ScalarType, as_scalar
 from pytensor.tensor.exceptions import ShapeError
 
+from .typing import Tensor
 
-def check_length(x: Any, length: int, message: str, axis: int = 0, longer: bool = False) -> Any:
+IndexT = TypeVar("IndexT")
+
+
+def check_length(
+    x: Tensor, length: int, message: str, axis: int = 0, longer: bool = False
+) -> Tensor:
     """Return a tensor, and raise an error if an axis of it has another length than expected.
 
     Parameters
@@ -49,7 +55,7 @@ def check_length(x: Any, length: int, message: str, axis: int = 0, longer: bool 
     raise ValueError(f"{message}: {known}")
 
 
-def check_mask(label: str, mask: Any, sequence: Any, rows: bool = False) -> Any:
+def check_mask(label: str, mask: Tensor, sequence: Tensor, rows: bool = False) -> Tensor:
     """Check that a mask has the batch size and the number of time steps of the input.
 
     Parameters
@@ -84,7 +90,7 @@ def check_mask(label: str, mask: Any, sequence: Any, rows: bool = False) -> Any:
     return mask
 
 
-def check_same_size(x: Any, other: Any, axis: int, message: str) -> Any:
+def check_same_size(x: Tensor, other: Tensor, axis: int, message: str) -> Tensor:
     """Return a tensor, and raise an error if an axis of it is not as long as that of another.
 
     Parameters
@@ -117,7 +123,7 @@ def check_same_size(x: Any, other: Any, axis: int, message: str) -> Any:
     return check_size(x, message, pt.eq(x.shape[axis], size), x.shape[axis], size)
 
 
-def in_range(index: Any) -> Any:
+def in_range(index: IndexT) -> IndexT:
     """Promise that every index of a tensor is in the range of each axis that the tensor indexes.
 
     Functions that JAX runs then do without the check of the range (see :mod:`lasagne.backends.jax_indexing`). The
@@ -132,11 +138,11 @@ def in_range(index: Any) -> Any:
     tensor
         `index` itself.
     """
-    index.tag.in_range = True
+    index.tag.in_range = True  # type: ignore[attr-defined]
     return index
 
 
-def check_rows(value: Any, batch: Any, label: str) -> Any:
+def check_rows(value: Tensor, batch: Tensor, label: str) -> Tensor:
     """Return an initial value, and raise an error if its rows are neither one nor those of a batch.
 
     Parameters
@@ -161,7 +167,7 @@ def check_rows(value: Any, batch: Any, label: str) -> Any:
     return check_size(value, message, pt.or_(pt.eq(rows, 1), pt.eq(rows, batch)), rows)
 
 
-def check_size(x: Any, message: str, condition: Any, *sizes: Any) -> Any:
+def check_size(x: Tensor, message: str, condition: Tensor, *sizes: Tensor) -> Tensor:
     """Return a tensor, and raise an error when a function is called and a condition does not hold.
 
     Parameters
@@ -180,10 +186,11 @@ def check_size(x: Any, message: str, condition: Any, *sizes: Any) -> Any:
     tensor
         An expression of the value of `x`.
     """
-    return SizeCheck(ValueError, message)(x, condition, *(pt.invert(size) for size in sizes))
+    inverted = (pt.invert(size) for size in sizes)
+    return SizeCheck(ValueError, message)(x, condition, *inverted)  # type: ignore[return-value]
 
 
-def check_unrolled(label: str, length: int, sequence: Any, mask: Any = None) -> list:
+def check_unrolled(label: str, length: int, sequence: Tensor, mask: Tensor | None = None) -> list:
     """Check that an unrolled layer gets the number of time steps that the layer was made for.
 
     Parameters

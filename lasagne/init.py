@@ -5,12 +5,12 @@ scaled initializer follows from the shape of the parameter: ``(fan_in, fan_out)`
 ``(filters, channels, rows, columns)`` for a bank of filters.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .random import get_rng
+from .typing import ArrayLike
 from .utils import floatX
 
 
@@ -120,7 +120,9 @@ class Glorot(Initializer):
        neural networks.
     """
 
-    def __init__(self, initializer: Any, gain: float | str = 1.0, c01b: bool = False):
+    def __init__(
+        self, initializer: Callable[..., "Initializer"], gain: float | str = 1.0, c01b: bool = False
+    ):
         self.initializer = initializer
         self.gain = _gain_value(gain)
         self.c01b = c01b
@@ -192,7 +194,9 @@ class He(Initializer):
        on ImageNet classification, https://arxiv.org/abs/1502.01852
     """
 
-    def __init__(self, initializer: Any, gain: float | str = 1.0, c01b: bool = False):
+    def __init__(
+        self, initializer: Callable[..., "Initializer"], gain: float | str = 1.0, c01b: bool = False
+    ):
         self.initializer = initializer
         self.gain = _gain_value(gain)
         self.c01b = c01b
@@ -243,11 +247,11 @@ class Constant(Initializer):
         The value; an array is broadcast to the shape of the parameter.
     """
 
-    def __init__(self, val: Any = 0.0):
+    def __init__(self, val: ArrayLike = 0.0):
         self.val = val
 
     def sample(self, shape: Sequence[int]) -> np.ndarray:
-        return floatX(np.ones(shape) * self.val)
+        return floatX(np.ones(shape) * np.asarray(self.val))
 
 
 class Sparse(Initializer):

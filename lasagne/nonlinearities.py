@@ -8,13 +8,13 @@ Of a NumPy array :func:`rectify`, :class:`LeakyRectify` and :func:`linear` make 
 Lasagne; the others make an expression of whatever they get.
 """
 
-from typing import Any
-
 import numpy as np
 import pytensor.tensor as pt
 
+from .typing import Tensor
 
-def sigmoid(x: Any) -> Any:
+
+def sigmoid(x: Tensor) -> Tensor:
     r"""Logistic sigmoid, :math:`\varphi(x) = \frac{1}{1 + e^{-x}}`.
 
     Parameters
@@ -30,7 +30,7 @@ def sigmoid(x: Any) -> Any:
     return pt.sigmoid(x)
 
 
-def softmax(x: Any) -> Any:
+def softmax(x: Tensor) -> Tensor:
     r"""Softmax over the last axis, :math:`\varphi(x)_j = \frac{e^{x_j}}{\sum_k e^{x_k}}`.
 
     Parameters
@@ -46,7 +46,7 @@ def softmax(x: Any) -> Any:
     return pt.special.softmax(x, axis=-1)
 
 
-def tanh(x: Any) -> Any:
+def tanh(x: Tensor) -> Tensor:
     r"""Hyperbolic tangent, :math:`\varphi(x) = \tanh(x)`.
 
     Parameters
@@ -85,14 +85,14 @@ class ScaledTanH:
         self.scale_in = scale_in
         self.scale_out = scale_out
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Tensor:
         return pt.tanh(x * self.scale_in) * self.scale_out
 
 
 ScaledTanh = ScaledTanH
 
 
-def rectify(x: Any) -> Any:
+def rectify(x: Tensor) -> Tensor:
     r"""Rectifier, :math:`\varphi(x) = \max(0, x)`.
 
     Parameters
@@ -135,7 +135,7 @@ class LeakyRectify:
     def __init__(self, leakiness: float = 0.01):
         self.leakiness = leakiness
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Tensor:
         if isinstance(x, np.ndarray):
             return np.where(x > 0, x, x * self.leakiness)
         return pt.switch(pt.gt(x, 0), x, x * self.leakiness)
@@ -145,7 +145,7 @@ leaky_rectify = LeakyRectify()
 very_leaky_rectify = LeakyRectify(1 / 3)
 
 
-def elu(x: Any) -> Any:
+def elu(x: Tensor) -> Tensor:
     r"""Exponential linear unit, :math:`\varphi(x) = x` for positive `x`, otherwise :math:`e^x - 1`.
 
     Parameters
@@ -192,14 +192,14 @@ class SELU:
         self.scale = scale
         self.scale_neg = scale_neg
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Tensor:
         return pt.switch(pt.gt(x, 0), x, _expm1_of_negative(x) * self.scale_neg) * self.scale
 
 
 selu = SELU(scale=1.0507009873554805, scale_neg=1.6732632423543772)
 
 
-def softplus(x: Any) -> Any:
+def softplus(x: Tensor) -> Tensor:
     r"""Softplus, :math:`\varphi(x) = \log(1 + e^x)`.
 
     Parameters
@@ -215,7 +215,7 @@ def softplus(x: Any) -> Any:
     return pt.softplus(x)
 
 
-def linear(x: Any) -> Any:
+def linear(x: Tensor) -> Tensor:
     r"""Identity, :math:`\varphi(x) = x`.
 
     Parameters
@@ -234,7 +234,7 @@ def linear(x: Any) -> Any:
 identity = linear
 
 
-def _expm1_of_negative(x: Any) -> Any:
+def _expm1_of_negative(x: Tensor) -> Tensor:
     # Without the bound a large positive input overflows in the branch that is not taken, and its
     # gradient becomes 0 * inf. At 0 a minimum would have another gradient where JAX differentiates.
     return pt.expm1(pt.switch(pt.gt(x, 0), 0, x))

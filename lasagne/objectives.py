@@ -19,7 +19,6 @@ themselves; give ``1 * predictions`` to have them used as they are.
 """
 
 import warnings
-from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
@@ -27,6 +26,7 @@ from pytensor.raise_op import CheckAndRaise
 
 from ._logits import double, find_half_minus_log, find_log_odds
 from .nonlinearities import rectify
+from .typing import Tensor, TensorLike
 from .utils import as_theano_expression
 
 _check_classes = CheckAndRaise(
@@ -34,7 +34,7 @@ _check_classes = CheckAndRaise(
 )
 
 
-def binary_crossentropy(predictions: Any, targets: Any) -> Any:
+def binary_crossentropy(predictions: Tensor, targets: Tensor) -> Tensor:
     r"""Binary cross-entropy, :math:`L = -t \log(p) - (1 - t) \log(1 - p)`.
 
     Parameters
@@ -57,7 +57,7 @@ def binary_crossentropy(predictions: Any, targets: Any) -> Any:
     return targets * pt.softplus(-odds) + (1 - targets) * pt.softplus(odds)
 
 
-def categorical_crossentropy(predictions: Any, targets: Any) -> Any:
+def categorical_crossentropy(predictions: Tensor, targets: Tensor) -> Tensor:
     r"""Categorical cross-entropy, :math:`L_i = -\sum_j t_{ij} \log(p_{ij})`.
 
     Parameters
@@ -98,7 +98,7 @@ def categorical_crossentropy(predictions: Any, targets: Any) -> Any:
     return double(pt.sum(pt.switch(hidden, 0, targets * halves), axis=-1))
 
 
-def squared_error(a: Any, b: Any) -> Any:
+def squared_error(a: Tensor, b: Tensor) -> Tensor:
     r"""Squared error, :math:`L = (p - t)^2`.
 
     Parameters
@@ -115,7 +115,7 @@ def squared_error(a: Any, b: Any) -> Any:
     return (a - b) ** 2
 
 
-def huber_loss(predictions: Any, targets: Any, delta: float = 1) -> Any:
+def huber_loss(predictions: Tensor, targets: Tensor, delta: float = 1) -> Tensor:
     r"""Huber loss: quadratic for small errors, linear for large ones.
 
     :math:`L = \frac{1}{2} (p - t)^2` if :math:`|p - t| \le \delta`, otherwise
@@ -143,7 +143,7 @@ def huber_loss(predictions: Any, targets: Any, delta: float = 1) -> Any:
     return pt.switch(pt.le(error, delta), 0.5 * error**2, delta * (error - 0.5 * delta))
 
 
-def aggregate(loss: Any, weights: Any = None, mode: str = "mean") -> Any:
+def aggregate(loss: Tensor, weights: TensorLike | None = None, mode: str = "mean") -> Tensor:
     """Aggregate the losses of the items to a scalar.
 
     Parameters
@@ -192,12 +192,12 @@ def aggregate(loss: Any, weights: Any = None, mode: str = "mean") -> Any:
 
 
 def binary_hinge_loss(
-    predictions: Any,
-    targets: Any,
+    predictions: Tensor,
+    targets: Tensor,
     delta: float = 1,
     log_odds: bool | None = None,
     binary: bool = True,
-) -> Any:
+) -> Tensor:
     r"""Binary hinge loss, :math:`L = \max(0, \delta - t p)` with :math:`t` in {-1, 1}.
 
     Parameters
@@ -242,7 +242,7 @@ def binary_hinge_loss(
     return rectify(delta - predictions * targets)
 
 
-def multiclass_hinge_loss(predictions: Any, targets: Any, delta: float = 1) -> Any:
+def multiclass_hinge_loss(predictions: Tensor, targets: Tensor, delta: float = 1) -> Tensor:
     r"""Multi-class hinge loss.
 
     :math:`L_i = \max(0, \max_{j \not= t_i} p_{ij} - p_{i,t_i} + \delta)`
@@ -282,7 +282,7 @@ def multiclass_hinge_loss(predictions: Any, targets: Any, delta: float = 1) -> A
     return rectify(best_other - score + delta)
 
 
-def binary_accuracy(predictions: Any, targets: Any, threshold: float = 0.5) -> Any:
+def binary_accuracy(predictions: Tensor, targets: Tensor, threshold: float = 0.5) -> Tensor:
     """Binary accuracy: whether a prediction is on the side of the threshold that the target tells.
 
     Parameters
@@ -303,7 +303,7 @@ def binary_accuracy(predictions: Any, targets: Any, threshold: float = 0.5) -> A
     return pt.eq(pt.ge(predictions, threshold), targets)
 
 
-def categorical_accuracy(predictions: Any, targets: Any, top_k: int = 1) -> Any:
+def categorical_accuracy(predictions: Tensor, targets: Tensor, top_k: int = 1) -> Tensor:
     """Categorical accuracy: whether the correct class is among the `top_k` predicted ones.
 
     Parameters
@@ -336,7 +336,7 @@ def categorical_accuracy(predictions: Any, targets: Any, top_k: int = 1) -> Any:
     return pt.any(pt.eq(best, targets[..., None]), axis=-1)
 
 
-def align_targets(predictions: Any, targets: Any) -> tuple[Any, Any]:
+def align_targets(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Make a column of a vector of targets if the predictions are a column.
 
     A layer of a single unit and a vector of targets then work together as one expects, where the
@@ -361,7 +361,7 @@ def align_targets(predictions: Any, targets: Any) -> tuple[Any, Any]:
     return predictions, targets
 
 
-def _check_rank(predictions: Any, targets: Any) -> None:
+def _check_rank(predictions: Tensor, targets: Tensor) -> None:
     if targets.ndim != predictions.ndim - 1:
         raise TypeError(
             "rank mismatch between predictions and targets: targets must have as many dimensions "
@@ -369,7 +369,7 @@ def _check_rank(predictions: Any, targets: Any) -> None:
         )
 
 
-def _pick(values: Any, targets: Any) -> Any:
+def _pick(values: Tensor, targets: Tensor) -> Tensor:
     """Return for each item the value of its target class.
 
     A class that does not exist raises an error; on JAX, which cannot raise one, value and gradient are NaN.
@@ -384,6 +384,6 @@ def _pick(values: Any, targets: Any) -> Any:
     return picked * pt.switch(exists, np.asarray(1, values.dtype), np.asarray(np.nan, values.dtype))
 
 
-def _number_of_classes(predictions: Any) -> Any:
+def _number_of_classes(predictions: Tensor) -> Tensor:
     classes = predictions.type.shape[-1]
     return predictions.shape[-1] if classes is None else classes

@@ -4,14 +4,20 @@ Initializers draw their values from it and stochastic layers their seeds, so tha
 :func:`set_rng` makes a network reproducible.
 """
 
-from typing import Any
+from types import ModuleType
+from typing import TypeAlias
 
 import numpy as np
 
-_rng: Any = np.random
+__all__ = ["get_rng", "set_rng"]
+
+#: A generator with its own state, or NumPy's module with the state of the process
+RandomSource: TypeAlias = np.random.RandomState | ModuleType
+
+_rng: RandomSource = np.random
 
 
-def get_rng() -> Any:
+def get_rng() -> RandomSource:
     """Return the generator that initializers and stochastic layers draw from.
 
     Returns
@@ -22,7 +28,7 @@ def get_rng() -> Any:
     return _rng
 
 
-def set_rng(new_rng: Any) -> None:
+def set_rng(new_rng: RandomSource) -> None:
     """Set the generator that initializers and stochastic layers draw from.
 
     Parameters

@@ -7,11 +7,12 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from .layers import Layer, get_all_params
+from .typing import Layers, Scalar, Tensor
 
 _REGULARIZABLE = {"regularizable": True}
 
 
-def l1(x: Any) -> Any:
+def l1(x: Tensor) -> Tensor:
     r"""L1 norm, :math:`\sum_i |x_i|`.
 
     Parameters
@@ -27,7 +28,7 @@ def l1(x: Any) -> Any:
     return pt.sum(abs(x))
 
 
-def l2(x: Any) -> Any:
+def l2(x: Tensor) -> Tensor:
     r"""Squared L2 norm, :math:`\sum_i x_i^2`.
 
     Parameters
@@ -43,7 +44,9 @@ def l2(x: Any) -> Any:
     return pt.sum(x**2)
 
 
-def apply_penalty(tensor_or_tensors: Any | Iterable[Any], penalty: Callable, **kwargs: Any) -> Any:
+def apply_penalty(
+    tensor_or_tensors: Variable | Iterable[Variable], penalty: Callable, **kwargs: Any
+) -> Tensor:
     """Compute the total penalty of one or several tensors.
 
     Parameters
@@ -66,11 +69,11 @@ def apply_penalty(tensor_or_tensors: Any | Iterable[Any], penalty: Callable, **k
 
 
 def regularize_layer_params(
-    layer: Layer | Iterable[Layer],
+    layer: Layers,
     penalty: Callable,
     tags: Mapping[str, bool] = _REGULARIZABLE,
     **kwargs: Any,
-) -> Any:
+) -> Tensor:
     """Compute the penalty of the parameters of one or several layers.
 
     Parameters
@@ -90,16 +93,16 @@ def regularize_layer_params(
         The sum of the penalties.
     """
     layers = layer if isinstance(layer, Iterable) else [layer]
-    params = [param for each in layers for param in each.get_params(**tags)]
+    params = [param for each in layers for param in each.get_params(**tags)]  # type: ignore[union-attr]
     return apply_penalty(params, penalty, **kwargs)
 
 
 def regularize_layer_params_weighted(
-    layers: Mapping[Layer, Any],
+    layers: Mapping[Layer, Scalar],
     penalty: Callable,
     tags: Mapping[str, bool] = _REGULARIZABLE,
     **kwargs: Any,
-) -> Any:
+) -> Tensor:
     """Compute the penalty of the parameters of several layers, with a coefficient for each layer.
 
     Parameters
@@ -125,11 +128,11 @@ def regularize_layer_params_weighted(
 
 
 def regularize_network_params(
-    layer: Layer | Iterable[Layer],
+    layer: Layers,
     penalty: Callable,
     tags: Mapping[str, bool] = _REGULARIZABLE,
     **kwargs: Any,
-) -> Any:
+) -> Tensor:
     """Compute the penalty of the parameters of all layers of a network.
 
     Parameters

@@ -6,15 +6,20 @@ A graph whose sizes are known compiles on back ends that trace, such as JAX.
 import warnings
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 
+from .typing import Tensor, TensorLike
 
-def with_known_sizes(input: Any, shape: Sequence[int | None]) -> Any:
+if TYPE_CHECKING:
+    from lasagne.layers.base import Layer
+
+
+def with_known_sizes(input: Tensor, shape: Sequence[int | None]) -> Tensor:
     """Tell the graph the sizes that a layer knows of its input.
 
     Parameters
@@ -39,7 +44,7 @@ def with_known_sizes(input: Any, shape: Sequence[int | None]) -> Any:
     return input if added.count(None) == len(added) else pt.specify_shape(input, added)
 
 
-def join_last_axes(input: Any, ndim: int) -> Any:
+def join_last_axes(input: Tensor, ndim: int) -> Tensor:
     """Reshape a tensor to `ndim` dimensions by joining its last axes.
 
     Parameters
@@ -64,7 +69,7 @@ def join_last_axes(input: Any, ndim: int) -> Any:
     return pt.reshape(input, (*leading, prod(sizes(input)[ndim - 1 :])))
 
 
-def sizes_to_reshape(input: Any, ndim: int) -> list:
+def sizes_to_reshape(input: Tensor, ndim: int) -> list:
     """Return the sizes of the first `ndim` axes for a shape whose other sizes are known.
 
     The only size that is not static, if there is just one, is left to the reshaping: -1.
@@ -75,14 +80,14 @@ def sizes_to_reshape(input: Any, ndim: int) -> list:
     return sizes(input)[:ndim]
 
 
-def sizes(input: Any) -> list:
+def sizes(input: Tensor) -> list:
     """Return the sizes of a tensor: integers where they are static, symbolic elsewhere."""
     return [
         input.shape[axis] if size is None else size for axis, size in enumerate(input.type.shape)
     ]
 
 
-def like(value: Any, input: Any) -> Any:
+def like(value: TensorLike, input: Tensor) -> Tensor:
     """Return a value in the dtype of a tensor if that is a floating-point dtype."""
     value = pt.as_tensor_variable(value)
     return pt.cast(value, input.dtype) if np.issubdtype(input.dtype, np.floating) else value
@@ -99,7 +104,7 @@ def update_by_default(variable: SharedVariable, value: Variable) -> None:
         variable.default_update = value
 
 
-def as_axes(layer: Any, axes: int | Iterable[int]) -> tuple[int, ...]:
+def as_axes(layer: "Layer", axes: int | Iterable[int]) -> tuple[int, ...]:
     """Return axes of the input of a layer as a tuple of non-negative integers.
 
     Parameters
@@ -126,7 +131,7 @@ def as_axes(layer: Any, axes: int | Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted({axis % ndim for axis in axes}))
 
 
-def as_shared_axes(layer: Any, axes: str | int | Iterable[int]) -> tuple[int, ...]:
+def as_shared_axes(layer: "Layer", axes: str | int | Iterable[int]) -> tuple[int, ...]:
     """Return the axes over which a parameter is shared, as :func:`as_axes`.
 
     ``"auto"`` stands for all axes but the second, the units or channels; ``"all"`` for all axes.
@@ -142,7 +147,7 @@ def as_shared_axes(layer: Any, axes: str | int | Iterable[int]) -> tuple[int, ..
     return as_axes(layer, axes)
 
 
-def shape_beyond(layer: Any, axes: Sequence[int], purpose: str) -> tuple[int, ...]:
+def shape_beyond(layer: "Layer", axes: Sequence[int], purpose: str) -> tuple[Any, ...]:
     """Return the shape of a parameter that has the axes of the input other than `axes`.
 
     Raises

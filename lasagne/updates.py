@@ -15,7 +15,7 @@ rate that is to change.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytensor
@@ -25,9 +25,12 @@ from pytensor.compile.sharedvalue import SharedVariable
 from . import utils
 from ._norms import get_scale, get_total_norm
 from .packing import Pack, pack
+from .typing import LossOrGradients, Scalar, Tensor, Updates
 
 
-def get_or_compute_grads(loss_or_grads: Any, params: Sequence[Any]) -> Any:
+def get_or_compute_grads(
+    loss_or_grads: LossOrGradients, params: Sequence[SharedVariable]
+) -> Sequence[Any]:
     """Return the gradients, computed from the loss unless they are given.
 
     Parameters
@@ -60,10 +63,12 @@ def get_or_compute_grads(loss_or_grads: Any, params: Sequence[Any]) -> Any:
                 f"got {len(loss_or_grads)} gradient expressions for {len(params)} parameters"
             )
         return loss_or_grads
-    return pytensor.grad(loss_or_grads, params)
+    return pytensor.grad(loss_or_grads, list(params))  # type: ignore[arg-type, return-value]
 
 
-def sgd(loss_or_grads: Any, params: Sequence[Any], learning_rate: Any) -> OrderedDict:
+def sgd(
+    loss_or_grads: LossOrGradients, params: Sequence[SharedVariable], learning_rate: Scalar
+) -> OrderedDict:
     """Stochastic gradient descent: ``param := param - learning_rate * gradient``.
 
     Parameters
@@ -82,13 +87,14 @@ def sgd(loss_or_grads: Any, params: Sequence[Any], learning_rate: Any) -> Ordere
     """
     params = list(params)
     updates: OrderedDict = OrderedDict()
+    param: Any
     for param, grad in zip(params, get_or_compute_grads(loss_or_grads, params), strict=True):
         updates[param] = param - learning_rate * grad
     return _keep_dtypes(updates)
 
 
 def apply_momentum(
-    updates: Mapping[Any, Any], params: Iterable[Any] | None = None, momentum: Any = 0.9
+    updates: Updates, params: Iterable[SharedVariable] | None = None, momentum: Scalar = 0.9
 ) -> OrderedDict:
     """Add momentum to updates.
 
@@ -118,7 +124,10 @@ def apply_momentum(
 
 
 def momentum(
-    loss_or_grads: Any, params: Sequence[Any], learning_rate: Any, momentum: Any = 0.9
+    loss_or_grads: LossOrGradients,
+    params: Sequence[SharedVariable],
+    learning_rate: Scalar,
+    momentum: Scalar = 0.9,
 ) -> OrderedDict:
     """Stochastic gradient descent with momentum.
 
@@ -145,7 +154,7 @@ def momentum(
 
 
 def apply_nesterov_momentum(
-    updates: Mapping[Any, Any], params: Iterable[Any] | None = None, momentum: Any = 0.9
+    updates: Updates, params: Iterable[SharedVariable] | None = None, momentum: Scalar = 0.9
 ) -> OrderedDict:
     """Add Nesterov momentum to updates.
 
@@ -180,7 +189,10 @@ def apply_nesterov_momentum(
 
 
 def nesterov_momentum(
-    loss_or_grads: Any, params: Sequence[Any], learning_rate: Any, momentum: Any = 0.9
+    loss_or_grads: LossOrGradients,
+    params: Sequence[SharedVariable],
+    learning_rate: Scalar,
+    momentum: Scalar = 0.9,
 ) -> OrderedDict:
     """Stochastic gradient descent with Nesterov momentum.
 
@@ -207,7 +219,10 @@ def nesterov_momentum(
 
 
 def adagrad(
-    loss_or_grads: Any, params: Sequence[Any], learning_rate: Any = 1.0, epsilon: Any = 1e-6
+    loss_or_grads: LossOrGradients,
+    params: Sequence[SharedVariable],
+    learning_rate: Scalar = 1.0,
+    epsilon: Scalar = 1e-6,
 ) -> OrderedDict:
     r"""Adagrad: learning rates divided by the root of the accumulated squared gradients.
 
@@ -244,11 +259,11 @@ def adagrad(
 
 
 def rmsprop(
-    loss_or_grads: Any,
-    params: Sequence[Any],
-    learning_rate: Any = 1.0,
-    rho: Any = 0.9,
-    epsilon: Any = 1e-6,
+    loss_or_grads: LossOrGradients,
+    params: Sequence[SharedVariable],
+    learning_rate: Scalar = 1.0,
+    rho: Scalar = 0.9,
+    epsilon: Scalar = 1e-6,
 ) -> OrderedDict:
     r"""RMSProp: learning rates divided by a moving root mean square of the gradients.
 
@@ -290,11 +305,11 @@ def rmsprop(
 
 
 def adadelta(
-    loss_or_grads: Any,
-    params: Sequence[Any],
-    learning_rate: Any = 1.0,
-    rho: Any = 0.95,
-    epsilon: Any = 1e-6,
+    loss_or_grads: LossOrGradients,
+    params: Sequence[SharedVariable],
+    learning_rate: Scalar = 1.0,
+    rho: Scalar = 0.95,
+    epsilon: Scalar = 1e-6,
 ) -> OrderedDict:
     r"""Adadelta: steps in the ratio of the moving averages of past steps and of gradients.
 
@@ -340,12 +355,12 @@ def adadelta(
 
 
 def adam(
-    loss_or_grads: Any,
-    params: Sequence[Any],
-    learning_rate: Any = 0.001,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-8,
+    loss_or_grads: LossOrGradients,
+    params: Sequence[SharedVariable],
+    learning_rate: Scalar = 0.001,
+    beta1: Scalar = 0.9,
+    beta2: Scalar = 0.999,
+    epsilon: Scalar = 1e-8,
 ) -> OrderedDict:
     r"""Adam: moving averages of the gradient and of its square, corrected for their start at zero.
 
@@ -392,12 +407,12 @@ def adam(
 
 
 def adamax(
-    loss_or_grads: Any,
-    params: Sequence[Any],
-    learning_rate: Any = 0.002,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-8,
+    loss_or_grads: LossOrGradients,
+    params: Sequence[SharedVariable],
+    learning_rate: Scalar = 0.002,
+    beta1: Scalar = 0.9,
+    beta2: Scalar = 0.999,
+    epsilon: Scalar = 1e-8,
 ) -> OrderedDict:
     r"""Adamax: Adam with the infinity norm in place of the root mean square.
 
@@ -445,12 +460,12 @@ def adamax(
 
 
 def amsgrad(
-    loss_or_grads: Any,
-    params: Sequence[Any],
-    learning_rate: Any = 0.001,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-8,
+    loss_or_grads: LossOrGradients,
+    params: Sequence[SharedVariable],
+    learning_rate: Scalar = 0.001,
+    beta1: Scalar = 0.9,
+    beta2: Scalar = 0.999,
+    epsilon: Scalar = 1e-8,
 ) -> OrderedDict:
     r"""AMSGrad: Adam with the maximum of all past mean squares, so that step sizes never grow.
 
@@ -500,8 +515,11 @@ def amsgrad(
 
 
 def norm_constraint(
-    tensor_var: Any, max_norm: Any, norm_axes: Sequence[int] | None = None, epsilon: float = 1e-7
-) -> Any:
+    tensor_var: Tensor,
+    max_norm: Scalar,
+    norm_axes: Sequence[int] | None = None,
+    epsilon: float = 1e-7,
+) -> Tensor:
     """Limit the norms of the weight vectors of all units.
 
     Parameters
@@ -546,7 +564,10 @@ def norm_constraint(
 
 
 def total_norm_constraint(
-    tensor_vars: Sequence[Any], max_norm: Any, epsilon: float = 1e-7, return_norm: bool = False
+    tensor_vars: Sequence[Tensor],
+    max_norm: Scalar,
+    epsilon: float = 1e-7,
+    return_norm: bool = False,
 ) -> Any:
     """Scale tensors together if the norm of all of them is too large, such as gradients.
 
@@ -587,19 +608,19 @@ def total_norm_constraint(
     return (scaled, norm) if return_norm else scaled
 
 
-def _pack_steps(updates: Mapping[Any, Any], params: Any) -> list[Pack]:
+def _pack_steps(updates: Updates, params: Iterable[SharedVariable] | None) -> list[Pack]:
     """The steps that updates make from parameters, all that are updated if `params` is ``None``."""
     params = list(updates if params is None else params)
     return pack(params, [updates[param] - param for param in params])
 
 
-def _step_counter() -> tuple[SharedVariable, Any]:
+def _step_counter() -> tuple[SharedVariable, Tensor]:
     """Return a counter of steps, and the number of the current step, from 1."""
     steps = pytensor.shared(utils.floatX(0.0))
     return steps, steps + 1
 
 
-def _moments(updates: OrderedDict, part: Pack, beta1: Any, beta2: Any) -> tuple:
+def _moments(updates: OrderedDict, part: Pack, beta1: Scalar, beta2: Scalar) -> tuple:
     """Update the moving averages of gradients and of their squares, and return them."""
     mean, mean_square = part.zeros(), part.zeros()
     updates[mean] = beta1 * mean + (1 - beta1) * part.tensor
@@ -607,7 +628,7 @@ def _moments(updates: OrderedDict, part: Pack, beta1: Any, beta2: Any) -> tuple:
     return updates[mean], updates[mean_square]
 
 
-def _keep_dtypes(updates: Mapping[Any, Any]) -> OrderedDict:
+def _keep_dtypes(updates: Updates) -> OrderedDict:
     """Cast the updates of floating point variables, so that float32 is not updated with float64."""
     return OrderedDict(
         (variable, pt.cast(new, variable.dtype) if utils.is_float(variable) else new)

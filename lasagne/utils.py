@@ -16,12 +16,13 @@ from pytensor.graph.basic import Variable
 
 from ._norms import get_scale
 from .checks import check_length
+from .typing import Array, ArrayLike, ParameterSpec, Tensor, TensorLike
 
 # What counts as an integer: for `isinstance`
 int_types = (Integral, np.integer)
 
 
-def floatX(arr: Any) -> np.ndarray:
+def floatX(arr: ArrayLike) -> np.ndarray:
     """Convert to a NumPy array of dtype ``pytensor.config.floatX``.
 
     Parameters
@@ -60,7 +61,7 @@ def shared_empty(dim: int = 2, dtype: str | None = None) -> SharedVariable:
     return pytensor.shared(np.zeros((1,) * dim, dtype=dtype or pytensor.config.floatX))
 
 
-def as_theano_expression(input: Any) -> Variable:
+def as_theano_expression(input: TensorLike | Variable) -> Tensor:
     """Wrap a number or an array as a PyTensor constant; pass a PyTensor expression through.
 
     The name is Lasagne's, from when PyTensor was called Theano.
@@ -81,7 +82,7 @@ def as_theano_expression(input: Any) -> Variable:
         If `input` cannot be converted.
     """
     if isinstance(input, Variable):
-        return input
+        return input  # type: ignore[return-value]
     try:
         return pt.constant(input)
     except Exception as error:
@@ -119,7 +120,7 @@ def collect_shared_vars(expressions: Variable | Iterable[Variable]) -> list[Shar
     return found
 
 
-def one_hot(x: Any, m: int | None = None) -> Variable:
+def one_hot(x: TensorLike, m: int | None = None) -> Tensor:
     """Return the one-hot rows for class indices.
 
     Parameters
@@ -213,7 +214,7 @@ def inspect_kwargs(func: Callable) -> list[str]:
     return [each.name for each in parameters if each.default is not inspect.Parameter.empty]
 
 
-def compute_norms(array: Any, norm_axes: Sequence[int] | None = None) -> Any:
+def compute_norms(array: Array | Tensor, norm_axes: Sequence[int] | None = None) -> Any:
     """Compute the norms of the incoming weight vectors of each unit.
 
     Parameters
@@ -291,7 +292,7 @@ class _GradClip(GradClip):
     __props__ = ("clip_lower_bound", "clip_upper_bound")  # type: ignore[assignment]
 
 
-def clip_gradient(x: Any, bound: float) -> Any:
+def clip_gradient(x: Tensor, bound: float) -> Tensor:
     """Return a tensor as it is, with its gradient clipped elementwise.
 
     Parameters
@@ -311,7 +312,7 @@ def clip_gradient(x: Any, bound: float) -> Any:
     ValueError
         If `bound` is negative.
     """
-    return _GradClip(-bound, bound)(x)
+    return _GradClip(-bound, bound)(x)  # type: ignore[return-value]
 
 
 _initialize: ContextVar[Callable] = ContextVar(
@@ -339,7 +340,7 @@ def initializing_by(initialize: Callable) -> Iterator[None]:
         _initialize.reset(token)
 
 
-def hide_masked(x: Any, mask: Any) -> Any:
+def hide_masked(x: TensorLike, mask: TensorLike) -> Tensor:
     """Replace a tensor by zeros where a mask is zero.
 
     Neither the values hidden nor their gradients get into the result, not even if they are NaN or
@@ -362,7 +363,7 @@ def hide_masked(x: Any, mask: Any) -> Any:
     return pt.switch(mask, x, np.zeros((), x.dtype))
 
 
-def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Variable:
+def create_param(spec: ParameterSpec, shape: Iterable[int], name: str | None = None) -> Variable:
     """Create the variable of a layer parameter.
 
     Parameters
@@ -446,7 +447,7 @@ def create_param(spec: Any, shape: Iterable[int], name: str | None = None) -> Va
 _KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf", "c": "iufc"}
 
 
-def check_param_value(param: Any, value: Any) -> np.ndarray:
+def check_param_value(param: SharedVariable, value: ArrayLike) -> np.ndarray:
     """Return a value as the array to which a parameter is to be set.
 
     A floating-point parameter takes integers and floating-point numbers of any precision, rounded
@@ -472,7 +473,7 @@ def check_param_value(param: Any, value: Any) -> np.ndarray:
         large for the parameter's dtype. The message names the parameter.
     """
     expected = np.shape(param.get_value(borrow=True))
-    dtype = np.dtype(param.dtype)
+    dtype = np.dtype(param.type.dtype)
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever the value's own conversion raises
@@ -558,5 +559,5 @@ def unroll_scan(
     return [pt.stack(values, axis=0) for values in zip(*history, strict=True)]
 
 
-def _as_list(value: Any) -> list:
+def _as_list(value: object) -> list:
     return list(value) if isinstance(value, list | tuple) else [value]

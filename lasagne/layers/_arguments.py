@@ -3,9 +3,12 @@
 import inspect
 from abc import ABCMeta
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytensor.graph.basic import Variable
+
+if TYPE_CHECKING:
+    from lasagne.layers.base import Layer
 
 # Attributes that are not the constructor's arguments in another form
 _APART = ("params", "get_output_kwargs")
@@ -49,7 +52,7 @@ class LayerType(ABCMeta):
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
-def get_arguments(layer: Any) -> dict[str, Any]:
+def get_arguments(layer: "Layer") -> dict[str, Any]:
     """Return the arguments that make a layer as it is now; see `Layer.get_arguments`."""
     origin = layer._origin
     if origin is None:
@@ -72,7 +75,7 @@ def get_arguments(layer: Any) -> dict[str, Any]:
     return arguments
 
 
-def find_changes(layer: Any) -> list[str]:
+def find_changes(layer: "Layer") -> list[str]:
     """Return the names of the public attributes that are no longer what the constructor left.
 
     Raises
@@ -119,7 +122,7 @@ def _by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
     return arguments
 
 
-def _public_attributes(layer: Any) -> dict[str, Any]:
+def _public_attributes(layer: "Layer") -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(layer).items()
@@ -131,7 +134,7 @@ def _copy_list(value: Any) -> Any:
     return list(value) if type(value) is list else value
 
 
-def _is_same(one: Any, other: Any) -> bool:
+def _is_same(one: object, other: object) -> bool:
     """Tell whether two values are the same object, equal numbers or strings, or lists of such."""
     if type(one) is list and type(other) is list:
         return len(one) == len(other) and all(map(_is_same, one, other))

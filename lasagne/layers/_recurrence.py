@@ -11,6 +11,7 @@ from .. import utils
 from ..checks import check_mask, check_rows, check_unrolled
 from ..loop import get_last, loop
 from ..tensors import sizes, sizes_to_reshape
+from ..typing import Incoming, Tensor
 from .base import Layer, MergeLayer, check_integer, known_shape
 
 
@@ -37,7 +38,7 @@ class RecurrenceLayer(MergeLayer):
 
     def __init__(
         self,
-        incoming: Any,
+        incoming: Incoming,
         initial_states: Mapping[str, Any],
         *,
         min_ndim: int,
@@ -47,7 +48,7 @@ class RecurrenceLayer(MergeLayer):
         grad_clipping: float,
         unroll_scan: bool,
         precompute_input: bool,
-        mask_input: Any,
+        mask_input: Incoming | None,
         only_return_final: bool,
         **kwargs: Any,
     ):
@@ -150,7 +151,7 @@ class RecurrenceLayer(MergeLayer):
         """
         raise NotImplementedError
 
-    def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
+    def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
         """Compute the hidden state at every time step, or at the last with `only_return_final`.
 
         Parameters
@@ -167,7 +168,7 @@ class RecurrenceLayer(MergeLayer):
         inputs = list(inputs)
         if self.unroll_scan:
             of_time = slice(0, 1 if self.mask_incoming_index < 0 else 2)
-            length = self.input_shapes[0][1]
+            length: Any = self.input_shapes[0][1]
             inputs[of_time] = check_unrolled(repr(self), length, *inputs[of_time])
         project, step = self._cell(**kwargs)
         if self.mask_incoming_index >= 0:
@@ -181,7 +182,7 @@ class RecurrenceLayer(MergeLayer):
             leading = sizes_to_reshape(sequence, 2)
             sequence = projected.reshape((*leading, *sizes(projected)[1:]))
 
-        def next_states(current: Any, *rest: Any) -> list:
+        def next_states(current: Tensor, *rest: Tensor) -> list:
             mask, states = (rest[0], rest[1:]) if self.mask_incoming_index >= 0 else (None, rest)
             values = step(current if self.precompute_input else project(current), *states)
             if mask is not None:
@@ -195,7 +196,7 @@ class RecurrenceLayer(MergeLayer):
             sequences.append(_swap_batch_and_time(inputs[self.mask_incoming_index]))
         states = [self._initial_state(state, inputs, batch) for state in self._state_specs]
         if self.unroll_scan:
-            n_steps = self.input_shapes[0][1]
+            n_steps: Any = self.input_shapes[0][1]
             history = utils.unroll_scan(next_states, sequences, states, [], n_steps, self.backwards)
         else:
             history = loop(next_states, sequences, states, self.gradient_steps, self.backwards)
@@ -205,7 +206,7 @@ class RecurrenceLayer(MergeLayer):
             return get_last(hidden, states[-1])
         return _swap_batch_and_time(hidden[::-1] if self.backwards else hidden)
 
-    def _initial_state(self, state: str, inputs: Sequence[Any], batch: Any) -> Any:
+    def _initial_state(self, state: str, inputs: Sequence[Tensor], batch: Tensor) -> Tensor:
         """Return the initial value of a part of the state, with a row for each sequence."""
         index = getattr(self, f"{state}_incoming_index")
         value = inputs[index] if index >= 0 else getattr(self, state)
@@ -224,7 +225,7 @@ class RecurrenceLayer(MergeLayer):
             return value[pt.switch(pt.eq(value.shape[0], 1), 0, pt.arange(batch))]
         return value
 
-    def _like_state(self, value: Any, state: Any) -> Any:
+    def _like_state(self, value: Tensor, state: Tensor) -> Tensor:
         """Give the next state the data type and the shape of the previous one."""
         if value.type.ndim != state.type.ndim:
             raise ValueError(
@@ -233,14 +234,14 @@ class RecurrenceLayer(MergeLayer):
             )
         return state.type.filter_variable(pt.cast(value, state.type.dtype))
 
-    def _clip_gradient(self, value: Any) -> Any:
+    def _clip_gradient(self, value: Tensor) -> Tensor:
         """Return `value`, with its gradient clipped elementwise at `grad_clipping`."""
         if not self.grad_clipping:
             return value
         return utils.clip_gradient(value, self.grad_clipping)
 
 
-def _swap_batch_and_time(tensor: Any) -> Any:
+def _swap_batch_and_time(tensor: Tensor) -> Tensor:
     return tensor.dimshuffle(1, 0, *range(2, tensor.type.ndim))
 
 
@@ -251,6 +252,6 @@ def dims_agree(first: Sequence, second: Sequence) -> bool:
     )
 
 
-def _where(mask: Any, new: Any, old: Any) -> Any:
+def _where(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """Choose the new state where the mask of shape ``(batch,)`` is set, the old one elsewhere."""
     return pt.switch(mask.dimshuffle(0, *["x"] * (new.type.ndim - 1)), new, old)

@@ -7,11 +7,10 @@ import numpy as np
 from pytensor.graph.basic import Variable
 
 from .. import utils
+from ..typing import Incoming, ParameterSpec, Shape, Tensor
 from ._arguments import LayerType, Origin, get_arguments
 
 __all__ = ["Layer", "MergeLayer"]
-
-Shape = tuple[int | None, ...]
 
 
 class MissingOutputShapeError(NotImplementedError, AttributeError):
@@ -64,7 +63,7 @@ class Layer(metaclass=LayerType):
     result_kwargs: tuple[str, ...] = ()
     _origin: Origin
 
-    def __init__(self, incoming: Any, name: str | None = None):
+    def __init__(self, incoming: Incoming, name: str | None = None):
         self.name = name
         self.params: dict[Variable, set[str]] = {}
         self.get_output_kwargs: list[str] = []
@@ -127,7 +126,7 @@ class Layer(metaclass=LayerType):
         """
         return get_arguments(self)
 
-    def get_output_shape_for(self, input_shape: Any) -> Any:
+    def get_output_shape_for(self, input_shape: Shape) -> Shape:
         """Compute the shape of the output from the shape of the input.
 
         Parameters
@@ -144,7 +143,7 @@ class Layer(metaclass=LayerType):
         """
         return known_shape(input_shape)
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         """Build the expression of the output from the expression of the input.
 
         Parameters
@@ -167,7 +166,7 @@ class Layer(metaclass=LayerType):
         raise NotImplementedError(f"{type(self).__name__} does not implement get_output_for()")
 
     def add_param(
-        self, spec: Any, shape: Iterable[int], name: str | None = None, **tags: bool
+        self, spec: ParameterSpec, shape: Iterable[int], name: str | None = None, **tags: bool
     ) -> Any:
         """Register a parameter of this layer.
 
@@ -228,7 +227,7 @@ class MergeLayer(Layer):
         If a dimension of an input shape is neither ``None`` nor a positive integer.
     """
 
-    def __init__(self, incomings: Iterable[Any], name: str | None = None):
+    def __init__(self, incomings: Iterable[Incoming], name: str | None = None):
         self.name = name
         self.params = {}
         self.get_output_kwargs = []
@@ -243,7 +242,7 @@ class MergeLayer(Layer):
         """Shape of the output, by :meth:`get_output_shape_for`; ``None`` where not known."""
         return without_symbols(self, self.get_output_shape_for(self.input_shapes))
 
-    def get_output_shape_for(self, input_shapes: Sequence[Any]) -> Any:
+    def get_output_shape_for(self, input_shapes: Sequence[Shape]) -> Shape:
         """Compute the shape of the output from the shapes of the inputs.
 
         Parameters
@@ -265,7 +264,7 @@ class MergeLayer(Layer):
             f"{type(self).__name__} does not implement get_output_shape_for()"
         )
 
-    def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
+    def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
         """Build the expression of the output from the expressions of the inputs.
 
         Parameters
@@ -288,7 +287,7 @@ class MergeLayer(Layer):
         raise NotImplementedError(f"{type(self).__name__} does not implement get_output_for()")
 
 
-def incoming_shape(layer: Layer, incoming: Any) -> Any:
+def incoming_shape(layer: Layer, incoming: Incoming) -> Shape:
     """Return the shape that `incoming`, a shape or a layer, feeds into `layer`."""
     if isinstance(incoming, tuple):
         return incoming
@@ -297,7 +296,7 @@ def incoming_shape(layer: Layer, incoming: Any) -> Any:
     raise TypeError(f"{layer!r} needs a Layer or a shape tuple to feed into it, got {incoming!r}")
 
 
-def check_dimensions(layer: Layer, shape: Any) -> None:
+def check_dimensions(layer: Layer, shape: Iterable[object]) -> None:
     """Raise a `ValueError` unless the dimensions are positive integers or ``None``."""
     if not isinstance(shape, tuple | list):
         return  # a stand-in for a layer need not know its shape
@@ -314,7 +313,7 @@ def check_dimensions(layer: Layer, shape: Any) -> None:
         )
 
 
-def check_integer(layer: Layer, **values: Any) -> None:
+def check_integer(layer: Layer, **values: object) -> None:
     """Raise a `ValueError` that names the layer unless values are integers."""
     for name, value in values.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
@@ -337,7 +336,7 @@ def known_shape(shape: Any) -> Any:
     return shape
 
 
-def without_symbols(layer: Layer, shape: Any) -> Any:
+def without_symbols(layer: Layer, shape: Any) -> Shape:
     """Return the shape, or raise a `ValueError` if there is anything symbolic in it."""
     if isinstance(shape, Variable) or any(isinstance(dim, Variable) for dim in shape):
         raise ValueError(

@@ -7,7 +7,8 @@ import pytensor.tensor as pt
 
 from .. import init, nonlinearities
 from ..tensors import join_last_axes, with_known_sizes
-from .base import Layer, Shape, check_integer, check_positive, known_shape
+from ..typing import Incoming, Nonlinearity, ParameterSpec, Shape, Tensor
+from .base import Layer, check_integer, check_positive, known_shape
 
 __all__ = ["DenseLayer", "NINLayer"]
 
@@ -51,11 +52,11 @@ class DenseLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
+        incoming: Incoming,
         num_units: int,
-        W: Any = init.GlorotUniform(),
-        b: Any = init.Constant(0.0),
-        nonlinearity: Any = nonlinearities.rectify,
+        W: ParameterSpec = init.GlorotUniform(),
+        b: ParameterSpec | None = init.Constant(0.0),
+        nonlinearity: Nonlinearity | None = nonlinearities.rectify,
         num_leading_axes: int = 1,
         **kwargs: Any,
     ):
@@ -78,7 +79,7 @@ class DenseLayer(Layer):
             )
         self.num_leading_axes = num_leading_axes
 
-        trailing = self.input_shape[num_leading_axes:]
+        trailing: Any = self.input_shape[num_leading_axes:]
         if None in trailing:
             raise ValueError(
                 f"A DenseLayer requires a fixed input shape (except for the leading axes). {self!r}"
@@ -92,7 +93,7 @@ class DenseLayer(Layer):
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         return (*known_shape(input_shape)[: self.num_leading_axes], self.num_units)
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         leading = self.num_leading_axes
         if leading < 0:
@@ -100,7 +101,7 @@ class DenseLayer(Layer):
         if input.type.ndim > leading + 1:
             input = join_last_axes(with_known_sizes(input, self.input_shape), leading + 1)
         # the product of a matrix is simpler a graph than that of a stack of them
-        activation = (pt.dot if input.type.ndim <= 2 else pt.matmul)(input, self.W)
+        activation: Tensor = (pt.dot if input.type.ndim <= 2 else pt.matmul)(input, self.W)  # type: ignore[arg-type]
         if self.b is not None:
             activation = activation + self.b
         return self.nonlinearity(activation)
@@ -146,12 +147,12 @@ class NINLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
+        incoming: Incoming,
         num_units: int,
         untie_biases: bool = False,
-        W: Any = init.GlorotUniform(),
-        b: Any = init.Constant(0.0),
-        nonlinearity: Any = nonlinearities.rectify,
+        W: ParameterSpec = init.GlorotUniform(),
+        b: ParameterSpec | None = init.Constant(0.0),
+        nonlinearity: Nonlinearity | None = nonlinearities.rectify,
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
@@ -170,20 +171,21 @@ class NINLayer(Layer):
                 f"{self!r} needs the sizes of all axes beyond the second for untie_biases=True, "
                 f"got {self.input_shape}"
             )
-        self.W = self.add_param(W, (self.input_shape[1], num_units), name="W")
+        channels: Any = self.input_shape[1]
+        self.W = self.add_param(W, (channels, num_units), name="W")
         self.b = None
         if b is not None:
-            shape = (num_units, *locations) if untie_biases else (num_units,)
+            shape: tuple[Any, ...] = (num_units, *locations) if untie_biases else (num_units,)
             self.b = self.add_param(b, shape, name="b", regularizable=False)
 
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         input_shape = known_shape(input_shape)
         return (input_shape[0], self.num_units, *input_shape[2:])
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
-        channels_last: Any = pt.moveaxis(input, 1, -1)
-        channels_last = pt.matmul(channels_last, self.W)
+        channels_last: Tensor = pt.moveaxis(input, 1, -1)
+        channels_last = pt.matmul(channels_last, self.W)  # type: ignore[arg-type]
         if self.b is not None:
             channels_last = channels_last + pt.moveaxis(self.b, 0, -1)
         return self.nonlinearity(pt.moveaxis(channels_last, -1, 1))

@@ -7,7 +7,8 @@ import pytensor.tensor as pt
 
 from .. import init
 from ..tensors import join_last_axes, sizes_to_reshape
-from .base import Layer, Shape, check_positive, known_shape
+from ..typing import Incoming, ParameterSpec, Shape, Tensor
+from .base import Layer, check_positive, known_shape
 
 __all__ = ["EmbeddingLayer"]
 
@@ -45,10 +46,10 @@ class EmbeddingLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
+        incoming: Incoming,
         input_size: int,
         output_size: int,
-        W: Any = init.Normal(),
+        W: ParameterSpec = init.Normal(),
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
@@ -60,7 +61,7 @@ class EmbeddingLayer(Layer):
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         return (*known_shape(input_shape), self.output_size)
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         if not np.issubdtype(input.dtype, np.integer):
             raise TypeError(

@@ -1,7 +1,7 @@
 """Functions of whole networks: their layers, outputs, output shapes and parameters."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -10,7 +10,8 @@ import numpy as np
 from pytensor.graph.basic import Variable
 
 from .. import utils
-from .base import MergeLayer, known_shape
+from ..typing import ArrayLike, Inputs, Layers, Shape
+from .base import Layer, MergeLayer, known_shape
 from .input import InputLayer
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 
-def get_all_layers(layer: Any, treat_as_input: Iterable[Any] | None = None) -> list:
+def get_all_layers(layer: Layers, treat_as_input: Iterable[Layer] | None = None) -> list[Any]:
     """Collect the layers below (and including) one or several layers of a network.
 
     Parameters
@@ -51,7 +52,7 @@ def get_all_layers(layer: Any, treat_as_input: Iterable[Any] | None = None) -> l
     """
     stop = set(treat_as_input or ())
     _check_keys(dict.fromkeys(stop), "get_all_layers()")
-    found: dict[Any, None] = {}  # used as an ordered set
+    found: dict[Layer, None] = {}  # used as an ordered set
     pending = [(each, False) for each in reversed(_as_list(layer))]
     while pending:
         current, expanded = pending.pop()
@@ -64,7 +65,7 @@ def get_all_layers(layer: Any, treat_as_input: Iterable[Any] | None = None) -> l
     return list(found)
 
 
-def get_output(layer_or_layers: Any, inputs: Any = None, **kwargs: Any) -> Any:
+def get_output(layer_or_layers: Layers, inputs: Inputs = None, **kwargs: Any) -> Any:
     """Build the expression of the output of a network at one or several layers.
 
     Parameters
@@ -105,10 +106,10 @@ def get_output(layer_or_layers: Any, inputs: Any = None, **kwargs: Any) -> Any:
 
 
 def build_output(
-    layer_or_layers: Any,
-    inputs: Any,
+    layer_or_layers: Layers,
+    inputs: Inputs,
     kwargs: dict[str, Any],
-    compute: Callable[[Any, Any, dict], Any] | None = None,
+    compute: Callable[[Layer, Any, dict], Any] | None = None,
     caller: str = "get_output()",
 ) -> Any:
     """Build the output of a network, as :func:`get_output`, by a function of one's own.
@@ -135,7 +136,7 @@ def build_output(
         _check_keys(inputs, caller)
         inputs = {each: utils.as_theano_expression(value) for each, value in inputs.items()}
     elif inputs is not None:
-        inputs = utils.as_theano_expression(inputs)
+        inputs = utils.as_theano_expression(inputs)  # type: ignore[arg-type]
     replaced = inputs if isinstance(inputs, dict) else {}
     feeding = {
         below
@@ -145,9 +146,9 @@ def build_output(
     }
     accepted = {"deterministic"}
     withheld: dict[str, Any] = {}
-    results: dict[Any, Any] = {}
+    results: dict[Layer, Any] = {}
 
-    def output_of(layer: Any, layer_input: Any) -> Any:
+    def output_of(layer: Layer, layer_input: Any) -> Any:
         names = set(layer.get_output_kwargs)
         with suppress(TypeError, ValueError):  # not every callable has a signature
             names.update(utils.inspect_kwargs(layer.get_output_for))
@@ -177,7 +178,9 @@ def build_output(
     return _pick(values, asked, layer_or_layers)
 
 
-def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
+def get_output_shape(
+    layer_or_layers: Layers, input_shapes: Shape | Mapping[Layer, Shape] | None = None
+) -> Any:
     """Compute the shape of the output of a network at one or several layers.
 
     Parameters
@@ -223,7 +226,7 @@ def get_output_shape(layer_or_layers: Any, input_shapes: Any = None) -> Any:
     return _pick(values, asked, layer_or_layers)
 
 
-def get_all_params(layer: Any, unwrap_shared: bool = True, **tags: bool) -> list:
+def get_all_params(layer: Layers, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
     """Collect the parameters of a network.
 
     Parameters
@@ -248,7 +251,7 @@ def get_all_params(layer: Any, unwrap_shared: bool = True, **tags: bool) -> list
     )
 
 
-def count_params(layer: Any, **tags: bool) -> int:
+def count_params(layer: Layers, **tags: bool) -> int:
     """Count the numbers in the parameters of a network.
 
     Parameters
@@ -268,7 +271,7 @@ def count_params(layer: Any, **tags: bool) -> int:
     )
 
 
-def get_all_param_values(layer: Any, **tags: bool) -> list[np.ndarray]:
+def get_all_param_values(layer: Layers, **tags: bool) -> list[np.ndarray]:
     """Return copies of the values of the parameters of a network.
 
     Parameters
@@ -295,7 +298,7 @@ def get_all_param_values(layer: Any, **tags: bool) -> list[np.ndarray]:
     return [np.array(param.get_value(borrow=True)) for param in get_all_params(layer, **tags)]
 
 
-def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> None:
+def set_all_param_values(layer: Layers, values: Sequence[ArrayLike], **tags: bool) -> None:
     """Set the values of the parameters of a network.
 
     Parameters
@@ -330,22 +333,22 @@ def set_all_param_values(layer: Any, values: Sequence[Any], **tags: bool) -> Non
         param.set_value(value)
 
 
-def _as_list(layer_or_layers: Any) -> list:
+def _as_list(layer_or_layers: Layers) -> list[Layer]:
     """Return a list of layers, or raise a `TypeError` if something is no layer."""
     several = isinstance(layer_or_layers, Iterable) and not isinstance(layer_or_layers, Variable)
-    layers = list(layer_or_layers) if several else [layer_or_layers]
+    layers: list = list(layer_or_layers) if several else [layer_or_layers]  # type: ignore[arg-type]
     for each in layers:
         if not _is_layer(each):
             raise TypeError(f"expected a layer or a list of layers, got {_show(each)}")
     return layers
 
 
-def _is_layer(value: Any) -> bool:
+def _is_layer(value: object) -> bool:
     """Tell whether a value is a layer, or something else that has the methods of a layer."""
     return hasattr(value, "get_output_for") and not isinstance(value, type)
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     """Return how a message shows what was given in place of a layer."""
     return f"{value!r:.100} of type {type(value).__name__}"
 
@@ -360,7 +363,7 @@ def _check_keys(given: dict, caller: str) -> None:
             )
 
 
-def _call_get_output_for(layer: Any, layer_input: Any, kwargs: dict) -> Any:
+def _call_get_output_for(layer: Layer, layer_input: Any, kwargs: dict[str, Any]) -> Any:
     return layer.get_output_for(layer_input, **kwargs)
 
 
@@ -368,13 +371,13 @@ def _without(kwargs: dict, names: Iterable[str]) -> dict:
     return {name: value for name, value in kwargs.items() if name not in names}
 
 
-def _pick(values: dict, asked: list, layer_or_layers: Any) -> Any:
+def _pick(values: dict[Layer, Any], asked: list[Layer], layer_or_layers: Layers) -> Any:
     """Return the values of the layers asked for: a list, or of a single layer its value."""
     picked = [values[each] for each in asked]
     return picked if isinstance(layer_or_layers, Iterable) else picked[0]
 
 
-def _input_layers(layer: Any) -> list:
+def _input_layers(layer: Layer) -> list:
     """Return the layers feeding into a layer; ``None`` stands for those given as a shape."""
     if hasattr(layer, "input_layers"):
         return layer.input_layers
@@ -410,8 +413,7 @@ def _propagate(
     for layer in layers:
         if layer in values:
             continue
-        merges = isinstance(layer, MergeLayer)
-        incoming = layer.input_layers if merges else [layer.input_layer]
+        incoming = layer.input_layers if isinstance(layer, MergeLayer) else [layer.input_layer]
         if any(each not in values for each in incoming):
             raise ValueError(
                 f"{caller} was called without giving an input expression for the free-floating "
@@ -419,7 +421,7 @@ def _propagate(
                 "expression."
             )
         inputs = [values[each] for each in incoming]
-        values[layer] = of_layer(layer, inputs if merges else inputs[0])
+        values[layer] = of_layer(layer, inputs if isinstance(layer, MergeLayer) else inputs[0])
     return values
 
 

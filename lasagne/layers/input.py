@@ -6,7 +6,8 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
-from .base import Layer, Shape, check_dimensions
+from ..typing import Shape
+from .base import Layer, check_dimensions
 
 __all__ = ["InputLayer"]
 

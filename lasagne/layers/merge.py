@@ -7,7 +7,8 @@ from typing import Any
 import pytensor.tensor as pt
 
 from ..tensors import sizes
-from .base import MergeLayer, Shape, check_integer, known_shape
+from ..typing import Incoming, Scalar, Shape, Tensor
+from .base import MergeLayer, check_integer, known_shape
 
 __all__ = [
     "ConcatLayer",
@@ -21,7 +22,7 @@ __all__ = [
 Cropping = Sequence[str | None] | None
 
 
-def autocrop(inputs: Sequence[Any], cropping: Cropping) -> list:
+def autocrop(inputs: Sequence[Tensor], cropping: Cropping) -> list:
     """Crop tensors to the smallest size among them.
 
     Parameters
@@ -129,7 +130,7 @@ def _smallest(axis_sizes: Sequence[Any]) -> Any:
     return reduce(pt.minimum, axis_sizes)
 
 
-def _kept_slice(mode: str | None, size: Any, kept: Any) -> slice:
+def _kept_slice(mode: str | None, size: int | Tensor, kept: int | Tensor) -> slice:
     if mode is None:
         return slice(None)
     start = {"lower": 0, "center": (size - kept) // 2, "upper": size - kept}[mode]
@@ -157,7 +158,7 @@ class ConcatLayer(MergeLayer):
     """
 
     def __init__(
-        self, incomings: Iterable[Any], axis: int = 1, cropping: Cropping = None, **kwargs: Any
+        self, incomings: Iterable[Incoming], axis: int = 1, cropping: Cropping = None, **kwargs: Any
     ):
         super().__init__(incomings, **kwargs)
         check_integer(self, axis=axis)
@@ -188,7 +189,7 @@ class ConcatLayer(MergeLayer):
             self, shapes, input_shapes, "the same except in the concatenation axis"
         )
 
-    def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
+    def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
         inputs = [pt.as_tensor_variable(each) for each in inputs]
         inputs = autocrop(inputs, self._cropping_for(inputs[0].type.ndim))
         return pt.concatenate(inputs, axis=self.axis)
@@ -219,8 +220,8 @@ class ElemwiseMergeLayer(MergeLayer):
 
     def __init__(
         self,
-        incomings: Iterable[Any],
-        merge_function: Callable[[Any, Any], Any],
+        incomings: Iterable[Incoming],
+        merge_function: Callable[[Tensor, Tensor], Tensor],
         cropping: Cropping = None,
         **kwargs: Any,
     ):
@@ -233,7 +234,7 @@ class ElemwiseMergeLayer(MergeLayer):
         shapes = autocrop_array_shapes(input_shapes, self.cropping)
         return _common_shape(self, shapes, input_shapes, "the same")
 
-    def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
+    def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
         return reduce(self.merge_function, autocrop(inputs, self.cropping))
 
 
@@ -257,18 +258,22 @@ class ElemwiseSumLayer(ElemwiseMergeLayer):
     """
 
     def __init__(
-        self, incomings: Iterable[Any], coeffs: Any = 1, cropping: Cropping = None, **kwargs: Any
+        self,
+        incomings: Iterable[Incoming],
+        coeffs: Scalar | Sequence[Scalar] = 1,
+        cropping: Cropping = None,
+        **kwargs: Any,
     ):
         super().__init__(incomings, pt.add, cropping=cropping, **kwargs)
         if not isinstance(coeffs, list | tuple):
-            coeffs = [coeffs] * len(self.input_shapes)
+            coeffs = [coeffs] * len(self.input_shapes)  # type: ignore[list-item]
         if len(coeffs) != len(self.input_shapes):
             raise ValueError(
                 f"{self!r} got {len(coeffs)} coeffs for {len(self.input_shapes)} incomings"
             )
         self.coeffs = list(coeffs)
 
-    def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
+    def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
         weighted = [each * coeff for coeff, each in zip(self.coeffs, inputs, strict=True)]
         return super().get_output_for(weighted, **kwargs)
 

@@ -1,11 +1,13 @@
 """Layers that add noise, to regularize a network while it is trained."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 
 from ..tensors import as_axes, like, sizes
+from ..typing import Incoming, Scalar, Tensor
 from ._random import RandomStream
 from .base import Layer
 
@@ -50,10 +52,10 @@ class DropoutLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
-        p: Any = 0.5,
+        incoming: Incoming,
+        p: Scalar = 0.5,
         rescale: bool = True,
-        shared_axes: Any = (),
+        shared_axes: int | Sequence[int] = (),
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
@@ -67,7 +69,7 @@ class DropoutLayer(Layer):
         self.shared_axes = as_axes(self, shared_axes)
         self._srng = RandomStream()
 
-    def get_output_for(self, input: Any, deterministic: bool = False, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, deterministic: bool = False, **kwargs: Any) -> Tensor:
         if deterministic or (not isinstance(self.p, Variable) and self.p == 0):
             return input
         input = pt.as_tensor_variable(input)
@@ -82,7 +84,7 @@ class DropoutLayer(Layer):
 dropout = DropoutLayer  # shortcut
 
 
-def dropout_channels(incoming: Any, *args: Any, **kwargs: Any) -> DropoutLayer:
+def dropout_channels(incoming: Incoming, *args: Any, **kwargs: Any) -> DropoutLayer:
     """Drop whole channels: a :class:`DropoutLayer` shared over all axes but the first two.
 
     Parameters
@@ -97,14 +99,15 @@ def dropout_channels(incoming: Any, *args: Any, **kwargs: Any) -> DropoutLayer:
     DropoutLayer
         The layer.
     """
-    kwargs["shared_axes"] = tuple(range(2, len(getattr(incoming, "output_shape", incoming))))
+    shape = incoming.output_shape if isinstance(incoming, Layer) else incoming
+    kwargs["shared_axes"] = tuple(range(2, len(shape)))
     return DropoutLayer(incoming, *args, **kwargs)
 
 
 spatial_dropout = dropout_channels  # shortcut
 
 
-def dropout_locations(incoming: Any, *args: Any, **kwargs: Any) -> DropoutLayer:
+def dropout_locations(incoming: Incoming, *args: Any, **kwargs: Any) -> DropoutLayer:
     """Drop all channels of a location together: a :class:`DropoutLayer` shared over axis 1.
 
     Parameters
@@ -145,14 +148,14 @@ class GaussianNoiseLayer(Layer):
     generalization. IEEE Transactions on Neural Networks 7(6).
     """
 
-    def __init__(self, incoming: Any, sigma: Any = 0.1, **kwargs: Any):
+    def __init__(self, incoming: Incoming, sigma: Scalar = 0.1, **kwargs: Any):
         super().__init__(incoming, **kwargs)
         if not isinstance(sigma, Variable) and sigma < 0:
             raise ValueError(f"{self!r} needs a non-negative sigma, got {sigma}")
         self.sigma = sigma
         self._srng = RandomStream()
 
-    def get_output_for(self, input: Any, deterministic: bool = False, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, deterministic: bool = False, **kwargs: Any) -> Tensor:
         if deterministic or (not isinstance(self.sigma, Variable) and self.sigma == 0):
             return input
         input = pt.as_tensor_variable(input)

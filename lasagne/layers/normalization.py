@@ -7,6 +7,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 
 from .. import init
 from ..tensors import as_axes, as_shared_axes, shape_beyond, sizes, update_by_default
+from ..typing import Incoming, Nonlinearity, Parameter, ParameterSpec, SharedAxes, Tensor
 from .base import Layer
 from .special import BiasLayer, NonlinearityLayer, ScaleLayer, take_nonlinearity
 
@@ -76,14 +77,14 @@ class BatchNormLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
-        axes: Any = "auto",
+        incoming: Incoming,
+        axes: SharedAxes = "auto",
         epsilon: float = 1e-4,
         alpha: float = 0.1,
-        beta: Any = init.Constant(0),
-        gamma: Any = init.Constant(1),
-        mean: Any = init.Constant(0),
-        inv_std: Any = init.Constant(1),
+        beta: ParameterSpec | None = init.Constant(0),
+        gamma: ParameterSpec | None = init.Constant(1),
+        mean: ParameterSpec = init.Constant(0),
+        inv_std: ParameterSpec = init.Constant(1),
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
@@ -102,12 +103,12 @@ class BatchNormLayer(Layer):
 
     def get_output_for(
         self,
-        input: Any,
+        input: Tensor,
         deterministic: bool = False,
         batch_norm_use_averages: bool | None = None,
         batch_norm_update_averages: bool | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> Tensor:
         """Build the expression of the output.
 
         Parameters
@@ -145,7 +146,7 @@ class BatchNormLayer(Layer):
             output = output + pt.expand_dims(self.beta, self.axes)
         return output
 
-    def _update(self, average: Any, of_batch: Any) -> Any:
+    def _update(self, average: Parameter, of_batch: Tensor) -> Tensor | int:
         """Return a zero in whose computation PyTensor updates a running average.
 
         A copy of the variable, which shares its value, carries the update: only the functions that
@@ -162,7 +163,7 @@ class BatchNormLayer(Layer):
         return pt.zeros_like(running)  # not a product with zero, which is NaN for an average of NaN
 
 
-def batch_norm(layer: Any, **kwargs: Any) -> Layer:
+def batch_norm(layer: Layer, **kwargs: Any) -> Layer:
     """Apply batch normalization to an existing layer, before its nonlinearity.
 
     Parameters
@@ -226,7 +227,7 @@ class LocalResponseNormalization2DLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
+        incoming: Incoming,
         alpha: float = 1e-4,
         k: float = 2,
         beta: float = 0.75,
@@ -245,7 +246,7 @@ class LocalResponseNormalization2DLayer(Layer):
         self.beta = beta
         self.n = n
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         batch, channels, *locations = sizes(input)
         padded: Any = pt.zeros((batch, channels + self.n - 1, *locations), dtype=input.dtype)
@@ -284,7 +285,9 @@ class StandardizationLayer(Layer):
     stylization. arXiv:1607.08022.
     """
 
-    def __init__(self, incoming: Any, axes: Any = "auto", epsilon: float = 1e-4, **kwargs: Any):
+    def __init__(
+        self, incoming: Incoming, axes: SharedAxes = "auto", epsilon: float = 1e-4, **kwargs: Any
+    ):
         super().__init__(incoming, **kwargs)
         ndim = len(self.input_shape)
         if axes == "auto":
@@ -299,7 +302,7 @@ class StandardizationLayer(Layer):
         self.axes = as_axes(self, axes)
         self.epsilon = epsilon
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         mean = pt.mean(input, axis=self.axes, keepdims=True)
         variance = pt.var(input, axis=self.axes, keepdims=True)
@@ -340,7 +343,7 @@ def instance_norm(
     return _standardized(layer, "spatial", "_in", learn_scale, learn_bias, kwargs)
 
 
-def layer_norm(layer: Any, **kwargs: Any) -> Layer:
+def layer_norm(layer: Layer, **kwargs: Any) -> Layer:
     """Apply layer normalization to an existing layer, before its nonlinearity.
 
     Each item of a batch is standardized over all its features and locations, then scaled and
@@ -368,7 +371,7 @@ def layer_norm(layer: Any, **kwargs: Any) -> Layer:
 
 
 def _standardized(
-    layer: Any, axes: str, suffix: str, learn_scale: bool, learn_bias: bool, kwargs: dict
+    layer: Layer, axes: str, suffix: str, learn_scale: bool, learn_bias: bool, kwargs: dict
 ) -> Layer:
     """Stack standardization, scale, bias and the nonlinearity of a layer on top of it."""
     nonlinearity = take_nonlinearity(layer)
@@ -382,19 +385,19 @@ def _standardized(
     return _add_nonlinearity(top, nonlinearity, name)
 
 
-def _remove_bias(layer: Any) -> None:
+def _remove_bias(layer: Layer) -> None:
     if getattr(layer, "b", None) is not None:
-        del layer.params[layer.b]
-        layer.b = None
+        del layer.params[layer.b]  # type: ignore[attr-defined]
+        layer.b = None  # type: ignore[attr-defined]
 
 
-def _name(layer: Any, kwargs: dict, suffix: str) -> str | None:
+def _name(layer: Layer, kwargs: dict, suffix: str) -> str | None:
     """Take the name out of the arguments, or derive one from that of the layer, if it has one."""
     own = getattr(layer, "name", None)
     return kwargs.pop("name", None) or (own and own + suffix)
 
 
-def _add_nonlinearity(layer: Layer, nonlinearity: Any, name: str | None) -> Layer:
+def _add_nonlinearity(layer: Layer, nonlinearity: Nonlinearity | None, name: str | None) -> Layer:
     if nonlinearity is None:
         return layer
     return NonlinearityLayer(layer, nonlinearity, name=name and f"{name}_nonlin")

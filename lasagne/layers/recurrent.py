@@ -7,14 +7,15 @@ zeros in place of the input.
 
 import warnings
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
-import numpy as np
 import pytensor.tensor as pt
 
 from .. import init, nonlinearities, utils
+from ..typing import Incoming, Nonlinearity, Parameter, ParameterSpec, StateSpec, Tensor
 from ._recurrence import RecurrenceLayer, dims_agree
-from .base import check_positive, incoming_shape
+from .base import Layer, MergeLayer, check_positive, incoming_shape
 from .dense import DenseLayer
 from .helper import get_all_layers, get_all_params, get_output
 from .input import InputLayer
@@ -93,18 +94,18 @@ class CustomRecurrentLayer(RecurrenceLayer):
 
     def __init__(
         self,
-        incoming: Any,
-        input_to_hidden: Any,
-        hidden_to_hidden: Any,
+        incoming: Incoming,
+        input_to_hidden: Layer,
+        hidden_to_hidden: Layer,
         nonlinearity: Callable | None = nonlinearities.rectify,
-        hid_init: Any = init.Constant(0.0),
+        hid_init: StateSpec = init.Constant(0.0),
         backwards: bool = False,
         learn_init: bool = False,
         gradient_steps: int = -1,
         grad_clipping: float = 0,
         unroll_scan: bool = False,
         precompute_input: bool = True,
-        mask_input: Any = None,
+        mask_input: Incoming | None = None,
         only_return_final: bool = False,
         **kwargs: Any,
     ):
@@ -144,7 +145,7 @@ class CustomRecurrentLayer(RecurrenceLayer):
                 f"{self!r}: the input shape of input_to_hidden must be {('batch', *features)} for "
                 f"the incoming shape {self.input_shapes[0]}, got {to_hidden_input}"
             )
-        steps_at_once = None if None in (batch, time) else batch * time
+        steps_at_once = None if batch is None or time is None else batch * time
         if self.precompute_input and not dims_agree(to_hidden[:1], [steps_at_once]):
             raise ValueError(
                 f"{self!r}: with precompute_input=True, the first dimension of input_to_hidden "
@@ -198,10 +199,10 @@ class CustomRecurrentLayer(RecurrenceLayer):
         ]
 
     def _cell(self, **kwargs: Any) -> tuple[Callable, Callable]:
-        def project(x: Any) -> Any:
+        def project(x: Tensor) -> Tensor:
             return _inner_output(self.input_to_hidden, x, kwargs)
 
-        def step(projected: Any, hidden: Any) -> list:
+        def step(projected: Tensor, hidden: Tensor) -> list[Tensor]:
             recurrent = _inner_output(self.hidden_to_hidden, hidden, kwargs)
             return [self.nonlinearity(self._clip_gradient(projected + recurrent))]
 
@@ -244,20 +245,20 @@ class RecurrentLayer(CustomRecurrentLayer):
 
     def __init__(
         self,
-        incoming: Any,
+        incoming: Incoming,
         num_units: int,
-        W_in_to_hid: Any = init.Uniform(),
-        W_hid_to_hid: Any = init.Uniform(),
-        b: Any = init.Constant(0.0),
+        W_in_to_hid: ParameterSpec = init.Uniform(),
+        W_hid_to_hid: ParameterSpec = init.Uniform(),
+        b: ParameterSpec | None = init.Constant(0.0),
         nonlinearity: Callable | None = nonlinearities.rectify,
-        hid_init: Any = init.Constant(0.0),
+        hid_init: StateSpec = init.Constant(0.0),
         backwards: bool = False,
         learn_init: bool = False,
         gradient_steps: int = -1,
         grad_clipping: float = 0,
         unroll_scan: bool = False,
         precompute_input: bool = True,
-        mask_input: Any = None,
+        mask_input: Incoming | None = None,
         only_return_final: bool = False,
         **kwargs: Any,
     ):
@@ -331,10 +332,10 @@ class Gate:
 
     def __init__(
         self,
-        W_in: Any = init.Normal(0.1),
-        W_hid: Any = init.Normal(0.1),
-        W_cell: Any = init.Normal(0.1),
-        b: Any = init.Constant(0.0),
+        W_in: ParameterSpec = init.Normal(0.1),
+        W_hid: ParameterSpec = init.Normal(0.1),
+        W_cell: ParameterSpec | None = init.Normal(0.1),
+        b: ParameterSpec = init.Constant(0.0),
         nonlinearity: Callable | None = nonlinearities.sigmoid,
     ):
         self.W_in = W_in
@@ -404,15 +405,15 @@ class LSTMLayer(RecurrenceLayer):
 
     def __init__(
         self,
-        incoming: Any,
+        incoming: Incoming,
         num_units: int,
         ingate: Gate = Gate(),
         forgetgate: Gate = Gate(),
         cell: Gate = Gate(W_cell=None, nonlinearity=nonlinearities.tanh),
         outgate: Gate = Gate(),
         nonlinearity: Callable | None = nonlinearities.tanh,
-        cell_init: Any = init.Constant(0.0),
-        hid_init: Any = init.Constant(0.0),
+        cell_init: StateSpec = init.Constant(0.0),
+        hid_init: StateSpec = init.Constant(0.0),
         backwards: bool = False,
         learn_init: bool = False,
         peepholes: bool = True,
@@ -420,7 +421,7 @@ class LSTMLayer(RecurrenceLayer):
         grad_clipping: float = 0,
         unroll_scan: bool = False,
         precompute_input: bool = True,
-        mask_input: Any = None,
+        mask_input: Incoming | None = None,
         only_return_final: bool = False,
         **kwargs: Any,
     ):
@@ -472,7 +473,7 @@ class LSTMLayer(RecurrenceLayer):
             self.W_cell_to_outgate = self._add_peephole(outgate, "outgate")
         self._add_initial_states((num_units,))
 
-    def _add_peephole(self, gate: Gate, name: str) -> Any:
+    def _add_peephole(self, gate: Gate, name: str) -> Parameter:
         if not hasattr(gate, "W_cell"):
             raise ValueError(f"{self!r}: {name} needs a W_cell when peepholes is True, got None")
         return self.add_param(gate.W_cell, (self.num_units,), name=f"W_cell_to_{name}")
@@ -480,7 +481,7 @@ class LSTMLayer(RecurrenceLayer):
     def _cell(self, **kwargs: Any) -> tuple[Callable, Callable]:
         project, W_hid = _stack_gates(self, ["ingate", "forgetgate", "cell", "outgate"])
 
-        def step(projected: Any, cell: Any, hidden: Any) -> list:
+        def step(projected: Tensor, cell: Tensor, hidden: Tensor) -> list[Tensor]:
             activation = self._clip_gradient(projected + pt.dot(hidden, W_hid))
             ingate, forgetgate, cell_input, outgate = _split(activation, 4, self.num_units)
             if self.peepholes:
@@ -546,19 +547,19 @@ class GRULayer(RecurrenceLayer):
 
     def __init__(
         self,
-        incoming: Any,
+        incoming: Incoming,
         num_units: int,
         resetgate: Gate = Gate(W_cell=None),
         updategate: Gate = Gate(W_cell=None),
         hidden_update: Gate = Gate(W_cell=None, nonlinearity=nonlinearities.tanh),
-        hid_init: Any = init.Constant(0.0),
+        hid_init: StateSpec = init.Constant(0.0),
         backwards: bool = False,
         learn_init: bool = False,
         gradient_steps: int = -1,
         grad_clipping: float = 0,
         unroll_scan: bool = False,
         precompute_input: bool = True,
-        mask_input: Any = None,
+        mask_input: Incoming | None = None,
         only_return_final: bool = False,
         **kwargs: Any,
     ):
@@ -601,7 +602,7 @@ class GRULayer(RecurrenceLayer):
     def _cell(self, **kwargs: Any) -> tuple[Callable, Callable]:
         project, W_hid = _stack_gates(self, ["resetgate", "updategate", "hidden_update"])
 
-        def step(projected: Any, hidden: Any) -> list:
+        def step(projected: Tensor, hidden: Tensor) -> list[Tensor]:
             from_input = _split(self._clip_gradient(projected), 3, self.num_units)
             from_hidden = _split(self._clip_gradient(pt.dot(hidden, W_hid)), 3, self.num_units)
             resetgate = self.nonlinearity_resetgate(from_input[0] + from_hidden[0])
@@ -613,7 +614,7 @@ class GRULayer(RecurrenceLayer):
         return project, step
 
 
-def _features(layer: Any, input_shape: tuple) -> tuple[int, ...]:
+def _features(layer: MergeLayer, input_shape: tuple) -> tuple[int, ...]:
     """Return the dimensions of a time step of the input, which must be known."""
     if len(input_shape) < 3 or None in input_shape[2:]:
         raise ValueError(
@@ -623,7 +624,7 @@ def _features(layer: Any, input_shape: tuple) -> tuple[int, ...]:
     return tuple(input_shape[2:])
 
 
-def _inner_output(network: Any, input: Any, kwargs: dict) -> Any:
+def _inner_output(network: Layer, input: Tensor, kwargs: dict) -> Tensor:
     """Return the output of a network inside a layer, which passes its own arguments on."""
     with warnings.catch_warnings():
         # One network may take an argument that the other does not. Whether any does was checked
@@ -632,9 +633,11 @@ def _inner_output(network: Any, input: Any, kwargs: dict) -> Any:
         return get_output(network, input, **kwargs)
 
 
-def _add_gate(layer: Any, gate: Gate, name: str) -> tuple[Any, Any, Any, Callable]:
+def _add_gate(
+    layer: "LSTMLayer | GRULayer", gate: Gate, name: str
+) -> tuple[Parameter, Parameter, Parameter, Nonlinearity]:
     """Add the parameters of a gate; return ``W_in``, ``W_hid``, ``b`` and the nonlinearity."""
-    num_inputs = int(np.prod(_features(layer, layer.input_shapes[0])))
+    num_inputs = prod(_features(layer, layer.input_shapes[0]))
     units = layer.num_units
     return (
         layer.add_param(gate.W_in, (num_inputs, units), name=f"W_in_to_{name}"),
@@ -644,7 +647,9 @@ def _add_gate(layer: Any, gate: Gate, name: str) -> tuple[Any, Any, Any, Callabl
     )
 
 
-def _stack_gates(layer: Any, gates: Sequence[str]) -> tuple[Callable, Any]:
+def _stack_gates(
+    layer: "LSTMLayer | GRULayer", gates: Sequence[str]
+) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     """Stack the parameters of the gates, so that one product computes all of them.
 
     Returns
@@ -658,11 +663,11 @@ def _stack_gates(layer: Any, gates: Sequence[str]) -> tuple[Callable, Any]:
     W_hid = pt.concatenate([getattr(layer, f"W_hid_to_{gate}") for gate in gates], axis=1)
     b = pt.concatenate([getattr(layer, f"b_{gate}") for gate in gates])
 
-    def project(x: Any) -> Any:
+    def project(x: Tensor) -> Tensor:
         return pt.dot(x.flatten(2), W_in) + b
 
     return project, W_hid
 
 
-def _split(stacked: Any, parts: int, size: int) -> list:
+def _split(stacked: Tensor, parts: int, size: int) -> list[Tensor]:
     return [stacked[:, i * size : (i + 1) * size] for i in range(parts)]

@@ -10,7 +10,8 @@ from pytensor.graph.basic import Variable
 from pytensor.scalar import upcast
 
 from ..tensors import join_last_axes, like, sizes
-from .base import Layer, Shape, check_positive, known_shape
+from ..typing import Incoming, Shape, Tensor
+from .base import Layer, check_positive, known_shape
 
 __all__ = [
     "DimshuffleLayer",
@@ -48,7 +49,7 @@ class FlattenLayer(Layer):
     (None, 60)
     """
 
-    def __init__(self, incoming: Any, outdim: int = 2, **kwargs: Any):
+    def __init__(self, incoming: Incoming, outdim: int = 2, **kwargs: Any):
         super().__init__(incoming, **kwargs)
         self.outdim = outdim
         check_positive(self, outdim=outdim)
@@ -63,7 +64,7 @@ class FlattenLayer(Layer):
         joined: Any = input_shape[self.outdim - 1 :]
         return (*input_shape[: self.outdim - 1], None if None in joined else prod(joined))
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         return join_last_axes(pt.as_tensor_variable(input), self.outdim)
 
 
@@ -100,7 +101,7 @@ class ReshapeLayer(Layer):
     (32, 100, 5, 4)
     """
 
-    def __init__(self, incoming: Any, shape: Iterable[Any], **kwargs: Any):
+    def __init__(self, incoming: Incoming, shape: Iterable[Any], **kwargs: Any):
         super().__init__(incoming, **kwargs)
         self.shape = tuple(shape)
         for item in self.shape:
@@ -163,7 +164,7 @@ class ReshapeLayer(Layer):
             )
         return tuple(output_shape)
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         static = input.type.shape
         target: list[Any] = list(self.get_output_shape_for(static))
@@ -184,7 +185,7 @@ class ReshapeLayer(Layer):
             target[target.index(-1)] = self._find_remaining_size(input)
         return pt.reshape(input, target)
 
-    def _find_remaining_size(self, input: Any) -> Any:
+    def _find_remaining_size(self, input: Tensor) -> Tensor | int:
         """Return the size that -1 stands for: of what is not copied, or -1 if that is not sure."""
         copied = [item[0] for item in self.shape if isinstance(item, list)]
         others = [item for item in self.shape if not isinstance(item, list) and item != -1]
@@ -222,7 +223,7 @@ class DimshuffleLayer(Layer):
     (3, 1, 2)
     """
 
-    def __init__(self, incoming: Any, pattern: Iterable[Any], **kwargs: Any):
+    def __init__(self, incoming: Incoming, pattern: Iterable[Any], **kwargs: Any):
         super().__init__(incoming, **kwargs)
         self.pattern = tuple(pattern)
         used = [item for item in self.pattern if _is_int(item)]
@@ -250,7 +251,7 @@ class DimshuffleLayer(Layer):
             )
         return tuple(1 if item == "x" else input_shape[item] for item in self.pattern)
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         input = pt.specify_broadcastable(input, *self._removed_axes(input.type.ndim))
         return input.dimshuffle(self.pattern)
@@ -287,7 +288,9 @@ class PadLayer(Layer):
     (None, 3, 12, 15)
     """
 
-    def __init__(self, incoming: Any, width: Any, val: Any = 0, batch_ndim: int = 2, **kwargs: Any):
+    def __init__(
+        self, incoming: Incoming, width: Any, val: Any = 0, batch_ndim: int = 2, **kwargs: Any
+    ):
         super().__init__(incoming, **kwargs)
         self.width = width
         self.val = val
@@ -319,7 +322,7 @@ class PadLayer(Layer):
             )
         )
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         widths = self._widths(input.type.ndim)
         shape = [start + n + end for n, (start, end) in zip(sizes(input), widths, strict=True)]
@@ -361,7 +364,7 @@ class SliceLayer(Layer):
     (2, 3, 2)
     """
 
-    def __init__(self, incoming: Any, indices: int | slice, axis: int = -1, **kwargs: Any):
+    def __init__(self, incoming: Incoming, indices: int | slice, axis: int = -1, **kwargs: Any):
         super().__init__(incoming, **kwargs)
         if not (_is_int(indices) or isinstance(indices, slice)):
             raise TypeError(f"{self!r}: indices must be an int or a slice, got {indices!r}")
@@ -389,11 +392,11 @@ class SliceLayer(Layer):
             )
         return (*input_shape[:axis], *sizes_left, *input_shape[axis + 1 :])
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         axis = self.axis % input.type.ndim
         return input[(slice(None),) * axis + (self.slice,)]
 
 
-def _is_int(value: Any) -> bool:
+def _is_int(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -10,8 +10,18 @@ from pytensor.graph.basic import Variable
 
 from .. import init, nonlinearities, utils
 from ..tensors import as_shared_axes, like, shape_beyond, sizes
+from ..typing import (
+    Incoming,
+    Nonlinearity,
+    ParameterSpec,
+    Scalar,
+    Shape,
+    SharedAxes,
+    Tensor,
+    TensorLike,
+)
 from ._random import RandomStream
-from .base import Layer, MergeLayer, Shape, known_shape
+from .base import Layer, MergeLayer, known_shape
 
 __all__ = [
     "BiasLayer",
@@ -38,11 +48,16 @@ class NonlinearityLayer(Layer):
         The function; ``None`` for the identity.
     """
 
-    def __init__(self, incoming: Any, nonlinearity: Any = nonlinearities.rectify, **kwargs: Any):
+    def __init__(
+        self,
+        incoming: Incoming,
+        nonlinearity: Nonlinearity | None = nonlinearities.rectify,
+        **kwargs: Any,
+    ):
         super().__init__(incoming, **kwargs)
         self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         return self.nonlinearity(input)
 
 
@@ -66,7 +81,11 @@ class BiasLayer(Layer):
     """
 
     def __init__(
-        self, incoming: Any, b: Any = init.Constant(0), shared_axes: Any = "auto", **kwargs: Any
+        self,
+        incoming: Incoming,
+        b: ParameterSpec | None = init.Constant(0),
+        shared_axes: SharedAxes = "auto",
+        **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
         self.shared_axes = as_shared_axes(self, shared_axes)
@@ -75,7 +94,7 @@ class BiasLayer(Layer):
             shape = shape_beyond(self, self.shared_axes, "that biases are not shared over")
             self.b = self.add_param(b, shape, name="b", regularizable=False)
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         return input if self.b is None else input + pt.expand_dims(self.b, self.shared_axes)
 
 
@@ -99,9 +118,9 @@ class ScaleLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
-        scales: Any = init.Constant(1),
-        shared_axes: Any = "auto",
+        incoming: Incoming,
+        scales: ParameterSpec = init.Constant(1),
+        shared_axes: SharedAxes = "auto",
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
@@ -109,11 +128,13 @@ class ScaleLayer(Layer):
         shape = shape_beyond(self, self.shared_axes, "that scales are not shared over")
         self.scales = self.add_param(scales, shape, name="scales", regularizable=False)
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         return input * pt.expand_dims(self.scales, self.shared_axes)
 
 
-def standardize(layer: Any, offset: Any, scale: Any, shared_axes: Any = "auto") -> ScaleLayer:
+def standardize(
+    layer: Layer, offset: TensorLike, scale: TensorLike, shared_axes: SharedAxes = "auto"
+) -> ScaleLayer:
     r"""Standardize the output of a layer by fixed numbers, :math:`(x - offset) / scale`.
 
     Parameters
@@ -151,8 +172,8 @@ def standardize(layer: Any, offset: Any, scale: Any, shared_axes: Any = "auto") 
         scale = utils.floatX(scale)
         if not np.all(scale):
             raise ValueError(f"standardize() cannot divide by a zero in scale={scale}")
-    shifted = BiasLayer(layer, -offset, shared_axes)
-    scaled = ScaleLayer(shifted, 1 / scale, shared_axes)
+    shifted = BiasLayer(layer, -offset, shared_axes)  # type: ignore[operator]
+    scaled = ScaleLayer(shifted, 1 / scale, shared_axes)  # type: ignore[operator]
     for each in (shifted, scaled):
         for tags in each.params.values():
             tags.remove("trainable")
@@ -188,9 +209,9 @@ class ExpressionLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
-        function: Callable[[Any], Any],
-        output_shape: Any = None,
+        incoming: Incoming,
+        function: Callable[[Tensor], Tensor],
+        output_shape: Shape | Callable[[Shape], Shape] | None = None,
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
@@ -225,7 +246,7 @@ class ExpressionLayer(Layer):
             for known, size in zip(static, inferred, strict=True)
         )
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         return self.function(input)
 
 
@@ -262,10 +283,11 @@ class InverseLayer(MergeLayer):
     (100, 20)
     """
 
-    def __init__(self, incoming: Any, layer: Layer, **kwargs: Any):
+    def __init__(self, incoming: Incoming, layer: Layer, **kwargs: Any):
         if getattr(layer, "input_layer", None) is None:
             raise ValueError(f"InverseLayer needs a layer with one input layer, got {layer!r}")
-        super().__init__([incoming, layer, layer.input_layer], **kwargs)
+        incomings: list = [incoming, layer, layer.input_layer]
+        super().__init__(incomings, **kwargs)
         given, expected = self.input_shapes[:2]
         if len(given) != len(expected) or any(
             None not in pair and pair[0] != pair[1] for pair in zip(given, expected, strict=True)
@@ -278,9 +300,10 @@ class InverseLayer(MergeLayer):
     def get_output_shape_for(self, input_shapes: Sequence[Shape]) -> Shape:
         return known_shape(input_shapes[2])
 
-    def get_output_for(self, inputs: Sequence[Any], **kwargs: Any) -> Any:
+    def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
         input, layer_output, layer_input = inputs
-        return pytensor.grad(None, wrt=layer_input, known_grads={layer_output: input})
+        known = {layer_output: input}
+        return pytensor.grad(None, wrt=layer_input, known_grads=known)  # type: ignore[arg-type, return-value]
 
 
 class ParametricRectifierLayer(Layer):
@@ -309,9 +332,9 @@ class ParametricRectifierLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
-        alpha: Any = init.Constant(0.25),
-        shared_axes: Any = "auto",
+        incoming: Incoming,
+        alpha: ParameterSpec = init.Constant(0.25),
+        shared_axes: SharedAxes = "auto",
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
@@ -319,11 +342,11 @@ class ParametricRectifierLayer(Layer):
         shape = shape_beyond(self, self.shared_axes, "that alpha is not shared over")
         self.alpha = self.add_param(alpha, shape, name="alpha", regularizable=False)
 
-    def get_output_for(self, input: Any, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         return _rectify(input, pt.expand_dims(self.alpha, self.shared_axes))
 
 
-def prelu(layer: Any, **kwargs: Any) -> ParametricRectifierLayer:
+def prelu(layer: Layer, **kwargs: Any) -> ParametricRectifierLayer:
     """Replace the nonlinearity of a layer by a :class:`ParametricRectifierLayer`.
 
     Parameters
@@ -374,10 +397,10 @@ class RandomizedRectifierLayer(Layer):
 
     def __init__(
         self,
-        incoming: Any,
-        lower: Any = 0.3,
-        upper: Any = 0.8,
-        shared_axes: Any = "auto",
+        incoming: Incoming,
+        lower: Scalar = 0.3,
+        upper: Scalar = 0.8,
+        shared_axes: SharedAxes = "auto",
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
@@ -392,7 +415,7 @@ class RandomizedRectifierLayer(Layer):
         self.shared_axes = as_shared_axes(self, shared_axes)
         self._srng = RandomStream()
 
-    def get_output_for(self, input: Any, deterministic: bool = False, **kwargs: Any) -> Any:
+    def get_output_for(self, input: Tensor, deterministic: bool = False, **kwargs: Any) -> Tensor:
         input = pt.as_tensor_variable(input)
         if deterministic or (self._fixed and self.upper == self.lower):
             return _rectify(input, (self.upper + self.lower) / 2.0)
@@ -400,7 +423,7 @@ class RandomizedRectifierLayer(Layer):
         return _rectify(input, self._srng.uniform(shape, low=self.lower, high=self.upper))
 
 
-def rrelu(layer: Any, **kwargs: Any) -> RandomizedRectifierLayer:
+def rrelu(layer: Layer, **kwargs: Any) -> RandomizedRectifierLayer:
     """Replace the nonlinearity of a layer by a :class:`RandomizedRectifierLayer`.
 
     Parameters
@@ -419,15 +442,15 @@ def rrelu(layer: Any, **kwargs: Any) -> RandomizedRectifierLayer:
     return RandomizedRectifierLayer(layer, **kwargs)
 
 
-def take_nonlinearity(layer: Any) -> Any:
+def take_nonlinearity(layer: Layer) -> Nonlinearity | None:
     """Set the nonlinearity of a layer to the identity, and return what it was (or ``None``)."""
     nonlinearity = getattr(layer, "nonlinearity", None)
     if nonlinearity is not None:
-        layer.nonlinearity = nonlinearities.identity
+        layer.nonlinearity = nonlinearities.identity  # type: ignore[attr-defined]
     return nonlinearity
 
 
-def _rectify(input: Any, slope: Any) -> Variable:
+def _rectify(input: Tensor, slope: Scalar) -> Tensor:
     """Return the rectified input, with a slope for negative values, in the dtype of the input."""
     input = pt.as_tensor_variable(input)
     return pt.where(input > 0, input, input * like(slope, input))
