@@ -8,7 +8,7 @@ from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import ScalarType, as_scalar
 from pytensor.tensor.exceptions import ShapeError
 
-from .typing import Tensor
+from .typing import Tensor, TensorLike
 
 IndexT = TypeVar("IndexT")
 
@@ -142,7 +142,7 @@ def in_range(index: IndexT) -> IndexT:
     return index
 
 
-def check_rows(value: Tensor, batch: Tensor, label: str) -> Tensor:
+def check_rows(value: Tensor, batch: TensorLike, label: str) -> Tensor:
     """Return an initial value, and raise an error if its rows are neither one nor those of a batch.
 
     Parameters

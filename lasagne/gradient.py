@@ -4,16 +4,23 @@ The gradient that differentiation gives is right, but not always the one that ta
 the function becomes a sum in its gradient, and sums over the rows of large matrices are slow.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
 from pytensor.gradient import DisconnectedType
-from pytensor.graph.basic import Apply
+from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 
 
-def apply_with_gradient(function, gradient, *inputs):
+def apply_with_gradient(
+    function: Callable[..., Sequence[Variable]],
+    gradient: Callable[..., Sequence[Variable]],
+    *inputs: Variable,
+) -> list[Any]:
     """Apply a function whose gradient is given as another function.
 
     Parameters
@@ -41,16 +48,20 @@ class OwnGradient(Op):
 
     __props__ = ("function", "gradient")
 
-    def __init__(self, function, gradient):
+    def __init__(
+        self,
+        function: Callable[..., Sequence[Variable]],
+        gradient: Callable[..., Sequence[Variable]],
+    ) -> None:
         self.function = function
         self.gradient = gradient
 
-    def make_node(self, *inputs):
+    def make_node(self, *inputs: Variable) -> Apply:
         copies = [variable.type() for variable in inputs]
         outputs = self.function(*copies)
         return Apply(self, list(inputs), [output.type() for output in outputs])
 
-    def make_graphs(self, node):
+    def make_graphs(self, node: Apply) -> tuple[FunctionGraph, FunctionGraph]:
         """The function, and its gradient from inputs, outputs and outputs' gradients, as a `FunctionGraph` each."""
         inputs, outputs, grads = (
             [variable.type() for variable in variables]
@@ -65,21 +76,23 @@ class OwnGradient(Op):
             ),
         )
 
-    def pullback(self, inputs, outputs, output_grads):
+    def pullback(
+        self, inputs: Variable, outputs: Sequence[Any], output_grads: Sequence[Variable]
+    ) -> list[Variable]:
         grads = [
             output.zeros_like() if isinstance(grad.type, DisconnectedType) else grad
             for output, grad in zip(outputs, output_grads, strict=True)
         ]
-        return self.gradient(inputs, outputs, grads)
+        return list(self.gradient(inputs, outputs, grads))
 
-    def perform(self, node, inputs, output_storage):
+    def perform(self, node: Apply, inputs: Variable, output_storage: Any) -> None:
         raise NotImplementedError(
             "an OwnGradient must be expanded before it is run: use a mode that rewrites"
         )
 
 
 @node_rewriter([OwnGradient])
-def expand_own_gradient(fgraph, node):
+def expand_own_gradient(fgraph: FunctionGraph, node: Apply) -> list[Variable]:
     """Replace the node by the function, once its gradient has been taken."""
     return [
         old.type.filter_variable(new) if new.type != old.type else new

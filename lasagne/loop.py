@@ -7,6 +7,7 @@ may keep both nodes and is spared the graph of the gradient, which is much large
 takes most of the time to build and to compile.
 """
 
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import pytensor
@@ -14,7 +15,7 @@ import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import DisconnectedType, disconnected_grad, pullback
-from pytensor.graph.basic import Apply, Constant, equal_computations
+from pytensor.graph.basic import Apply, Constant, Variable, equal_computations
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
@@ -24,10 +25,18 @@ from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.type import TensorType
 
 from .tensors import update_by_default
+from .typing import Tensor
 from .utils import is_float
 
 
-def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every=1):
+def loop(
+    step: Callable[..., Sequence[Any]],
+    sequences: Sequence[Any],
+    states: Sequence[Any],
+    gradient_steps: int = -1,
+    backwards: bool = False,
+    checkpoint_every: int = 1,
+) -> list[Any]:
     """Apply a step to every item of the sequences in turn.
 
     What does not change from step to step is computed once, outside of the loop. Shared variables that the step
@@ -46,7 +55,7 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every
         Number of steps that the gradient goes back; -1 for all.
     backwards : bool
         Whether to go from the last item to the first.
-    keep_every : int
+    checkpoint_every : int
         Of how many steps the gradient keeps the states before the first only, to run the steps again when it comes to
         them; 1 to keep all states. A back end may do otherwise.
 
@@ -62,7 +71,7 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every
         len(states),
         len(built.updated),
         backwards,
-        keep_every,
+        checkpoint_every,
     )
     if gradient_steps == -1:
         outputs = op.call(built.inputs)
@@ -72,7 +81,7 @@ def loop(step, sequences, states, gradient_steps=-1, backwards=False, keep_every
     return outputs[: len(states)]
 
 
-def get_last(trace, initial):
+def get_last(trace: Tensor, initial: Tensor) -> Tensor:
     """The state after the last step, from its trace (T, ...); the state before the first where there is no step."""
     if trace.type.shape[0]:
         return trace[-1]
@@ -99,13 +108,15 @@ class BuiltStep(NamedTuple):
     num_sequences: int
     updated: list
 
-    def update_by_default(self, values):
+    def update_by_default(self, values: Sequence[Variable]) -> None:
         """Let a function that uses the loop store the last values of what the step updates."""
         for variable, last in zip(self.updated, values, strict=True):
             update_by_default(variable, last)
 
 
-def build_step(step, sequences, states):
+def build_step(
+    step: Callable[..., Sequence[Any]], sequences: Sequence[Any], states: Sequence[Any]
+) -> BuiltStep:
     """Build a step of a loop; what does not change from step to step is left outside.
 
     Parameters
@@ -152,7 +163,9 @@ def build_step(step, sequences, states):
     return BuiltStep(fgraph, inputs, len(sequences) + len(drawn), updated)
 
 
-def _draw_beforehand(results, outside, time):
+def _draw_beforehand(
+    results: Sequence[Any], outside: dict[Any, Any], time: Variable
+) -> dict[Any, Any]:
     """Draw the random numbers of all steps outside of the loop, where that can be done.
 
     PyTensor has no gradient of a loop that draws, because it does not keep the states of the generator. Numbers whose
@@ -193,7 +206,7 @@ def _draw_beforehand(results, outside, time):
     return drawn
 
 
-def _truncate(op, inputs, gradient_steps):
+def _truncate(op: "Loop", inputs: Sequence[Variable], gradient_steps: int) -> list[Variable]:
     """The outputs of a loop, whose gradient is that of the last steps alone.
 
     All steps but the last `gradient_steps` run in a loop of their own, which no gradient enters.
@@ -230,7 +243,7 @@ def _truncate(op, inputs, gradient_steps):
     return [*traces, *last[op.num_states :]]
 
 
-def _find_constants(results, varying):
+def _find_constants(results: Sequence[Any], varying: Sequence[Variable]) -> list[Variable]:
     """What the results need that does not depend on `varying`, as far from the roots as it can be.
 
     Only floating point tensors are taken from between the roots and the results: integers are mostly shapes, which
@@ -254,7 +267,7 @@ def _find_constants(results, varying):
     ]
 
 
-def _find_updated(results, drawn=()):
+def _find_updated(results: Sequence[Any], drawn: Collection[Variable] = ()) -> list[Any]:
     """Shared variables with a default update that the results, or such an update, depend on.
 
     The generators of what is `drawn` beforehand are left out.
@@ -286,55 +299,67 @@ class Loop(Op):
         One step: from an item of each sequence and the other inputs to the next states and carried values.
     num_sequences, num_states, num_carried : int
     backwards : bool
-    keep_every : int
+    checkpoint_every : int
         As in :func:`loop`.
     """
 
-    def __init__(self, fgraph, num_sequences, num_states, num_carried, backwards, keep_every=1):
+    def __init__(
+        self,
+        fgraph: FunctionGraph,
+        num_sequences: int,
+        num_states: int,
+        num_carried: int,
+        backwards: bool,
+        checkpoint_every: int = 1,
+    ) -> None:
         self.fgraph = fgraph
         self.num_sequences = num_sequences
         self.num_states = num_states
         self.num_carried = num_carried
         self.backwards = backwards
-        self.keep_every = keep_every
+        self.checkpoint_every = checkpoint_every
         self.floating = [is_float(variable) for variable in fgraph.inputs]
-        self._settings = (num_sequences, num_states, num_carried, backwards, keep_every)
+        self._settings = (num_sequences, num_states, num_carried, backwards, checkpoint_every)
         self._hash = hash(
             (type(self), self._settings, tuple(v.type for v in [*fgraph.inputs, *fgraph.outputs]))
         )
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return self is other or (
             type(self) is type(other)
             and self._hash == other._hash
             and self._settings == other._settings
             and equal_computations(
-                self.fgraph.outputs, other.fgraph.outputs, self.fgraph.inputs, other.fgraph.inputs
+                list(self.fgraph.outputs),
+                list(other.fgraph.outputs),
+                list(self.fgraph.inputs),
+                list(other.fgraph.inputs),
             )
         )
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return self._hash
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Loop{{{self.num_states} states}}"
 
-    def split_inputs(self, inputs):
+    def split_inputs(self, inputs: Sequence[Variable]) -> list[list[Any]]:
         """Sequences, states, carried values and constants, a list each."""
         ends = [self.num_sequences, self.num_states, self.num_carried, len(inputs)]
-        parts, start = [], 0
+        parts: list[list[Any]] = []
+        start = 0
         for count in ends:
             parts.append(list(inputs[start : start + count]))
             start += count
         return parts
 
-    def make_node(self, *inputs):
+    def make_node(self, *inputs: Variable) -> Apply:
         sequences, *rest = self.split_inputs(inputs)
-        rest = [variable for part in rest for variable in part]
+        flat = [variable for part in rest for variable in part]
         inner = self.fgraph.inputs
-        rest = [
+        flat = [
             wanted.type.filter_variable(variable)
-            for wanted, variable in zip(inner[len(sequences) :], rest, strict=True)
+            for wanted, variable in zip(inner[len(sequences) :], flat, strict=True)
         ]
         lengths = {sequence.type.shape[0] for sequence in sequences} - {None}
         time = lengths.pop() if len(lengths) == 1 else None
@@ -343,17 +368,17 @@ class Loop(Op):
             self.fgraph.outputs[self.num_states :],
         )
         outputs = [TensorType(v.type.dtype, shape=(time, *v.type.shape))() for v in states]
-        return Apply(self, [*sequences, *rest], [*outputs, *(v.type() for v in carried)])
+        return Apply(self, [*sequences, *flat], [*outputs, *(v.type() for v in carried)])
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Variable]) -> list[Any]:
         """The list of the outputs for a list of inputs."""
         return list(self.make_node(*inputs).outputs)
 
-    def expand(self, inputs):
+    def expand(self, inputs: Sequence[Variable]) -> list[Any]:
         """The same as a `pytensor.scan`: the list of outputs."""
         sequences, states, carried, constants = self.split_inputs(inputs)
 
-        def step(*args):
+        def step(*args: Variable) -> list[Variable]:
             return clone_replace(
                 self.fgraph.outputs,
                 dict(zip(self.fgraph.inputs, args, strict=True)),
@@ -374,22 +399,29 @@ class Loop(Op):
                 traces[k] = traces[k][-1]
         return traces
 
-    def connection_pattern(self, node):
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [
             [is_float(variable) and is_float(output) for output in node.outputs]
             for variable in node.inputs
         ]
 
-    def pullback(self, inputs, outputs, output_grads):
+    def pullback(
+        self,
+        inputs: Sequence[Variable],
+        outputs: Sequence[Variable],
+        output_grads: Sequence[Variable],
+    ) -> list[Variable]:
         return _make_gradient(self, inputs, output_grads)
 
-    def perform(self, node, inputs, output_storage):
+    def perform(self, node: Apply, inputs: Sequence[Variable], output_storage: Any) -> None:
         raise NotImplementedError(
             "a Loop must be expanded before it is run: use a mode that rewrites"
         )
 
 
-def _make_gradient(op, inputs, output_grads):
+def _make_gradient(
+    op: "Loop | LoopGradient", inputs: Sequence[Variable], output_grads: Sequence[Variable]
+) -> list[Variable]:
     """Gradients with respect to the inputs of a loop, or of the gradient of one, as a node of their own."""
     connected = [
         k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
@@ -419,54 +451,64 @@ class LoopGradient(Op):
         Which inputs of this node are floating point numbers.
     """
 
-    def __init__(self, loop, connected):
+    def __init__(self, loop: "Loop | LoopGradient", connected: Sequence[int]) -> None:
         self.loop = loop
         self.connected = tuple(connected)
         self.wrt = [k for k, floating in enumerate(loop.floating) if floating]
-        self.floating = [*loop.floating, *(True for _ in self.connected)]
+        self.floating: list[bool] = [*loop.floating, *(True for _ in self.connected)]
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return (
             type(self) is type(other)
             and self.connected == other.connected
             and self.loop == other.loop
         )
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((type(self), self.loop, self.connected))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"LoopGradient{{{self.loop}}}"
 
-    def split_inputs(self, inputs):
+    def split_inputs(self, inputs: Sequence[Variable]) -> tuple[list[Any], list[Any]]:
         """The loop's inputs and the outputs' gradients."""
         count = len(self.loop.floating)
         return list(inputs[:count]), list(inputs[count:])
 
-    def make_node(self, *inputs):
+    def make_node(self, *inputs: Variable) -> Apply:
         return Apply(self, list(inputs), [inputs[k].type() for k in self.wrt])
 
-    def connection_pattern(self, node):
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[floating for _ in node.outputs] for floating in self.floating]
 
-    def expand(self, inputs):
+    def expand(self, inputs: Sequence[Variable]) -> list[Any]:
         """The same as the gradient of a `pytensor.scan`: the list of outputs."""
         inputs, output_grads = self.split_inputs(inputs)
 
-        def outputs_of(copies):
+        def outputs_of(copies: list[Variable]) -> list[Variable]:
             outputs = self.loop.expand(copies)
             return [outputs[k] for k in self.connected]
 
         return _pull_back(outputs_of, inputs, self.wrt, output_grads)
 
-    def pullback(self, inputs, outputs, output_grads):
+    def pullback(
+        self,
+        inputs: Sequence[Variable],
+        outputs: Sequence[Variable],
+        output_grads: Sequence[Variable],
+    ) -> list[Variable]:
         return _make_gradient(self, inputs, output_grads)
 
-    def perform(self, node, inputs, output_storage):
+    def perform(self, node: Apply, inputs: Sequence[Variable], output_storage: Any) -> None:
         raise NotImplementedError("a LoopGradient must be expanded before it is run")
 
 
-def _pull_back(outputs_of, inputs, wrt, output_grads):
+def _pull_back(
+    outputs_of: Callable[[list[Variable]], list[Variable]],
+    inputs: Sequence[Variable],
+    wrt: Sequence[int],
+    output_grads: Sequence[Variable],
+) -> Any:
     """Gradients with respect to inputs, by PyTensor's own differentiation of ``outputs_of(inputs)``."""
     # New variables keep the gradient from going on into what computes the inputs
     copies = [variable.type() for variable in inputs]
@@ -482,7 +524,7 @@ def _pull_back(outputs_of, inputs, wrt, output_grads):
 
 
 @node_rewriter([Loop, LoopGradient])
-def expand_loop(fgraph, node):
+def expand_loop(fgraph: FunctionGraph, node: Apply) -> list[Variable]:
     """Replace a loop by a `pytensor.scan`, its gradient by the scan's."""
     # To note for each new variable which line made it takes more than half of the time
     with pytensor.config.change_flags(traceback__limit=0):

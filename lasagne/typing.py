@@ -44,7 +44,7 @@ Array: TypeAlias = np.ndarray
 #: What NumPy takes for an array
 ArrayLike: TypeAlias = npt.ArrayLike
 #: A number that a user chooses, or a symbolic scalar that may change from call to call
-Scalar: TypeAlias = float | TensorVariable | TensorSharedVariable
+Scalar: TypeAlias = float | np.ndarray | TensorVariable | TensorSharedVariable
 #: The shape of a tensor; ``None`` for a size that is not known
 Shape: TypeAlias = tuple[int | None, ...]
 #: A parameter of a layer: a shared variable, or an expression that a user gave instead
@@ -59,8 +59,8 @@ StateSpec: TypeAlias = Union[ParameterSpec, "Layer"]
 Nonlinearity: TypeAlias = Callable[[Any], Any]
 #: The layer below, or its output shape
 Incoming: TypeAlias = Union["Layer", Shape]
-#: One layer or several, such as `input_layers`, which has ``None`` for a layer given as a shape
-Layers: TypeAlias = Union["Layer", Sequence["Layer | None"]]
+#: One layer or several
+Layers: TypeAlias = Union["Layer", Sequence["Layer"]]
 #: Axes along which parameters are shared: ``"auto"``, one axis or several
 SharedAxes: TypeAlias = str | int | Sequence[int]
 #: A loss to differentiate, or the gradients themselves

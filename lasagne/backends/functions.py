@@ -14,6 +14,7 @@ import sys
 import threading
 import weakref
 from functools import partial
+from typing import Any, NoReturn
 
 from pytensor.compile.executor import Function, _pickle_Function
 from pytensor.compile.maker import FunctionMaker
@@ -30,12 +31,12 @@ class LockedFunction(Function):
 
     __slots__ = ("__weakref__", "lock")
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lock = threading.RLock()
         _functions.add(self)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self.lock:
             return super().__call__(*args, **kwargs)
 
@@ -45,7 +46,7 @@ class CFunction(LockedFunction):
 
     __slots__ = ()
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lock = _c_lock
 
@@ -55,11 +56,11 @@ class JAXFunction(LockedFunction):
 
     __slots__ = ()
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         read_by_jax(self)
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self.lock:
             return call_as_it_is(self, *args, **kwargs)
 
@@ -70,7 +71,7 @@ class LockedMode(Mode):
     function_class: type[Function] = LockedFunction
 
     @property
-    def function_maker(self):
+    def function_maker(self) -> Any:
         return partial(FunctionMaker, function_class=self.function_class)
 
 
@@ -95,14 +96,14 @@ for each in (LockedFunction, CFunction, JAXFunction):
 _jax_has_started = False
 
 
-def _look_at_jax():
+def _look_at_jax() -> None:
     """Note whether JAX has started its threads."""
     global _jax_has_started
     bridge = sys.modules.get("jax._src.xla_bridge")
     _jax_has_started = bridge is not None and bridge.backends_are_initialized()
 
 
-def _change_child():
+def _change_child() -> None:
     """Replace the locks, which other threads may have held, and refuse what would wait for ever."""
     global _c_lock
     _c_lock = threading.RLock()
@@ -114,7 +115,7 @@ def _change_child():
         JAXMode.function_maker = property(_refuse)  # type: ignore[assignment, method-assign]
 
 
-def _refuse(*args, **kwargs):
+def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
     raise RuntimeError(
         "this process was forked from one in which JAX had started, and JAX cannot run here. Start processes that use "
         "JAX afresh, with multiprocessing.get_context('spawn'), or fork before anything is compiled for JAX; functions "

@@ -15,7 +15,9 @@ memories. What they add:
 - **Gradients that are changed on purpose** (clipped, scaled, cut) stay so when JAX differentiates.
 """
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +37,7 @@ from pytensor.tensor.shape import Reshape, Shape
 from pytensor.tensor.type import TensorType
 
 from lasagne.backends.jax_indexing import is_concrete
-from lasagne.backends.jax_registry import jax_funcify, jax_typify
+from lasagne.backends.jax_registry import Conversion, jax_funcify, jax_typify
 from lasagne.backends.jax_rewrites import EXACT_LOGARITHMS
 from lasagne.checks import SizeCheck
 from lasagne.gradient import OwnGradient
@@ -46,7 +48,7 @@ _convert_alloc, _convert_blockwise, _convert_sum = map(
 )
 
 
-def _could_be_shape(variable):
+def _could_be_shape(variable: Any) -> bool:
     """Whether a variable holds integers or truth values, as shapes, lengths and positions do."""
     dtype = getattr(variable.type, "dtype", "")
     return isinstance(variable.type, ScalarType | TensorType) and dtype.startswith(
@@ -54,14 +56,14 @@ def _could_be_shape(variable):
     )
 
 
-def _cast(result, variable):
+def _cast(result: Any, variable: Any) -> Any:
     """A result of the dtype that PyTensor relies on; some conversions, as that of a sum, return 64-bit integers."""
     if isinstance(result, jax.core.Tracer) and result.dtype != variable.dtype:
         return result.astype(variable.dtype)
     return result
 
 
-def load_conversions(op):
+def load_conversions(op: Any) -> None:
     """Import the module that registers an Op's conversion to JAX, where the Op's class names one.
 
     An Op outside of this package names that module in its class: ``jax_conversions = "package.module"``. So the
@@ -72,13 +74,13 @@ def load_conversions(op):
         import_module(module)
 
 
-def _funcify_node(op, node=None, **kwargs):
+def _funcify_node(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     """Convert one node; what may be arithmetic on shapes is evaluated at once where it can be."""
     load_conversions(op)
     convert = jax_funcify(op, node=node, **kwargs)
     if all(_could_be_shape(output) for output in node.outputs):
 
-        def evaluate_if_known(*args):
+        def evaluate_if_known(*args: Any) -> Any:
             if not is_concrete(*args):
                 results = convert(*args)
                 if len(node.outputs) == 1:
@@ -95,7 +97,7 @@ def _funcify_node(op, node=None, **kwargs):
     return convert
 
 
-def _typify(data, **kwargs):
+def _typify(data: Any, **kwargs: Any) -> Any:
     """Convert a constant; a scalar keeps its dtype, which PyTensor's types rely on, unless it is an integer."""
     if isinstance(data, np.ndarray) and data.ndim == 0 and data.dtype.kind == "f":
         return data
@@ -105,7 +107,12 @@ def _typify(data, **kwargs):
 
 
 @jax_funcify.register(FunctionGraph)
-def _funcify_function_graph(fgraph, node=None, fgraph_name="jax_funcified_fgraph", **kwargs):
+def _funcify_function_graph(
+    fgraph: FunctionGraph,
+    node: Any = None,
+    fgraph_name: str = "jax_funcified_fgraph",
+    **kwargs: Any,
+) -> Conversion:
     return fgraph_to_python(
         fgraph,
         _funcify_node,
@@ -115,7 +122,9 @@ def _funcify_function_graph(fgraph, node=None, fgraph_name="jax_funcified_fgraph
     )
 
 
-def convert_graph(fgraph, kwargs, own_gradients=True):
+def convert_graph(
+    fgraph: FunctionGraph, kwargs: dict[str, Any], own_gradients: bool = True
+) -> Callable[..., Any]:
     """A JAX function from the inputs of a graph inside a node to the list of its outputs; `fgraph` is changed.
 
     Parameters
@@ -138,22 +147,22 @@ def convert_graph(fgraph, kwargs, own_gradients=True):
 
 
 @jax_funcify.register(Shape)
-def _funcify_shape(op, **kwargs):
+def _funcify_shape(op: Shape, **kwargs: Any) -> Conversion:
     """An array, where PyTensor has a tuple, so that arithmetic on shapes takes it."""
     return lambda x: np.asarray(jnp.shape(x))
 
 
 @jax_funcify.register(Reshape)
-def _funcify_reshape(op, **kwargs):
-    def reshape(x, shape):
+def _funcify_reshape(op: Reshape, **kwargs: Any) -> Conversion:
+    def reshape(x: jax.Array, shape: Any) -> jax.Array:
         return jnp.reshape(x, np.asarray(shape).tolist())
 
     return reshape
 
 
 @jax_funcify.register(ARange)
-def _funcify_arange(op, **kwargs):
-    def arange(start, stop, step):
+def _funcify_arange(op: ARange, **kwargs: Any) -> Conversion:
+    def arange(start: Any, stop: Any, step: Any) -> jax.Array:
         first, end, by = (np.asarray(bound).item() for bound in (start, stop, step))
         return jnp.arange(first, end, by, op.dtype)
 
@@ -161,15 +170,15 @@ def _funcify_arange(op, **kwargs):
 
 
 @jax_funcify.register(Alloc)
-def _funcify_alloc(op, node=None, **kwargs):
+def _funcify_alloc(op: Alloc, node: Any = None, **kwargs: Any) -> Conversion:
     """PyTensor's conversion makes 64-bit integers of a constant of 32 bits."""
     convert, dtype = _convert_alloc(op, node=node, **kwargs), node.outputs[0].dtype
     return lambda x, *shape: convert(jnp.asarray(x, dtype), *shape)
 
 
 @jax_funcify.register(Split)
-def _funcify_split(op, **kwargs):
-    def split(x, *axis_and_sizes):
+def _funcify_split(op: Any, **kwargs: Any) -> Conversion:
+    def split(x: jax.Array, *axis_and_sizes: Any) -> list[jax.Array]:
         # The axis is an input in PyTensor 3.0 and belongs to the op in later versions
         axis = op.axis if len(axis_and_sizes) == 1 else int(axis_and_sizes[0])
         sizes = axis_and_sizes[-1]
@@ -179,10 +188,10 @@ def _funcify_split(op, **kwargs):
 
 
 @jax_funcify.register(CheckAndRaise)
-def _funcify_check(op, **kwargs):
+def _funcify_check(op: CheckAndRaise, **kwargs: Any) -> Conversion:
     """Check what is known while tracing; what depends on values is not checked, as JAX cannot raise."""
 
-    def check(x, *conditions):
+    def check(x: jax.Array, *conditions: Any) -> jax.Array:
         if not all(np.all(np.asarray(c)) for c in conditions if is_concrete(c)):
             raise op.exc_type(op.msg)
         return x
@@ -191,10 +200,10 @@ def _funcify_check(op, **kwargs):
 
 
 @jax_funcify.register(SizeCheck)
-def _funcify_size_check(op, **kwargs):
+def _funcify_size_check(op: SizeCheck, **kwargs: Any) -> Conversion:
     """Check a size, which is known while tracing."""
 
-    def check(x, condition, *inverted):
+    def check(x: jax.Array, condition: Any, *inverted: Any) -> jax.Array:
         if is_concrete(condition) and not condition:
             raise op.exc_type(op.make_message(*inverted))
         return x
@@ -203,7 +212,7 @@ def _funcify_size_check(op, **kwargs):
 
 
 @jax_funcify.register(Blockwise)
-def _funcify_blockwise(op, node=None, **kwargs):
+def _funcify_blockwise(op: Blockwise, node: Any = None, **kwargs: Any) -> Conversion:
     if not isinstance(op.core_op, Dot) or node.inputs[0].ndim != node.inputs[1].ndim:
         return _convert_blockwise(op, node=node, **kwargs)
     right = node.inputs[1].owner
@@ -221,18 +230,18 @@ def _funcify_blockwise(op, node=None, **kwargs):
 _FEW_ROWS = 8
 
 
-def _transpose(x):
+def _transpose(x: jax.Array) -> jax.Array:
     return jnp.swapaxes(x, -1, -2)
 
 
 @jax.custom_vjp
-def _times(x, y):
+def _times(x: jax.Array, y: jax.Array) -> jax.Array:
     """``x @ y`` for matrices in the last two axes."""
     return jnp.matmul(x, y)
 
 
 @jax.custom_vjp
-def _times_transposed(x, y):
+def _times_transposed(x: jax.Array, y: jax.Array) -> jax.Array:
     """``x @ y.T`` for matrices in the last two axes."""
     if x.shape[:-2] != y.shape[:-2] or x.shape[-2] > _FEW_ROWS:
         return jnp.matmul(x, _transpose(y))
@@ -240,18 +249,22 @@ def _times_transposed(x, y):
     return jnp.stack(rows, axis=-2)
 
 
-def _sum_to(x, shape):
+def _sum_to(x: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Sum over the axes along which an array of this shape was broadcast to that of `x`."""
     axes = [k for k, (a, b) in enumerate(zip(x.shape, shape, strict=True)) if a != b]
     return x.sum(axes, keepdims=True) if axes else x
 
 
-def _times_gradients(inputs, grad):
+def _times_gradients(
+    inputs: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, y = inputs
     return _sum_to(_times_transposed(grad, y), x.shape), _sum_to(_transpose(x) @ grad, y.shape)
 
 
-def _times_transposed_gradients(inputs, grad):
+def _times_transposed_gradients(
+    inputs: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, y = inputs
     return _sum_to(grad @ y, x.shape), _sum_to(_transpose(grad) @ x, y.shape)
 
@@ -267,13 +280,13 @@ _SMALL_MATRIX = 2**13
 
 
 @jax_funcify.register(Sum)
-def _funcify_sum(op, node=None, **kwargs):
+def _funcify_sum(op: Sum, node: Any = None, **kwargs: Any) -> Conversion:
     convert = _convert_sum(op, node=node, **kwargs)
     x_type, result_type = node.inputs[0].type, node.outputs[0].type
     if op.axis != (1,) or x_type.ndim != 3 or not x_type.dtype.startswith("float"):
         return convert
 
-    def sum_rows(x):
+    def sum_rows(x: jax.Array) -> jax.Array:
         _, rows, columns = x.shape
         if rows * columns <= _SMALL_MATRIX:
             return convert(x)
@@ -284,28 +297,28 @@ def _funcify_sum(op, node=None, **kwargs):
 
 
 @jax_funcify.register(Softplus)
-def _funcify_softplus(op, **kwargs):
+def _funcify_softplus(op: Softplus, **kwargs: Any) -> Conversion:
     """PyTensor's conversion chooses between branches of which one overflows, and JAX's gradient of that is NaN."""
     return jax.nn.softplus
 
 
 @jax_funcify.register(DisconnectedGrad)
 @jax_funcify.register(ZeroGrad)
-def _funcify_no_gradient(op, **kwargs):
+def _funcify_no_gradient(op: Any, **kwargs: Any) -> Conversion:
     return jax.lax.stop_gradient
 
 
 @jax_funcify.register(GradClip)
-def _funcify_grad_clip(op, **kwargs):
+def _funcify_grad_clip(op: GradClip, **kwargs: Any) -> Conversion:
     return _with_gradient(lambda grad: jnp.clip(grad, op.clip_lower_bound, op.clip_upper_bound))
 
 
 @jax_funcify.register(GradScale)
-def _funcify_grad_scale(op, **kwargs):
+def _funcify_grad_scale(op: GradScale, **kwargs: Any) -> Conversion:
     return _with_gradient(lambda grad: grad * jnp.asarray(op.multiplier, grad.dtype))
 
 
-def _compute_before(x):
+def _compute_before(x: jax.Array) -> jax.Array:
     """The same array; if it is small beside the matrices it may be broadcast to, by a product with ones and zeros.
 
     XLA computes what is broadcast again for every number that it is broadcast to, and products are what it does not.
@@ -316,7 +329,9 @@ def _compute_before(x):
 
 
 @jax_funcify.register(OwnGradient)
-def _funcify_own_gradient(op, node=None, own_gradients=True, **kwargs):
+def _funcify_own_gradient(
+    op: OwnGradient, node: Any = None, own_gradients: bool = True, **kwargs: Any
+) -> Conversion:
     """The function, its small inputs computed before it."""
     run, pull_back = (convert_graph(graph, kwargs, own_gradients) for graph in op.make_graphs(node))
     single = len(node.outputs) == 1
@@ -324,29 +339,29 @@ def _funcify_own_gradient(op, node=None, own_gradients=True, **kwargs):
         return lambda *inputs: run(*inputs)[0] if single else run(*inputs)
 
     @jax.custom_vjp
-    def function(*inputs):
+    def function(*inputs: jax.Array) -> Any:
         outputs = tuple(run(*map(_compute_before, inputs)))
         return outputs[0] if single else outputs
 
-    def run_and_keep(*inputs):
+    def run_with_residuals(*inputs: jax.Array) -> Any:
         outputs = function(*inputs)
         return outputs, (inputs, (outputs,) if single else outputs)
 
-    def gradient(kept, grads):
-        inputs, outputs = kept
+    def gradient(residuals: Any, grads: Any) -> tuple[jax.Array, ...]:
+        inputs, outputs = residuals
         values = (*inputs, *outputs, *((grads,) if single else grads))
         grads = pull_back(*map(_compute_before, values))
         return tuple(grad.astype(value.dtype) for grad, value in zip(grads, inputs, strict=True))
 
-    function.defvjp(run_and_keep, gradient)
+    function.defvjp(run_with_residuals, gradient)
     return function
 
 
-def _with_gradient(change):
+def _with_gradient(change: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
     """The identity, whose gradient `change` is applied to."""
 
     @jax.custom_vjp
-    def identity(x):
+    def identity(x: jax.Array) -> jax.Array:
         return x
 
     identity.defvjp(lambda x: (x, None), lambda _, grad: (change(grad),))

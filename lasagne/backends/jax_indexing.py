@@ -21,12 +21,14 @@ out of range; PyTensor's other back ends give a shorter slice.
 """
 
 import functools
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytensor.tensor.subtensor
-from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.printing import pp
 from pytensor.scalar import Add, Cast, Mul, Neg, ScalarType, Sub
 from pytensor.tensor.basic import ScalarFromTensor, TensorFromScalar
@@ -34,18 +36,21 @@ from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
 
-from lasagne.backends.jax_registry import jax_funcify
+from lasagne.backends.jax_registry import Conversion, jax_funcify
+
+#: The factor of each product of variables in a sum
+Polynomial: TypeAlias = dict[tuple[Variable, ...], int]
 
 
-def is_concrete(*values):
+def is_concrete(*values: Any) -> bool:
     """Whether no value is abstract, that is, traced by JAX."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
-def _register(*names):
+def _register(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a conversion for those of the classes that the installed PyTensor has."""
 
-    def decorate(function):
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
             if name in vars(pytensor.tensor.subtensor):
                 jax_funcify.register(getattr(pytensor.tensor.subtensor, name))(function)
@@ -58,11 +63,11 @@ def _register(*names):
 
 
 @_register("Subtensor", "AdvancedSubtensor", "AdvancedSubtensor1")
-def _funcify_subtensor(op, node=None, **kwargs):
+def _funcify_subtensor(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     lengths, promised = _look_at(node.inputs[1:], op.idx_list)
     name = node.inputs[0]
 
-    def subtensor(x, *positions):
+    def subtensor(x: jax.Array, *positions: Any) -> jax.Array:
         indices = list(indices_from_subtensor(positions, op.idx_list))
         if not is_concrete(*positions):
             x = jnp.asarray(x)
@@ -76,7 +81,9 @@ def _funcify_subtensor(op, node=None, **kwargs):
     return subtensor
 
 
-def _take(x, indices, name, promised=()):
+def _take(
+    x: jax.Array, indices: tuple[Any, ...], name: Variable, promised: Collection[int] = ()
+) -> jax.Array:
     """``x[indices]``; what is out of range is marked, or raises if it is known to be."""
     if _has_masks(indices):
         return x[indices]
@@ -93,17 +100,19 @@ def _take(x, indices, name, promised=()):
     return _mark(x.at[places].get(mode="promise_in_bounds"), ok.reshape(where))
 
 
-def _moves(index):
+def _moves(index: Any) -> bool:
     """Whether an index is a slice with bounds that are not known."""
     return isinstance(index, slice) and not is_concrete(index.start, index.stop, index.step)
 
 
-def _has_masks(indices):
+def _has_masks(indices: tuple[Any, ...]) -> bool:
     """Whether some index is an array of truth values, which JAX takes only while it is known."""
     return any(getattr(index, "dtype", None) == "bool" for index in indices)
 
 
-def _find_places(shape, indices, name, promised):
+def _find_places(
+    shape: tuple[int, ...], indices: tuple[Any, ...], name: Variable, promised: Collection[int]
+) -> tuple[tuple[Any, ...], Any, tuple[int, ...]]:
     """The indices that lie in the array, as near as can be.
 
     Parameters
@@ -154,7 +163,7 @@ def _find_places(shape, indices, name, promised):
     return tuple(places), ok, (*[1] * before, *read, *[1] * after)
 
 
-def _marker(dtype):
+def _marker(dtype: Any) -> np.ndarray:
     """What stands for no value: NaN, or an integer that nobody means."""
     if jnp.issubdtype(dtype, jnp.inexact):
         return np.array(np.nan, dtype)
@@ -164,18 +173,18 @@ def _marker(dtype):
     return np.array(limits.min or limits.max, dtype)
 
 
-def _mark(value, ok):
+def _mark(value: jax.Array, ok: jax.Array) -> jax.Array:
     if jnp.issubdtype(value.dtype, jnp.inexact):
         return _mark_floats(value, ok)
     return jnp.where(ok, value, _marker(value.dtype))
 
 
 @jax.custom_vjp
-def _mark_floats(value, ok):
+def _mark_floats(value: jax.Array, ok: jax.Array) -> jax.Array:
     return jnp.where(ok, value, _marker(value.dtype))
 
 
-def _mark_gradient(wrong, grad):
+def _mark_gradient(wrong: jax.Array, grad: jax.Array) -> tuple[jax.Array, None]:
     return jnp.where(wrong & (grad != 0), _marker(grad.dtype), grad), None
 
 
@@ -188,7 +197,7 @@ _mark_floats.defvjp(lambda value, ok: (_mark_floats(value, ok), ~ok), _mark_grad
 
 
 @_register("IncSubtensor", "AdvancedIncSubtensor", "AdvancedIncSubtensor1")
-def _funcify_inc_subtensor(op, node=None, **kwargs):
+def _funcify_inc_subtensor(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     lengths, promised = _look_at(node.inputs[2:], op.idx_list)
     name = node.inputs[0]
     # The one is of PyTensor 3.0, the other of later versions
@@ -196,7 +205,7 @@ def _funcify_inc_subtensor(op, node=None, **kwargs):
         op, "_check_runtime_broadcast_of_vector_index", None
     )
 
-    def inc_subtensor(x, y, *positions):
+    def inc_subtensor(x: jax.Array, y: jax.Array, *positions: Any) -> jax.Array:
         x, y = jnp.asarray(x), jnp.asarray(y)
         indices = indices_from_subtensor(positions, op.idx_list)
         if _is_whole(x.shape, indices):
@@ -211,7 +220,7 @@ def _funcify_inc_subtensor(op, node=None, **kwargs):
     return inc_subtensor
 
 
-def _is_whole(shape, indices):
+def _is_whole(shape: tuple[int, ...], indices: tuple[Any, ...]) -> bool:
     """Whether slices take in the whole of an array; XLA's simplifier aborts the process on a scatter into that."""
     return all(
         isinstance(index, slice) and not _moves(index) and index.indices(length) == (0, length, 1)
@@ -219,7 +228,9 @@ def _is_whole(shape, indices):
     )
 
 
-def _resolve_slices(shape, indices, lengths, node):
+def _resolve_slices(
+    shape: tuple[int, ...], indices: tuple[Any, ...], lengths: Sequence[int | None], node: Apply
+) -> tuple[Any, ...]:
     """Indices of which none is a slice with bounds that are not known."""
     moving = {
         axis: _resolve_slice(index, lengths[axis], shape[axis], node, axis)
@@ -245,7 +256,14 @@ def _resolve_slices(shape, indices, lengths, node):
     return tuple(resolved)
 
 
-def _write(x, indices, y, is_set, name, promised):
+def _write(
+    x: jax.Array,
+    indices: tuple[Any, ...],
+    y: jax.Array,
+    is_set: bool,
+    name: Variable,
+    promised: Collection[int],
+) -> jax.Array:
     """``x[indices] = y`` or ``x[indices] += y``; what is out of range marks a place at the edge."""
     ok = None
     if not _has_masks(indices):
@@ -259,7 +277,7 @@ def _write(x, indices, y, is_set, name, promised):
     if is_set and ok.size == 1:
         return x.at[places].set(jnp.where(ok.reshape(where), y, marker), mode="promise_in_bounds")
 
-    def take_out(wrong):
+    def take_out(wrong: jax.Array) -> tuple[Any, ...]:
         axis = next(axis for axis, place in enumerate(places) if not isinstance(place, slice))
         out = jnp.where(wrong, x.shape[axis], places[axis])
         return (*places[:axis], out, *places[axis + 1 :])
@@ -273,7 +291,7 @@ def _write(x, indices, y, is_set, name, promised):
 # ---- slices
 
 
-def _resolve_slice(index, count, size, node, axis):
+def _resolve_slice(index: Any, count: int | None, size: int, node: Apply, axis: int) -> jax.Array:
     """The places that a slice takes whose bounds are not known, but whose length is.
 
     Parameters
@@ -295,10 +313,10 @@ def _resolve_slice(index, count, size, node, axis):
     return jnp.where(ok, places, size)
 
 
-def _explain(node, axis):
+def _explain(node: Apply, axis: int) -> str:
     """What to write instead of a slice whose length is not known."""
     writes = "Inc" in type(node.op).__name__
-    index = indices_from_subtensor(node.inputs[2 if writes else 1 :], node.op.idx_list)[axis]
+    index: Any = indices_from_subtensor(node.inputs[2 if writes else 1 :], node.op.idx_list)[axis]
     bounds = (index.start, index.stop, index.step)[: 2 if index.step is None else 3]
     text = ":".join("" if bound is None else _shorten(bound) for bound in bounds)
     return (
@@ -309,14 +327,14 @@ def _explain(node, axis):
     )
 
 
-def _shorten(variable):
+def _shorten(variable: Any) -> str:
     if variable.owner is not None and isinstance(variable.owner.op, ScalarFromTensor):
         variable = variable.owner.inputs[0]
     text = pp(variable)
     return text if len(text) <= 60 else "..."
 
 
-def _look_at(variables, idx_list):
+def _look_at(variables: Sequence[Variable], idx_list: Any) -> tuple[list[int | None], set[int]]:
     """What is known of indices before their values are.
 
     Returns
@@ -326,20 +344,20 @@ def _look_at(variables, idx_list):
     set of int
         The axes whose indices are in range by promise.
     """
-    indices = indices_from_subtensor(variables, idx_list)
+    indices: Any = indices_from_subtensor(variables, idx_list)
     lengths = [_find_difference(each) if isinstance(each, slice) else None for each in indices]
     tags = [getattr(each, "tag", None) for each in indices]
     return lengths, {axis for axis, tag in enumerate(tags) if getattr(tag, "in_range", False)}
 
 
-def _find_difference(index):
+def _find_difference(index: Any) -> int | None:
     if index.start is None or index.stop is None:
         return None
     difference = _subtract(_expand(index.stop), _expand(index.start))
     return difference.get((), 0) if set(difference) <= {()} else None
 
 
-def _expand(variable):
+def _expand(variable: Any) -> Polynomial:
     """An integer expression as a polynomial: the factor of each product of variables that are not sums or products.
 
     A product is a tuple of variables, in a fixed order; the empty one stands for one.
@@ -368,7 +386,7 @@ def _expand(variable):
     return {(variable,): 1}
 
 
-def _is_integer(variable):
+def _is_integer(variable: Any) -> bool:
     """Whether a variable is a single integer."""
     return (
         isinstance(variable.type, ScalarType | TensorType)
@@ -377,16 +395,16 @@ def _is_integer(variable):
     )
 
 
-def _add(one, other):
+def _add(one: Polynomial, other: Polynomial) -> Polynomial:
     terms = {product: one.get(product, 0) + other.get(product, 0) for product in {**one, **other}}
     return {product: count for product, count in terms.items() if count}
 
 
-def _subtract(one, other):
+def _subtract(one: Polynomial, other: Polynomial) -> Polynomial:
     return _add(one, _multiply({(): -1}, other))
 
 
-def _multiply(one, other):
+def _multiply(one: Polynomial, other: Polynomial) -> Polynomial:
     terms: dict = {}
     for product, count in one.items():
         for factor, times in other.items():

@@ -10,11 +10,15 @@ computes with those but our functions.
 """
 
 import warnings
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import jax
 import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.fg import FunctionGraph
 from pytensor.link.jax.linker import JAXLinker
 
 import lasagne.backends.jax_dispatch
@@ -36,14 +40,14 @@ CPU_OPTIONS = {
 
 
 @cache
-def get_compiler_options(platform):
+def get_compiler_options(platform: str) -> dict[str, str]:
     """The options for XLA on a kind of device; those that the installed JAX does not know are left out."""
     if platform != "cpu":
         return {}
     return {name: value for name, value in CPU_OPTIONS.items() if _is_known(name, value)}
 
 
-def _is_known(name, value):
+def _is_known(name: str, value: str) -> bool:
     function = jax.jit(lambda x: x, compiler_options={name: value})
     try:
         with jax.default_device(jax.devices("cpu")[0]):
@@ -62,10 +66,10 @@ class Argument:
 
     __slots__ = ("_storage",)
 
-    def __init__(self, storage):
+    def __init__(self, storage: list[Any]) -> None:
         self._storage = storage
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         value = self._storage[index]
         return value.copy() if type(value) is np.ndarray else value
 
@@ -89,20 +93,22 @@ class FlexibleJAXLinker(JAXLinker):
         "expand_own_gradients",
     )
 
-    def __init__(self, device=None):
+    def __init__(self, device: jax.Device | None = None) -> None:
         super().__init__()
         self.device = device
 
-    def create_jitable_thunk(self, *args, **kwargs):
+    def create_jitable_thunk(self, *args: Any, **kwargs: Any) -> Any:
         with jax.enable_x64(True):
             return super().create_jitable_thunk(*args, **kwargs)
 
-    def fgraph_convert(self, fgraph, *args, **kwargs):
+    def fgraph_convert(
+        self, fgraph: FunctionGraph, *args: Any, **kwargs: Any
+    ) -> Callable[..., Any]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"The RandomType SharedVariables")
             return convert_as_pytensor(self, fgraph, *args, **kwargs)
 
-    def create_thunk_inputs(self, storage_map):
+    def create_thunk_inputs(self, storage_map: dict[Variable, list[Any]]) -> list[Any]:
         inputs = super().create_thunk_inputs(storage_map)
         assert self.fgraph is not None
         shared = [isinstance(variable, SharedVariable) for variable in self.fgraph.inputs]
@@ -116,33 +122,33 @@ class FlexibleJAXLinker(JAXLinker):
             for storage, is_shared in zip(inputs, shared, strict=True)
         ]
 
-    def jit_compile(self, fn):
+    def jit_compile(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         jitted = jax.jit(fn, compiler_options=get_compiler_options(self._platform))
         wide = self._find_wide_results()
         # Entering it again costs less than making it, and a function runs in one thread at a time
         in_64_bits = jax.enable_x64(True)
 
-        def run(*args):
+        def run(*args: Any) -> Any:
             with in_64_bits:
                 return jitted(*args)
 
-        def run_on_device(*args):
+        def run_on_device(*args: Any) -> Any:
             with in_64_bits, jax.default_device(self.device):
                 return jitted(*args)
 
         run_anywhere = run if self.device is None else run_on_device
 
-        def run_and_fetch(*args):
+        def run_and_fetch(*args: Any) -> list[Any]:
             outputs = list(run_anywhere(*args))
             for k in wide:
                 outputs[k] = np.array(outputs[k])
             return outputs
 
-        function = run_and_fetch if wide else run_anywhere
-        function.lower = jax.enable_x64(True)(jitted.lower)  # type: ignore[attr-defined]
+        function: Any = run_and_fetch if wide else run_anywhere
+        function.lower = jax.enable_x64(True)(jitted.lower)
         return function
 
-    def _find_wide_results(self):
+    def _find_wide_results(self) -> list[int]:
         """Return the positions of the outputs that go to the caller and have 64 bits."""
         assert self.fgraph is not None
         updates = self.fgraph.update_mapping or {}
@@ -153,5 +159,5 @@ class FlexibleJAXLinker(JAXLinker):
         ]
 
     @property
-    def _platform(self):
+    def _platform(self) -> str:
         return jax.default_backend() if self.device is None else self.device.platform

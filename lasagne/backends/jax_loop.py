@@ -1,10 +1,11 @@
 """How JAX runs and differentiates a `lasagne.loop.Loop`.
 
-The gradient keeps the states before each step and nothing else: where it goes back through a step the step is computed
-again, which costs less than to write what it computed and to read it back. The gradient of weights is not summed up
-step by step either: one product of all steps gives it, after the loop.
+The residuals of a loop are the states before each step, and nothing else. The gradient computes a step again when it
+goes back through it: that costs less than to write and read what the step had computed. The gradient of weights is not
+summed up step by step either: one product of all steps gives it, after the loop.
 """
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import singledispatch
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from pytensor.compile.mode import optdb
 from pytensor.gradient import DisconnectedGrad, disconnected_grad
-from pytensor.graph.basic import Apply
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import graph_rewriter
 from pytensor.link.c.type import generic
@@ -21,7 +23,7 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.math import Dot
 
 from lasagne.backends.jax_dispatch import convert_graph, load_conversions
-from lasagne.backends.jax_registry import jax_funcify
+from lasagne.backends.jax_registry import Conversion, jax_funcify
 from lasagne.loop import Loop, LoopGradient
 from lasagne.utils import is_float
 
@@ -37,7 +39,7 @@ class Product(NamedTuple):
     weights: int
     bias: int | None
 
-    def get_gradients(self, left, output_grad):
+    def get_gradients(self, left: jax.Array, output_grad: jax.Array) -> dict[int, jax.Array]:
         """From all steps' left sides (T, B, inputs) and outputs' gradients (T, B, units): a dict by input."""
         left, output_grad = (v.reshape(-1, v.shape[-1]) for v in (left, output_grad))
         grads = {self.weights: left.T @ output_grad}
@@ -46,7 +48,7 @@ class Product(NamedTuple):
         return grads
 
 
-def tap_products(fgraph, shared):
+def tap_products(fgraph: FunctionGraph, shared: Collection[int]) -> list[Product]:
     """Open a step's products with weights to the gradient, and close the weights to it.
 
     To the output of each product a further input is added, the tap: at zero it changes nothing, and its gradient is
@@ -68,6 +70,7 @@ def tap_products(fgraph, shared):
     for node in fgraph.toposort():
         if not isinstance(node.op, Dot):
             continue
+        left: Any
         left, weights = node.inputs
         if left.ndim != 2 or weights not in position or left in position:
             continue
@@ -81,11 +84,13 @@ def tap_products(fgraph, shared):
         fgraph.add_input(tap)
         fgraph.replace(output, output.type.filter_variable(product + tap), import_missing=True)
         fgraph.add_output(left)
-        products.append(Product(position[weights], position.get(bias)))
+        products.append(Product(position[weights], None if bias is None else position[bias]))
     return products
 
 
-def _get_bias(fgraph, product, position):
+def _get_bias(
+    fgraph: FunctionGraph, product: Any, position: Mapping[Variable, int]
+) -> Variable | None:
     """The row of shared numbers that is added to a product and to nothing else, or ``None``."""
     clients = [client for client, _ in fgraph.clients[product]]
     if len(clients) != 1 or not isinstance(clients[0].op, Elemwise):
@@ -98,7 +103,7 @@ def _get_bias(fgraph, product, position):
     return others[0]
 
 
-def _takes_gradient(fgraph, variable):
+def _takes_gradient(fgraph: FunctionGraph, variable: Variable) -> bool:
     """Whether the gradient goes into a variable of a step whose products are tapped."""
     return any(
         not isinstance(client.op, DisconnectedGrad) for client, _ in fgraph.clients[variable]
@@ -108,7 +113,7 @@ def _takes_gradient(fgraph, variable):
 # ---- The loop as JAX functions
 
 
-def split_inputs(op, inputs):
+def split_inputs(op: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
     """The sequences in the order of the steps, what goes from step to step, and what the steps share."""
     sequences, states, carried, constants = op.split_inputs(inputs)
     if op.backwards:
@@ -128,23 +133,25 @@ class ForwardLoop:
         As of `convert_graph`.
     """
 
-    def __init__(self, op, kwargs, own_gradients=True):
+    def __init__(self, op: Any, kwargs: dict[str, Any], own_gradients: bool = True) -> None:
         self._op = op
         self._step = convert_graph(op.fgraph.clone(), kwargs, own_gradients)
 
-    def run(self, inputs):
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
         """The outputs of the loop."""
         sequences, carry, constants = split_inputs(self._op, inputs)
         count = self._op.num_states
 
-        def one_step(carry, slices):
+        def one_step(carry: list[Any], slices: Sequence[jax.Array]) -> tuple[Any, Any]:
             carry = list(self._step(*slices, *carry, *constants))
             return carry, carry[:count]
 
         carry, traces = jax.lax.scan(one_step, carry, sequences)
         return [*traces, *carry[count:]]
 
-    def run_and_keep(self, inputs, needed):
+    def run_with_residuals(
+        self, inputs: Sequence[Any], needed: Collection[int]
+    ) -> tuple[list[Any], Any]:
         """Run the loop for its gradient.
 
         Parameters
@@ -156,69 +163,72 @@ class ForwardLoop:
         Returns
         -------
         outputs : list
-        kept : list of Kept
-            What the gradient needs of each segment of the loop, a segment of the first steps first.
+        residuals : list of Residuals
+            Of each segment of the loop, the first steps first.
         """
         op = self._op
         sequences, carry, constants = split_inputs(op, inputs)
-        segments = cut(sequences, op.keep_every)
+        segments = cut(sequences, op.checkpoint_every)
         if len(segments) == 1 and not segments[0].is_stacked:
-            last, before = self.keep_all(sequences, carry, constants)
+            last, before = self.trace_carry(sequences, carry, constants)
             after = shift_back(before, last)
             outputs = [*after[: op.num_states], *last[op.num_states :]]
-            return outputs, [Kept(before, last)]
+            return outputs, [Residuals(before, last)]
 
         wanted = [k for k in range(op.num_states) if k in needed]
 
-        def one_step(carry, slices):
+        def one_step(carry: list[Any], slices: Sequence[jax.Array]) -> tuple[Any, Any]:
             carry = list(self._step(*slices, *carry, *constants))
             return carry, [carry[k] for k in wanted]
 
-        def one_segment(carry, slices):
+        def one_segment(carry: list[Any], slices: Sequence[jax.Array]) -> tuple[Any, Any]:
             last, traces = jax.lax.scan(one_step, carry, slices)
-            return last, (Kept(carry, None), traces)
+            return last, (Residuals(carry, None), traces)
 
-        kept, parts = [], []
+        residuals, parts = [], []
         for segment in segments:
             if segment.is_stacked:
-                carry, (keep, traces) = jax.lax.scan(one_segment, carry, segment.sequences)
+                carry, (saved, traces) = jax.lax.scan(one_segment, carry, segment.sequences)
                 traces = [_join_segments(trace) for trace in traces]
             else:
-                carry, (keep, traces) = one_segment(carry, segment.sequences)
-            kept.append(keep)
+                carry, (saved, traces) = one_segment(carry, segment.sequences)
+            residuals.append(saved)
             parts.append(traces)
         outputs = [None] * op.num_states + carry[op.num_states :]
         for k, traces in zip(wanted, zip(*parts, strict=True), strict=True):
             outputs[k] = jnp.concatenate(traces)
-        return outputs, kept
+        return outputs, residuals
 
-    def keep_all(self, sequences, carry, constants):
+    def trace_carry(
+        self, sequences: Sequence[jax.Array], carry: list[Any], constants: Sequence[Any]
+    ) -> tuple[Any, Any]:
         """What goes from step to step after the last step, and a trace of it before each."""
 
-        def one_step(carry, slices):
+        def one_step(carry: list[Any], slices: Sequence[jax.Array]) -> tuple[Any, Any]:
             return list(self._step(*slices, *carry, *constants)), carry
 
         return jax.lax.scan(one_step, carry, sequences)
 
 
-class Kept(NamedTuple):
-    """What is kept of a segment: the states before each step and after the last, or those before the first alone.
+class Residuals(NamedTuple):
+    """What the gradient of a segment of steps needs.
 
-    In the second case `last` is ``None``, and the steps are run again.
+    Either the states before each step and the states after the last step. Or the states before the first step alone:
+    then `last` is ``None``, and the gradient runs the steps again.
     """
 
-    before: Any
-    last: Any
+    before: list[jax.Array]
+    last: list[jax.Array] | None
 
 
 class Segment(NamedTuple):
     """Steps that follow each other: items of the sequences, or of several segments of equal length stacked."""
 
-    sequences: list
+    sequences: Sequence[jax.Array]
     is_stacked: bool
 
 
-def cut(sequences, length):
+def cut(sequences: Sequence[jax.Array], length: int) -> list[Segment]:
     """Cut sequences (T, ...) into segments: one of all steps if `length` is 1, or of so many steps, and of the rest."""
     steps = len(sequences[0])
     count = steps // length
@@ -232,7 +242,7 @@ def cut(sequences, length):
     return segments
 
 
-def _join_segments(trace):
+def _join_segments(trace: jax.Array) -> jax.Array:
     """What stacked segments give, (segments, steps, ...), as of all steps."""
     return trace.reshape(trace.shape[0] * trace.shape[1], *trace.shape[2:])
 
@@ -251,7 +261,9 @@ class BackwardLoop:
         What PyTensor hands to its conversions.
     """
 
-    def __init__(self, op, wrt, connected, kwargs):
+    def __init__(
+        self, op: Any, wrt: Sequence[int], connected: Sequence[int], kwargs: dict[str, Any]
+    ) -> None:
         self._op = op
         self._wrt = wrt
         self._connected = connected
@@ -271,9 +283,9 @@ class BackwardLoop:
             k for k in wrt if k >= self._first_constant and _takes_gradient(fgraph, variables[k])
         ]
         self._step = convert_graph(fgraph, kwargs)
-        self._forward: Any = ForwardLoop(op, kwargs) if op.keep_every > 1 else None
+        self._forward: Any = ForwardLoop(op, kwargs) if op.checkpoint_every > 1 else None
 
-    def _drop_known_lefts(self, fgraph):
+    def _drop_known_lefts(self, fgraph: FunctionGraph) -> list[tuple[str, int]]:
         """Take from a tapped step's outputs the products' left sides that are states.
 
         Returns
@@ -298,14 +310,16 @@ class BackwardLoop:
                 fgraph.add_output(left)
         return sources
 
-    def __call__(self, inputs, kept, output_grads):
+    def __call__(
+        self, inputs: Sequence[Any], residuals: Any, output_grads: Sequence[jax.Array]
+    ) -> Any:
         """The gradients with respect to the inputs `wrt`, a list.
 
         Parameters
         ----------
         inputs : list
             Of the loop.
-        kept : from `ForwardLoop.run_and_keep`
+        residuals : from `ForwardLoop.run_with_residuals`
         output_grads : list
             For the outputs `connected`.
         """
@@ -320,27 +334,27 @@ class BackwardLoop:
             else:
                 carry_grads[self._first_carry + k] = grad
         # Gradients of sequences and of outputs that are traces are cut like the sequences
-        segments = cut([*sequences, *traces], op.keep_every)
+        segments = cut([*sequences, *traces], op.checkpoint_every)
         constant_grads = {
             k: jnp.zeros_like(inputs[k]) for k in self._wrt if k >= self._first_constant
         }
         sums: Any = (carry_grads, constant_grads)
         parts: list[Any] = []
 
-        def one_segment(sums, items):
-            kept, pieces = items
+        def one_segment(sums: Any, items: Any) -> tuple[Any, Any]:
+            residuals, pieces = items
             slices = pieces[: len(sequences)]
             trace_grads = dict(zip(numbers, pieces[len(sequences) :], strict=True))
-            return self._pull_back_segment(sums, slices, constants, kept, trace_grads)
+            return self._pull_back_segment(sums, slices, constants, residuals, trace_grads)
 
-        for segment, keep in reversed(list(zip(segments, kept, strict=True))):
+        for segment, saved in reversed(list(zip(segments, residuals, strict=True))):
             if segment.is_stacked:
                 sums, grads = jax.lax.scan(
-                    one_segment, sums, (keep, segment.sequences), reverse=True
+                    one_segment, sums, (saved, segment.sequences), reverse=True
                 )
                 grads = {k: _join_segments(grad) for k, grad in grads.items()}
             else:
-                sums, grads = one_segment(sums, (keep, segment.sequences))
+                sums, grads = one_segment(sums, (saved, segment.sequences))
             parts.insert(0, grads)
         grads = {**sums[0], **sums[1]}
         for k in self._slices:
@@ -348,7 +362,14 @@ class BackwardLoop:
             grads[k] = grad[::-1] if op.backwards else grad
         return [grads[k] for k in self._wrt]
 
-    def _pull_back_segment(self, sums, sequences, constants, kept, trace_grads):
+    def _pull_back_segment(
+        self,
+        sums: Any,
+        sequences: Sequence[jax.Array],
+        constants: Sequence[Any],
+        residuals: Any,
+        trace_grads: dict[int, jax.Array],
+    ) -> tuple[Any, dict[int, jax.Array]]:
         """The gradient of steps that follow each other.
 
         Parameters
@@ -357,7 +378,7 @@ class BackwardLoop:
             The gradients with respect to what goes on after the last of the steps, and those with respect to what the
             steps share, of the steps after these.
         sequences, constants : list
-        kept : Kept
+        residuals : Residuals
         trace_grads : dict
             The gradients of the states after each step.
 
@@ -367,11 +388,11 @@ class BackwardLoop:
         slice_grads : dict
             The gradients with respect to the sequences.
         """
-        before, last = kept
+        before, last = residuals
         if last is None:
-            last, before = self._forward.keep_all(sequences, before, constants)
+            last, before = self._forward.trace_carry(sequences, before, constants)
 
-        def step_back(sums, items):
+        def step_back(sums: Any, items: Any) -> tuple[Any, Any]:
             carry_grads, constant_grads = sums
             slices, carry, trace_grads = items
             carry_grads = {k: v + trace_grads.get(k, 0) for k, v in carry_grads.items()}
@@ -394,7 +415,7 @@ class BackwardLoop:
                 constant_grads[k] = constant_grads[k] + part
         return (carry_grads, constant_grads), slice_grads
 
-    def _pull_back(self, values, carry_grads):
+    def _pull_back(self, values: list[Any], carry_grads: dict[int, jax.Array]) -> Any:
         """The gradient of one step.
 
         Parameters
@@ -413,7 +434,7 @@ class BackwardLoop:
             The gradient of each product with weights.
         """
 
-        def run(varying, taps):
+        def run(varying: dict[int, Any], taps: list[Any]) -> Any:
             inputs = [varying.get(k, value) for k, value in enumerate(values)]
             results = self._step(*inputs, *taps)
             carry = {k: results[k - self._first_carry] for k in self._carry}
@@ -438,10 +459,10 @@ class BackwardLoop:
         return *by_kind, lefts, tap_grads
 
 
-def shift_back(before, last):
+def shift_back(before: Any, last: Any) -> Any:
     """States after each step, from those before each step and those after the last."""
 
-    def shift(trace, final):
+    def shift(trace: jax.Array, final: jax.Array) -> jax.Array:
         return jnp.concatenate([trace[1:], final[None]]) if len(trace) else trace
 
     return jax.tree.map(shift, before, last)
@@ -450,7 +471,7 @@ def shift_back(before, last):
 # ---- Second derivatives
 
 
-def make_plain(op, kwargs):
+def make_plain(op: Any, kwargs: dict[str, Any]) -> Callable[..., Any]:
     """A loop, or a gradient of one, of any order, as a function of a list of JAX arrays that JAX can differentiate.
 
     A `BackwardLoop` cannot be differentiated again: its steps hold no gradient with respect to the weights. So the loop
@@ -460,10 +481,10 @@ def make_plain(op, kwargs):
         return ForwardLoop(op, kwargs, own_gradients=False).run
     run = make_plain(op.loop, kwargs)
 
-    def gradient(values):
+    def gradient(values: Any) -> tuple[jax.Array, ...]:
         inputs, output_grads = op.split_inputs(values)
 
-        def vary(varying):
+        def vary(varying: dict[int, Any]) -> Any:
             replaced = dict(zip(op.wrt, varying, strict=True))
             outputs = run([replaced.get(k, value) for k, value in enumerate(inputs)])
             return [outputs[k] for k in op.connected]
@@ -477,41 +498,43 @@ def make_plain(op, kwargs):
 # ---- Conversions
 
 
-def make_forward(op, kwargs):
+def make_forward(op: Any, kwargs: dict[str, Any]) -> Any:
     """Return what runs a loop: a `ForwardLoop`, or what is registered for another kind of loop."""
     load_conversions(op)
     return choose_forward(op)(op, kwargs)
 
 
-def make_backward(op, wrt, connected, kwargs):
+def make_backward(
+    op: Any, wrt: Sequence[int], connected: Sequence[int], kwargs: dict[str, Any]
+) -> Any:
     """Return what differentiates a loop: a `BackwardLoop`, or what is registered for another kind of loop."""
     load_conversions(op)
     return choose_backward(op)(op, wrt, connected, kwargs)
 
 
 @singledispatch
-def choose_forward(op):
+def choose_forward(op: Any) -> Any:
     return ForwardLoop
 
 
 @singledispatch
-def choose_backward(op):
+def choose_backward(op: Any) -> Any:
     return BackwardLoop
 
 
-def _unwrap(results):
+def _unwrap(results: Any) -> Any:
     """What a converted node returns: the one output itself, or all of them."""
     return results[0] if len(results) == 1 else results
 
 
 @jax_funcify.register(Loop)
-def _funcify_loop(op, node=None, **kwargs):
+def _funcify_loop(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     forward = make_forward(op, kwargs)
     return lambda *inputs: _unwrap(forward.run(inputs))
 
 
 @jax_funcify.register(LoopGradient)
-def _funcify_loop_gradient(op, node=None, **kwargs):
+def _funcify_loop_gradient(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     """The gradient by itself, which runs the loop for it; see `pair_loops`."""
     if isinstance(op.loop, LoopGradient):
         plain = make_plain(op, kwargs)
@@ -519,10 +542,10 @@ def _funcify_loop_gradient(op, node=None, **kwargs):
     forward = make_forward(op.loop, kwargs)
     backward = make_backward(op.loop, op.wrt, op.connected, kwargs)
 
-    def gradient(*args):
+    def gradient(*args: Any) -> tuple[jax.Array, ...]:
         inputs, output_grads = op.split_inputs(args)
-        _, kept = forward.run_and_keep(inputs, ())
-        return _unwrap(backward(inputs, kept, output_grads))
+        _, residuals = forward.run_with_residuals(inputs, ())
+        return _unwrap(backward(inputs, residuals, output_grads))
 
     return gradient
 
@@ -536,60 +559,60 @@ class DifferentiatedLoop(Op):
         The outputs that are used.
     """
 
-    def __init__(self, loop):
+    def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.needed = ()
 
-    def make_node(self, *inputs):
+    def make_node(self, *inputs: Any) -> Apply:
         outputs = self.loop.make_node(*inputs).outputs
         return Apply(self, list(inputs), [*(v.type() for v in outputs), generic()])
 
-    def perform(self, node, inputs, output_storage):
+    def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         raise NotImplementedError("only JAX runs a DifferentiatedLoop")
 
 
 class PullBack(Op):
     """The gradient of a `DifferentiatedLoop`.
 
-    Inputs are those of the loop, what it kept, and the gradients of its outputs `connected`.
+    Inputs are those of the loop, its residuals, and the gradients of its outputs `connected`.
     """
 
-    def __init__(self, loop, wrt, connected):
+    def __init__(self, loop: Loop, wrt: Sequence[int], connected: Sequence[int]) -> None:
         self.loop = loop
         self.wrt = wrt
         self.connected = connected
 
-    def make_node(self, *inputs):
+    def make_node(self, *inputs: Any) -> Apply:
         return Apply(self, list(inputs), [inputs[k].type() for k in self.wrt])
 
-    def perform(self, node, inputs, output_storage):
+    def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Any) -> None:
         raise NotImplementedError("only JAX runs a PullBack")
 
 
 @jax_funcify.register(DifferentiatedLoop)
-def _funcify_differentiated_loop(op, node=None, **kwargs):
+def _funcify_differentiated_loop(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     forward = make_forward(op.loop, kwargs)
 
-    def differentiated(*inputs):
-        outputs, kept = forward.run_and_keep(inputs, op.needed)
-        return [*outputs, kept]
+    def differentiated(*inputs: Any) -> Any:
+        outputs, residuals = forward.run_with_residuals(inputs, op.needed)
+        return [*outputs, residuals]
 
     return differentiated
 
 
 @jax_funcify.register(PullBack)
-def _funcify_pull_back(op, node=None, **kwargs):
+def _funcify_pull_back(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     backward = make_backward(op.loop, op.wrt, op.connected, kwargs)
     count = len(op.loop.fgraph.inputs)
 
-    def pull_back(*args):
+    def pull_back(*args: Any) -> Any:
         return _unwrap(backward(args[:count], args[count], args[count + 1 :]))
 
     return pull_back
 
 
 @graph_rewriter
-def pair_loops(fgraph):
+def pair_loops(fgraph: FunctionGraph) -> None:
     """Let a loop and its gradient share one run of the loop, and leave out gradients that nobody asks for."""
     loops = {
         (node.op, tuple(node.inputs)): node
@@ -614,9 +637,9 @@ def pair_loops(fgraph):
         )
         pairs += [(node.outputs[k], grad) for k, grad in zip(asked, gradient.outputs, strict=True)]
         fgraph.replace_all(pairs, import_missing=True, reason="pair_loops")
-    for kept in differentiated.values():
-        outputs = kept.owner.outputs[:-1]
-        kept.owner.op.needed = [k for k, v in enumerate(outputs) if fgraph.clients.get(v)]
+    for residuals in differentiated.values():
+        outputs = residuals.owner.outputs[:-1]
+        residuals.owner.op.needed = [k for k, v in enumerate(outputs) if fgraph.clients.get(v)]
 
 
 # Only a mode that asks for it has it, after all other rewrites

@@ -10,13 +10,17 @@ do without this package.
 """
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 from pytensor.graph.fg import FunctionGraph
 from pytensor.link.jax.linker import JAXLinker
 
-__all__ = ["convert_as_pytensor", "jax_funcify", "jax_typify"]
+__all__ = ["Conversion", "convert_as_pytensor", "jax_funcify", "jax_typify"]
+
+#: A function of JAX's arrays that an Op is converted to
+Conversion: TypeAlias = Callable[..., Any]
 
 
 def _get_x64() -> bool:

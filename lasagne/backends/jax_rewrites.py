@@ -6,9 +6,12 @@ probability is 0 in the numbers at hand. See :func:`ntm.get_mode` for what to wr
 """
 
 from functools import reduce
+from typing import Any
 
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.scalar import Add, Exp, Maximum, Mul, Neg, Second, Sub, Switch, TrueDiv
 from pytensor.tensor.elemwise import DimShuffle
@@ -23,13 +26,14 @@ from lasagne._logits import (
     match_complement,
     match_one_plus_exp,
 )
+from lasagne.typing import Tensor
 
 #: The name by which a mode includes them
 EXACT_LOGARITHMS = "exact_logarithms"
 
 
 @node_rewriter([pt.log, pt.log1p])
-def rewrite_log_of_probability(fgraph, node):
+def rewrite_log_of_probability(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
     """Compute ``log(p)``, ``log(1 - p)`` and ``log1p(-p)`` of a sigmoid or a softmax from the logits."""
     (x,) = node.inputs
     if node.op == pt.log:
@@ -45,7 +49,7 @@ def rewrite_log_of_probability(fgraph, node):
 
 
 @node_rewriter([pt.mul])
-def cancel_probability(fgraph, node):
+def cancel_probability(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
     """Compute ``a / p * p`` as `a`, as it stands in the gradient of ``log(p)``, for a `p` that may be zero."""
     factors, divisors, sign = _split(node.outputs[0])
     kept = list(divisors)
@@ -66,7 +70,7 @@ def cancel_probability(fgraph, node):
     return _replace(node, -new if sign < 0 else new)
 
 
-def _split(x):
+def _split(x: Variable) -> tuple[list[Any], list[Tensor], int]:
     """The factors and divisors of a product, and its sign."""
     factors, divisors, sign = [], [], 1
     pending = [x]
@@ -85,7 +89,7 @@ def _split(x):
     return factors, divisors, sign
 
 
-def _cancel(factor, divisor):
+def _cancel(factor: Tensor, divisor: Tensor) -> Tensor | None:
     """`factor` divided by `divisor`, if that is known: 1 for equal probabilities, else ``None``."""
     power = match_one_plus_exp(divisor)
     if power is not None:
@@ -102,7 +106,7 @@ def _cancel(factor, divisor):
     return pt.ones_like(factor)
 
 
-def _divide_by_sum_of_exp(factor, powers):
+def _divide_by_sum_of_exp(factor: Tensor, powers: list[Tensor]) -> Tensor | None:
     """``exp(x)`` divided by the sum of some exponentials, of which it is one, else ``None``."""
     power = match(factor, Exp)
     if power is None or not any(power[0] is each for each in powers):
@@ -111,7 +115,7 @@ def _divide_by_sum_of_exp(factor, powers):
     return pt.exp(power[0] - largest) / pt.add(*(pt.exp(each - largest) for each in powers))
 
 
-def _cancel_spread(factors):
+def _cancel_spread(factors: list[Tensor]) -> bool:
     """Replace ``exp(x)`` and a number divided by its sum along some axes by the softmax, in a list of factors."""
     for spread in factors:
         parts = match(spread, Second)
@@ -135,7 +139,7 @@ def _cancel_spread(factors):
     return False
 
 
-def _strip(variable):
+def _strip(variable: Variable | None) -> tuple[list[Any], Any]:
     """The operations that only move axes, the last one first, and what they are applied to."""
     moves = []
     while variable is not None and variable.owner is not None:
@@ -146,14 +150,14 @@ def _strip(variable):
     return moves, variable
 
 
-def _replace(node, new):
-    if new is None or new.dtype != node.outputs[0].dtype:
+def _replace(node: Apply, new: Any) -> list[Variable] | None:
+    if new is None or new.dtype != node.outputs[0].type.dtype:
         return None
     return [node.outputs[0].type.filter_variable(new)]
 
 
 @node_rewriter([pt.log])
-def rewrite_log_of_sum_of_exp(fgraph, node):
+def rewrite_log_of_sum_of_exp(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
     """Take the largest number out of ``log(sum(exp(x)))`` and of ``log(exp(x) + exp(y))``."""
     (x,) = node.inputs
     moves, total = _strip(x)
@@ -172,11 +176,11 @@ def rewrite_log_of_sum_of_exp(fgraph, node):
     return _replace(node, pt.log(pt.add(*(pt.exp(each - largest) for each in powers))) + largest)
 
 
-def _make_finite(largest):
+def _make_finite(largest: Tensor) -> Tensor:
     return pt.switch(pt.isinf(largest), 0, largest)
 
 
-def _is_less_a_largest(x):
+def _is_less_a_largest(x: Tensor) -> bool:
     """Whether a maximum has been taken off already."""
     parts = match(x, Sub)
     if parts is None:

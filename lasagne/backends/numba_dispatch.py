@@ -1,10 +1,12 @@
 """Conversions from PyTensor to Numba. Importing this module registers them."""
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 import pytensor.link.numba.dispatch.subtensor
 import pytensor.tensor.subtensor
+from pytensor.graph.basic import Apply, Variable
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import (
     numba_funcify_and_cache_key,
@@ -17,24 +19,24 @@ from lasagne.checks import SizeCheck
 
 
 @register_funcify_and_cache_key(SizeCheck)
-def _funcify_size_check(op, node, **kwargs):
+def _funcify_size_check(op: Any, node: Apply, **kwargs: Any) -> tuple[Callable[..., Any], str]:
     """Tell the size in the message, which PyTensor's conversion of the base class cannot."""
     error, message = op.exc_type, op.msg
 
     @numba_njit
-    def check_size(x, condition, size):
+    def check_size(x: Any, condition: bool, size: int) -> Any:
         if not condition:
             raise error(message + ": " + str(~size))
         return x
 
     @numba_njit
-    def check_sizes(x, condition, size, other):
+    def check_sizes(x: Any, condition: bool, size: int, other: int) -> Any:
         if not condition:
             raise error(message + ": " + str(~size) + " instead of " + str(~other))
         return x
 
     @numba_njit
-    def check(x, condition):
+    def check(x: Any, condition: bool) -> Any:
         if not condition:
             raise error(message)
         return x
@@ -43,22 +45,22 @@ def _funcify_size_check(op, node, **kwargs):
     return function, _make_key(function.__name__, error, message)
 
 
-def _make_key(*parts):
+def _make_key(*parts: object) -> str:
     """Return a key for Numba's cache on disk, where functions are kept by the name of their module."""
     return sha256(repr((__name__, *parts)).encode()).hexdigest()
 
 
 @numba_njit
-def _check_range(index, length):
+def _check_range(index: Any, length: int) -> None:
     for each in index.flat:
         if each < -length or each >= length:
             raise IndexError("index is out of bounds")
 
 
-def _check_indices(convert):
+def _check_indices(convert: Callable[..., Any]) -> Callable[..., Any]:
     """A conversion that checks arrays of indices; PyTensor's own reads and writes beyond the end of an array."""
 
-    def funcify(op, node, **kwargs):
+    def funcify(op: Any, node: Apply, **kwargs: Any) -> tuple[Callable[..., Any], str | None]:
         function, key = convert(op, node, **kwargs)
         count = len(node.inputs)
         first = 2 if "Inc" in type(op).__name__ else 1
@@ -88,7 +90,7 @@ def _check_indices(convert):
     return funcify
 
 
-def _is_array_of_integers(variable):
+def _is_array_of_integers(variable: Variable) -> bool:
     return getattr(variable.type, "ndim", 0) > 0 and variable.type.dtype.startswith(("int", "uint"))
 
 

@@ -27,6 +27,7 @@ import functools
 import sys
 import weakref
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from pytensor.compile.executor import Function
@@ -44,13 +45,13 @@ _copy_container, _set_in_container = Container.__deepcopy__, Container.__set__
 _jax_readers: Counter[int] = Counter()
 
 
-def is_jax_array(value):
+def is_jax_array(value: object) -> bool:
     """Whether a value is an array of JAX. JAX need not be installed."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, getattr(jax, "Array", ()))
 
 
-def read_by_jax(function):
+def read_by_jax(function: Function) -> None:
     """Note that a function runs on JAX, so that others do not write into arrays which JAX may still be reading.
 
     Parameters
@@ -64,21 +65,21 @@ def read_by_jax(function):
     weakref.finalize(function, _forget, storages).atexit = False
 
 
-def _forget(storages):
+def _forget(storages: list[int]) -> None:
     _jax_readers.subtract(storages)
     for storage in storages:
         if not _jax_readers[storage]:
             del _jax_readers[storage]
 
 
-def _bring_to_host(storage):
+def _bring_to_host(storage: list[Any]) -> None:
     """Replace the JAX array in the storage of a shared variable by a NumPy array."""
     if is_jax_array(storage[0]):
         storage[0] = np.array(storage[0])
 
 
 @functools.wraps(Function.__call__)
-def _call(self, *args, **kwargs):
+def _call(self: Any, *args: Any, **kwargs: Any) -> Any:
     if "jax" in sys.modules:
         if _jax_readers:
             _copy_what_is_updated(self)
@@ -92,7 +93,7 @@ def _call(self, *args, **kwargs):
     return call_as_it_is(self, *args, **kwargs)
 
 
-def _copy_what_is_updated(function):
+def _copy_what_is_updated(function: Function) -> None:
     """Copy the values that a function may change in place while JAX still reads them."""
     for position in function.maker.fgraph.update_mapping.values():
         storage = function._input_storage_data[position]
@@ -101,7 +102,7 @@ def _copy_what_is_updated(function):
 
 
 @functools.wraps(SharedVariable.get_value)
-def _get(self, borrow=False, return_internal_type=False):
+def _get(self: Any, borrow: bool = False, return_internal_type: bool = False) -> Any:
     value = self.container.storage[0]
     if not is_jax_array(value):
         return _get_value(self, borrow, return_internal_type)
@@ -110,23 +111,23 @@ def _get(self, borrow=False, return_internal_type=False):
     return np.asarray(value) if borrow else np.array(value)
 
 
-def _get_on_host(self):
+def _get_on_host(self: Any) -> Any:
     _bring_to_host(self.storage)
     return self.storage[0]
 
 
-def _set(self, value):
+def _set(self: Any, value: object) -> None:
     """PyTensor would store a NumPy view of JAX's memory, into which C functions write."""
     _set_in_container(self, np.array(value) if is_jax_array(value) else value)
 
 
 @functools.wraps(Container.__deepcopy__)
-def _deepcopy(self, memo):
+def _deepcopy(self: Any, memo: dict[int, Any]) -> Container:
     _bring_to_host(self.storage)
     return _copy_container(self, memo)
 
 
-def _get_state(self):
+def _get_state(self: Any) -> dict[str, Any]:
     """What a pickle of a container holds."""
     _bring_to_host(self.storage)
     return self.__dict__

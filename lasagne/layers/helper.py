@@ -65,7 +65,9 @@ def get_all_layers(layer: Layers, treat_as_input: Iterable[Layer] | None = None)
     return list(found)
 
 
-def get_output(layer_or_layers: Layers, inputs: Inputs = None, **kwargs: Any) -> Any:
+def get_output(
+    layer_or_layers: Layers | Sequence[Layer | None], inputs: Inputs = None, **kwargs: Any
+) -> Any:
     """Build the expression of the output of a network at one or several layers.
 
     Parameters
@@ -106,7 +108,7 @@ def get_output(layer_or_layers: Layers, inputs: Inputs = None, **kwargs: Any) ->
 
 
 def build_output(
-    layer_or_layers: Layers,
+    layer_or_layers: Layers | Sequence[Layer | None],
     inputs: Inputs,
     kwargs: dict[str, Any],
     compute: Callable[[Layer, Any, dict], Any] | None = None,
@@ -333,7 +335,7 @@ def set_all_param_values(layer: Layers, values: Sequence[ArrayLike], **tags: boo
         param.set_value(value)
 
 
-def _as_list(layer_or_layers: Layers) -> list[Layer]:
+def _as_list(layer_or_layers: Layers | Sequence[Layer | None]) -> list[Layer]:
     """Return a list of layers, or raise a `TypeError` if something is no layer."""
     several = isinstance(layer_or_layers, Iterable) and not isinstance(layer_or_layers, Variable)
     layers: list = list(layer_or_layers) if several else [layer_or_layers]  # type: ignore[arg-type]
@@ -371,7 +373,7 @@ def _without(kwargs: dict, names: Iterable[str]) -> dict:
     return {name: value for name, value in kwargs.items() if name not in names}
 
 
-def _pick(values: dict[Layer, Any], asked: list[Layer], layer_or_layers: Layers) -> Any:
+def _pick(values: dict[Layer, Any], asked: list[Layer], layer_or_layers: object) -> Any:
     """Return the values of the layers asked for: a list, or of a single layer its value."""
     picked = [values[each] for each in asked]
     return picked if isinstance(layer_or_layers, Iterable) else picked[0]

@@ -65,7 +65,7 @@ class SparseForwardLoop(ForwardLoop):
         self._num_writes = len(parts.writes)
         self._keeping_step = convert_graph(parts.forward, kwargs)
 
-    def run_and_keep(
+    def run_with_residuals(
         self, inputs: list[Any], needed: Collection[int]
     ) -> tuple[list[Any], SparseResiduals]:
         """Run the loop for its gradient: return the outputs and the residuals."""

@@ -16,11 +16,11 @@ OPTIONS = [
     {},
     {"backwards": True},
     {"gradient_steps": 2},
-    {"keep_every": 2},
-    {"keep_every": T},
-    {"keep_every": T + 1},
-    {"keep_every": 3, "backwards": True},
-    {"keep_every": 2, "gradient_steps": 3},
+    {"checkpoint_every": 2},
+    {"checkpoint_every": T},
+    {"checkpoint_every": T + 1},
+    {"checkpoint_every": 3, "backwards": True},
+    {"checkpoint_every": 2, "gradient_steps": 3},
 ]
 
 
@@ -153,11 +153,11 @@ def test_early_outputs_of_a_truncated_loop_have_no_gradient(mode):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keep_every", [1, 2])
-def test_second_and_third_derivatives(mode, keep_every):
+@pytest.mark.parametrize("checkpoint_every", [1, 2])
+def test_second_and_third_derivatives(mode, checkpoint_every):
     x, a = pt.vector("x"), pt.scalar("a")
     start = [pt.constant(np.float64(0.5))]
-    (trace,) = loop(lambda x, s: [a * s * s + x], [x], start, keep_every=keep_every)
+    (trace,) = loop(lambda x, s: [a * s * s + x], [x], start, checkpoint_every=checkpoint_every)
     derivatives = [trace[-1]]
     for _ in range(3):
         derivatives.append(pytensor.grad(derivatives[-1], a))
@@ -260,11 +260,11 @@ def steps_with_products():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keep_every", [1, 2])
+@pytest.mark.parametrize("checkpoint_every", [1, 2])
 @pytest.mark.parametrize(("step", "weights"), steps_with_products())
-def test_gradients_of_weights(step, weights, keep_every):
+def test_gradients_of_weights(step, weights, checkpoint_every):
     x, h = pt.tensor3("x"), pt.matrix("h")
-    (trace,) = loop(lambda *a: [step(*a)], [x], [h], keep_every=keep_every)
+    (trace,) = loop(lambda *a: [step(*a)], [x], [h], checkpoint_every=checkpoint_every)
     cost = (trace * pt.cos(pt.arange(trace.size)).reshape(trace.shape)).sum()
     grads = pytensor.grad(cost, [*weights, x, h], disconnected_inputs="ignore")
     values = [normal(T, B, F), normal(B, H, seed=4)]
