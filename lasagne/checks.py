@@ -10,6 +10,17 @@ from pytensor.tensor.exceptions import ShapeError
 
 from .typing import Tensor, TensorLike
 
+__all__ = [
+    "SizeCheck",
+    "check_length",
+    "check_mask",
+    "check_rows",
+    "check_same_size",
+    "check_size",
+    "check_unrolled",
+    "in_range",
+]
+
 IndexT = TypeVar("IndexT")
 
 

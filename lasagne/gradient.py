@@ -15,6 +15,8 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 
+__all__ = ["OwnGradient", "apply_with_gradient", "expand_own_gradient"]
+
 
 def apply_with_gradient(
     function: Callable[..., Sequence[Variable]],

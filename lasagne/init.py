@@ -13,6 +13,21 @@ from .random import get_rng
 from .typing import ArrayLike
 from .utils import floatX
 
+__all__ = [
+    "Constant",
+    "Glorot",
+    "GlorotNormal",
+    "GlorotUniform",
+    "He",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "Normal",
+    "Orthogonal",
+    "Sparse",
+    "Uniform",
+]
+
 
 class Initializer:
     """Base class: an initializer is called with a shape and answers with :meth:`sample`.

@@ -28,6 +28,8 @@ from .tensors import update_by_default
 from .typing import Tensor
 from .utils import is_float
 
+__all__ = ["BuiltStep", "Loop", "LoopGradient", "build_step", "expand_loop", "get_last", "loop"]
+
 
 def loop(
     step: Callable[..., Sequence[Any]],

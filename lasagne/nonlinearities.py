@@ -13,6 +13,24 @@ import pytensor.tensor as pt
 
 from .typing import Tensor
 
+__all__ = [
+    "SELU",
+    "LeakyRectify",
+    "ScaledTanH",
+    "ScaledTanh",
+    "elu",
+    "identity",
+    "leaky_rectify",
+    "linear",
+    "rectify",
+    "selu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "tanh",
+    "very_leaky_rectify",
+]
+
 
 def sigmoid(x: Tensor) -> Tensor:
     r"""Logistic sigmoid, :math:`\varphi(x) = \frac{1}{1 + e^{-x}}`.

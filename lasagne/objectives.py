@@ -29,6 +29,19 @@ from .nonlinearities import rectify
 from .typing import Tensor, TensorLike
 from .utils import as_theano_expression
 
+__all__ = [
+    "aggregate",
+    "align_targets",
+    "binary_accuracy",
+    "binary_crossentropy",
+    "binary_hinge_loss",
+    "categorical_accuracy",
+    "categorical_crossentropy",
+    "huber_loss",
+    "multiclass_hinge_loss",
+    "squared_error",
+]
+
 _check_classes = CheckAndRaise(
     IndexError, "a target class is negative or not less than the number of classes"
 )

@@ -9,6 +9,15 @@ from pytensor.graph.basic import Variable
 from .layers import Layer, get_all_params
 from .typing import Layers, Scalar, Tensor
 
+__all__ = [
+    "apply_penalty",
+    "l1",
+    "l2",
+    "regularize_layer_params",
+    "regularize_layer_params_weighted",
+    "regularize_network_params",
+]
+
 _REGULARIZABLE = {"regularizable": True}
 
 

@@ -18,6 +18,18 @@ from .typing import Tensor, TensorLike
 if TYPE_CHECKING:
     from lasagne.layers.base import Layer
 
+__all__ = [
+    "as_axes",
+    "as_shared_axes",
+    "join_last_axes",
+    "like",
+    "shape_beyond",
+    "sizes",
+    "sizes_to_reshape",
+    "update_by_default",
+    "with_known_sizes",
+]
+
 
 def with_known_sizes(input: Tensor, shape: Sequence[int | None]) -> Tensor:
     """Tell the graph the sizes that a layer knows of its input.

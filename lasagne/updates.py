@@ -27,6 +27,23 @@ from ._norms import get_scale, get_total_norm
 from .packing import Pack, pack
 from .typing import LossOrGradients, Scalar, Tensor, Updates
 
+__all__ = [
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "amsgrad",
+    "apply_momentum",
+    "apply_nesterov_momentum",
+    "get_or_compute_grads",
+    "momentum",
+    "nesterov_momentum",
+    "norm_constraint",
+    "rmsprop",
+    "sgd",
+    "total_norm_constraint",
+]
+
 
 def get_or_compute_grads(
     loss_or_grads: LossOrGradients, params: Sequence[SharedVariable]

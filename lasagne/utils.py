@@ -18,6 +18,27 @@ from ._norms import get_scale
 from .checks import check_length
 from .typing import Array, ArrayLike, ParameterSpec, Tensor, TensorLike
 
+__all__ = [
+    "as_theano_expression",
+    "as_tuple",
+    "check_param_value",
+    "clip_gradient",
+    "collect_shared_vars",
+    "compute_norms",
+    "create_param",
+    "default_norm_axes",
+    "floatX",
+    "hide_masked",
+    "initializing_by",
+    "inspect_kwargs",
+    "int_types",
+    "is_float",
+    "one_hot",
+    "shared_empty",
+    "unique",
+    "unroll_scan",
+]
+
 # What counts as an integer: for `isinstance`
 int_types = (Integral, np.integer)
 

@@ -22,6 +22,8 @@ from pytensor.compile.mode import Mode
 
 from lasagne.backends.shared_values import call_as_it_is, read_by_jax
 
+__all__ = ["CFunction", "CMode", "JAXFunction", "JAXMode", "LockedFunction", "LockedMode"]
+
 _c_lock = threading.RLock()
 _functions: "weakref.WeakSet[LockedFunction]" = weakref.WeakSet()
 

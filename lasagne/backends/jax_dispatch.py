@@ -42,6 +42,8 @@ from lasagne.backends.jax_rewrites import EXACT_LOGARITHMS
 from lasagne.checks import SizeCheck
 from lasagne.gradient import OwnGradient
 
+__all__ = ["convert_graph", "load_conversions"]
+
 # PyTensor's own conversions, which ours fall back on
 _convert_alloc, _convert_blockwise, _convert_sum = map(
     jax_funcify.dispatch, (Alloc, Blockwise, Sum)

@@ -38,6 +38,11 @@ from pytensor.tensor.type import TensorType
 
 from lasagne.backends.jax_registry import Conversion, jax_funcify
 
+__all__ = [
+    "Polynomial",
+    "is_concrete",
+]
+
 #: The factor of each product of variables in a sum
 Polynomial: TypeAlias = dict[tuple[Variable, ...], int]
 

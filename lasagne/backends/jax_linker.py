@@ -26,6 +26,8 @@ import lasagne.backends.jax_loop  # noqa: F401  (both register conversions)
 from lasagne.backends.compilation_cache import use_compilation_cache
 from lasagne.backends.jax_registry import convert_as_pytensor
 
+__all__ = ["CPU_OPTIONS", "WIDE_TYPES", "Argument", "FlexibleJAXLinker", "get_compiler_options"]
+
 use_compilation_cache()
 
 # What JAX cuts to 32 bits outside of `jax.enable_x64`

@@ -27,6 +27,26 @@ from lasagne.backends.jax_registry import Conversion, jax_funcify
 from lasagne.loop import Loop, LoopGradient
 from lasagne.utils import is_float
 
+__all__ = [
+    "BackwardLoop",
+    "DifferentiatedLoop",
+    "ForwardLoop",
+    "Product",
+    "PullBack",
+    "Residuals",
+    "Segment",
+    "choose_backward",
+    "choose_forward",
+    "cut",
+    "make_backward",
+    "make_forward",
+    "make_plain",
+    "pair_loops",
+    "shift_back",
+    "split_inputs",
+    "tap_products",
+]
+
 # ---- Products with weights
 
 

@@ -28,6 +28,13 @@ from lasagne._logits import (
 )
 from lasagne.typing import Tensor
 
+__all__ = [
+    "EXACT_LOGARITHMS",
+    "cancel_probability",
+    "rewrite_log_of_probability",
+    "rewrite_log_of_sum_of_exp",
+]
+
 #: The name by which a mode includes them
 EXACT_LOGARITHMS = "exact_logarithms"
 

@@ -35,6 +35,12 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.link.basic import Container
 from pytensor.link.jax.linker import JAXLinker
 
+__all__ = [
+    "call_as_it_is",
+    "is_jax_array",
+    "read_by_jax",
+]
+
 #: ``Function.__call__`` as PyTensor has it, for functions that JAX runs.
 call_as_it_is = Function.__call__
 
