@@ -66,6 +66,10 @@ def loop(
     list of tensors (T, ...)
         Each state after each step, in the order of the steps.
     """
+    if gradient_steps != -1 and gradient_steps < 1:
+        raise ValueError(f"loop: gradient_steps must be positive, or -1, not {gradient_steps}")
+    if checkpoint_every < 1:
+        raise ValueError(f"loop: checkpoint_every must be positive, not {checkpoint_every}")
     built = build_step(step, sequences, states)
     op = Loop(
         built.fgraph,

@@ -11,13 +11,14 @@ Lasagne; the others make an expression of whatever they get.
 import numpy as np
 import pytensor.tensor as pt
 
-from .typing import Tensor
+from .typing import Nonlinearity, Tensor
 
 __all__ = [
     "SELU",
     "LeakyRectify",
     "ScaledTanH",
     "ScaledTanh",
+    "as_nonlinearity",
     "elu",
     "identity",
     "leaky_rectify",
@@ -250,6 +251,25 @@ def linear(x: Tensor) -> Tensor:
 
 
 identity = linear
+
+
+def as_nonlinearity(owner: object, nonlinearity: Nonlinearity | None) -> Nonlinearity:
+    """Return a nonlinearity, the identity for ``None``, or raise an error if it cannot be called.
+
+    Parameters
+    ----------
+    owner : object
+        The layer, for the message of the error.
+    nonlinearity : callable or None
+    """
+    if nonlinearity is None:
+        return identity
+    if not callable(nonlinearity):
+        raise TypeError(
+            f"{owner!r}: nonlinearity must be a function of a tensor, such as "
+            f"lasagne.nonlinearities.tanh, or None, not {nonlinearity!r}"
+        )
+    return nonlinearity
 
 
 def _expm1_of_negative(x: Tensor) -> Tensor:

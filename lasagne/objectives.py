@@ -151,6 +151,8 @@ def huber_loss(predictions: Tensor, targets: Tensor, delta: float = 1) -> Tensor
     .. [1] Huber, P. J. (1964): Robust estimation of a location parameter. Annals of Mathematical
        Statistics 35.
     """
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta must be positive, not {delta}")
     predictions, targets = align_targets(predictions, targets)
     error = abs(predictions - targets)
     return pt.switch(pt.le(error, delta), 0.5 * error**2, delta * (error - 0.5 * delta))
@@ -343,6 +345,11 @@ def categorical_accuracy(predictions: Tensor, targets: Tensor, top_k: int = 1) -
         targets = pt.argmax(targets, axis=-1)
     else:
         _check_rank(predictions, targets)
+    if not isinstance(top_k, int | np.integer) or isinstance(top_k, bool) or top_k < 1:
+        raise ValueError(f"categorical_accuracy: top_k must be a positive integer, not {top_k!r}")
+    classes = predictions.type.shape[-1]
+    if classes is not None and top_k > classes:
+        raise ValueError(f"categorical_accuracy: top_k={top_k}, but there are {classes} classes")
     if top_k == 1:
         return pt.eq(pt.argmax(predictions, axis=-1), targets)
     best = pt.argsort(predictions, axis=-1)[..., -top_k:]

@@ -37,4 +37,9 @@ def set_rng(new_rng: RandomSource) -> None:
         An object with the methods of a ``RandomState`` (``normal``, ``uniform``, ``randint``, ...).
     """
     global _rng
+    missing = [each for each in ("normal", "uniform", "randint") if not hasattr(new_rng, each)]
+    if missing:
+        raise TypeError(
+            f"set_rng: expected a numpy.random.RandomState, not {new_rng!r}, which has no {missing[0]}()"
+        )
     _rng = new_rng

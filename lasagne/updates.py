@@ -18,9 +18,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
 
 from . import utils
 from ._norms import get_scale, get_total_norm
@@ -74,6 +76,8 @@ def get_or_compute_grads(
                 "of parameters, give the shared variables in it (get_all_params with "
                 "unwrap_shared=True)."
             )
+    if len(set(params)) < len(params):
+        raise ValueError(f"params must contain each shared variable once, got {list(params)}")
     if isinstance(loss_or_grads, list | tuple):
         if len(loss_or_grads) != len(params):
             raise ValueError(
@@ -102,6 +106,7 @@ def sgd(
     OrderedDict
         The updates.
     """
+    _check_numbers("sgd", learning_rate=learning_rate)
     params = list(params)
     updates: OrderedDict = OrderedDict()
     param: Any
@@ -132,6 +137,7 @@ def apply_momentum(
     OrderedDict
         The new updates.
     """
+    _check_numbers("apply_momentum", momentum=momentum)
     updates = OrderedDict(updates)
     for part in _pack_steps(updates, params):
         velocity = part.zeros()
@@ -167,6 +173,7 @@ def momentum(
     OrderedDict
         The updates.
     """
+    _check_numbers("momentum", learning_rate=learning_rate, momentum=momentum)
     return apply_momentum(sgd(loss_or_grads, params, learning_rate), momentum=momentum)
 
 
@@ -197,6 +204,7 @@ def apply_nesterov_momentum(
     The gradient is taken at the parameters, not at the point that the velocity leads to: the
     formulation of https://github.com/lisa-lab/pylearn2/pull/136.
     """
+    _check_numbers("apply_nesterov_momentum", momentum=momentum)
     updates = OrderedDict(updates)
     for part in _pack_steps(updates, params):
         velocity = part.zeros()
@@ -232,6 +240,7 @@ def nesterov_momentum(
     OrderedDict
         The updates.
     """
+    _check_numbers("nesterov_momentum", learning_rate=learning_rate, momentum=momentum)
     return apply_nesterov_momentum(sgd(loss_or_grads, params, learning_rate), momentum=momentum)
 
 
@@ -266,6 +275,7 @@ def adagrad(
     .. [1] Duchi, J., Hazan, E., Singer, Y. (2011): Adaptive subgradient methods for online learning
        and stochastic optimization. Journal of Machine Learning Research 12.
     """
+    _check_numbers("adagrad", learning_rate=learning_rate, epsilon=epsilon)
     params = list(params)
     updates: OrderedDict = OrderedDict()
     for part in pack(params, get_or_compute_grads(loss_or_grads, params)):
@@ -312,6 +322,7 @@ def rmsprop(
     .. [1] Tieleman, T., Hinton, G. (2012): Neural Networks for Machine Learning, lecture 6.5.
        Coursera, http://www.youtube.com/watch?v=O3sxAc4hxZU (formula at 5:20)
     """
+    _check_numbers("rmsprop", learning_rate=learning_rate, rho=rho, epsilon=epsilon)
     params = list(params)
     updates: OrderedDict = OrderedDict()
     for part in pack(params, get_or_compute_grads(loss_or_grads, params)):
@@ -360,6 +371,7 @@ def adadelta(
     .. [1] Zeiler, M. D. (2012): ADADELTA: An adaptive learning rate method,
        https://arxiv.org/abs/1212.5701
     """
+    _check_numbers("adadelta", learning_rate=learning_rate, rho=rho, epsilon=epsilon)
     params = list(params)
     updates: OrderedDict = OrderedDict()
     for part in pack(params, get_or_compute_grads(loss_or_grads, params)):
@@ -411,6 +423,7 @@ def adam(
     .. [1] Kingma, D., Ba, J. (2014): Adam: A method for stochastic optimization, section 2,
        https://arxiv.org/abs/1412.6980
     """
+    _check_numbers("adam", learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
     params = list(params)
     grads = get_or_compute_grads(loss_or_grads, params)
     steps, t = _step_counter()
@@ -462,6 +475,7 @@ def adamax(
     .. [1] Kingma, D., Ba, J. (2014): Adam: A method for stochastic optimization, section 7,
        https://arxiv.org/abs/1412.6980
     """
+    _check_numbers("adamax", learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
     params = list(params)
     grads = get_or_compute_grads(loss_or_grads, params)
     steps, t = _step_counter()
@@ -517,6 +531,9 @@ def amsgrad(
     .. [1] Reddi, S. J., Kale, S., Kumar, S. (2018): On the convergence of Adam and beyond,
        https://openreview.net/forum?id=ryQu7f-RZ
     """
+    _check_numbers(
+        "amsgrad", learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon
+    )
     params = list(params)
     grads = get_or_compute_grads(loss_or_grads, params)
     steps, t = _step_counter()
@@ -567,6 +584,7 @@ def norm_constraint(
     >>> from lasagne.updates import norm_constraint
     >>> W = norm_constraint(pt.matrix(), max_norm=10)
     """
+    _check_numbers("norm_constraint", max_norm=max_norm, epsilon=epsilon)
     tensor_var = utils.as_theano_expression(tensor_var)
     if norm_axes is None and tensor_var.ndim < 2:
         raise ValueError(
@@ -617,6 +635,7 @@ def total_norm_constraint(
     .. [1] Sutskever, I., Vinyals, O., Le, Q. V. (2014): Sequence to sequence learning with neural
        networks, section 3.4, https://arxiv.org/abs/1409.3215
     """
+    _check_numbers("total_norm_constraint", max_norm=max_norm, epsilon=epsilon)
     tensor_vars = [utils.as_theano_expression(tensor) for tensor in tensor_vars]
     scaled_norm, scale = get_total_norm(tensor_vars)
     norm = scaled_norm / scale
@@ -643,6 +662,28 @@ def _moments(updates: OrderedDict, part: Pack, beta1: Scalar, beta2: Scalar) -> 
     updates[mean] = beta1 * mean + (1 - beta1) * part.tensor
     updates[mean_square] = beta2 * mean_square + (1 - beta2) * part.tensor**2
     return updates[mean], updates[mean_square]
+
+
+def _check_numbers(rule: str, **numbers: Scalar) -> None:
+    """Raise an error that names the update rule unless its options are finite numbers or symbolic scalars."""
+    for name, value in numbers.items():
+        if isinstance(value, Variable):
+            if value.type.ndim != 0:  # type: ignore[attr-defined]
+                raise TypeError(
+                    f"{rule}: {name} must be a scalar, not {value} of type {value.type}"
+                )
+            continue
+        number = np.asarray(value)
+        if number.ndim or number.dtype.kind not in "fiu":
+            raise TypeError(f"{rule}: {name} must be a number or a symbolic scalar, not {value!r}")
+        if not np.isfinite(number):
+            raise ValueError(f"{rule}: {name} must be a finite number, not {value}")
+        if name in ("rho", "beta1", "beta2") and not 0 <= number < 1:
+            raise ValueError(f"{rule}: {name} must be at least 0 and less than 1, not {value}")
+        if name == "epsilon" and number < 0:
+            raise ValueError(f"{rule}: epsilon must not be negative, not {value}")
+        if name == "max_norm" and number <= 0:
+            raise ValueError(f"{rule}: max_norm must be positive, not {value}")
 
 
 def _keep_dtypes(updates: Updates) -> OrderedDict:

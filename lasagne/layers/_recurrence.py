@@ -1,6 +1,7 @@
 """What the recurrent layers have in common: the sequence, its mask, the initial state, the loop."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import pytensor
@@ -12,7 +13,7 @@ from ..checks import check_mask, check_rows, check_unrolled
 from ..loop import get_last, loop
 from ..tensors import sizes, sizes_to_reshape
 from ..typing import Incoming, Tensor
-from .base import Layer, MergeLayer, check_integer, known_shape
+from .base import Layer, MergeLayer, check_flag, check_integer, known_shape
 
 
 class RecurrenceLayer(MergeLayer):
@@ -74,6 +75,24 @@ class RecurrenceLayer(MergeLayer):
         self.only_return_final = only_return_final
 
         check_integer(self, gradient_steps=gradient_steps)
+        if gradient_steps != -1 and gradient_steps < 1:
+            raise ValueError(
+                f"{self!r}: gradient_steps must be positive, or -1 for all steps, not {gradient_steps}"
+            )
+        if isinstance(grad_clipping, bool) or not isinstance(grad_clipping, Real):
+            raise TypeError(f"{self!r}: grad_clipping must be a number, not {grad_clipping!r}")
+        if not grad_clipping >= 0:
+            raise ValueError(
+                f"{self!r}: grad_clipping must be positive, or 0 for no clipping, not {grad_clipping}"
+            )
+        check_flag(
+            self,
+            backwards=backwards,
+            learn_init=learn_init,
+            unroll_scan=unroll_scan,
+            precompute_input=precompute_input,
+            only_return_final=only_return_final,
+        )
         input_shape = self.input_shapes[0]
         if len(input_shape) < min_ndim:
             raise ValueError(

@@ -321,6 +321,13 @@ def check_integer(layer: Layer, **values: object) -> None:
             raise ValueError(f"{layer!r} needs an integer {name}, got {value!r}{hint}")
 
 
+def check_flag(layer: Layer, **values: object) -> None:
+    """Raise a `TypeError` that names the layer unless values are true or false."""
+    for name, value in values.items():
+        if not isinstance(value, bool | np.bool):
+            raise TypeError(f"{layer!r} needs True or False for {name}, got {value!r}")
+
+
 def check_positive(layer: Layer, **counts: Any) -> None:
     """Raise a `ValueError` that names the layer unless counts are positive integers."""
     check_integer(layer, **counts)

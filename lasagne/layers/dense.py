@@ -61,7 +61,7 @@ class DenseLayer(Layer):
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = nonlinearities.as_nonlinearity(self, nonlinearity)
         self.num_units = num_units
         check_positive(self, num_units=num_units)
         check_integer(self, num_leading_axes=num_leading_axes)
@@ -156,7 +156,7 @@ class NINLayer(Layer):
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = nonlinearities.as_nonlinearity(self, nonlinearity)
         self.num_units = num_units
         self.untie_biases = untie_biases
         check_positive(self, num_units=num_units)

@@ -89,6 +89,10 @@ class BatchNormLayer(Layer):
     ):
         super().__init__(incoming, **kwargs)
         self.axes = as_shared_axes(self, axes)
+        if not epsilon > 0:
+            raise ValueError(f"{self!r}: epsilon must be positive, not {epsilon}")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"{self!r}: alpha must be between 0 and 1, not {alpha}")
         self.epsilon = epsilon
         self.alpha = alpha
         shape = shape_beyond(self, self.axes, "not normalized over")

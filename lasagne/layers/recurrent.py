@@ -125,7 +125,7 @@ class CustomRecurrentLayer(RecurrenceLayer):
         )
         self.input_to_hidden = input_to_hidden
         self.hidden_to_hidden = hidden_to_hidden
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = nonlinearities.as_nonlinearity(self, nonlinearity)
         self._check_shapes()
         for network in (input_to_hidden, hidden_to_hidden):
             for layer in get_all_layers(network):
@@ -343,7 +343,7 @@ class Gate:
         if W_cell is not None:
             self.W_cell = W_cell
         self.b = b
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = nonlinearities.as_nonlinearity(self, nonlinearity)
 
     def get_arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments that make an equal gate, by name."""
@@ -442,7 +442,7 @@ class LSTMLayer(RecurrenceLayer):
         check_positive(self, num_units=num_units)
         self.num_units = num_units
         self.peepholes = peepholes
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = nonlinearities.as_nonlinearity(self, nonlinearity)
         (
             self.W_in_to_ingate,
             self.W_hid_to_ingate,

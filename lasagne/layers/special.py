@@ -55,7 +55,7 @@ class NonlinearityLayer(Layer):
         **kwargs: Any,
     ):
         super().__init__(incoming, **kwargs)
-        self.nonlinearity = nonlinearities.identity if nonlinearity is None else nonlinearity
+        self.nonlinearity = nonlinearities.as_nonlinearity(self, nonlinearity)
 
     def get_output_for(self, input: Tensor, **kwargs: Any) -> Tensor:
         return self.nonlinearity(input)
