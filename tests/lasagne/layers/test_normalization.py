@@ -200,7 +200,7 @@ class TestBatchNorm:
     shape = (2, 3)
 
     def test_takes_the_nonlinearity(self):
-        nonlinearity = object()
+        nonlinearity = Mock()
         layer = Mock(Layer, output_shape=self.shape, nonlinearity=nonlinearity)
         stack = batch_norm(layer)
         assert isinstance(stack, NonlinearityLayer)
@@ -226,11 +226,11 @@ class TestBatchNorm:
         stack = batch_norm(Mock(Layer, output_shape=self.shape), name="foo", alpha=0.5)
         assert isinstance(stack, BatchNormLayer)
         assert (stack.name, stack.alpha) == ("foo", 0.5)
-        layer = Mock(Layer, output_shape=self.shape, nonlinearity=object())
+        layer = Mock(Layer, output_shape=self.shape, nonlinearity=Mock())
         layer.name = "foo"
         stack = batch_norm(layer, name="foo_bnorm")
         assert (stack.name, stack.input_layer.name) == ("foo_bnorm_nonlin", "foo_bnorm")
-        layer.nonlinearity = object()
+        layer.nonlinearity = Mock()
         stack = batch_norm(layer)
         assert (stack.name, stack.input_layer.name) == ("foo_bn_nonlin", "foo_bn")
 
