@@ -239,7 +239,7 @@ def _log_odds_of_softmax(x: Tensor) -> Tensor:
 
 
 def _find_largest(x: Tensor) -> Tensor:
-    """Whether a number is the largest along the last axis; the first one of equals."""
+    """Mark the largest number along the last axis, the first of equals."""
     length = x.type.shape[-1]
     places = pt.arange(x.shape[-1] if length is None else length)
     return pt.eq(places, pt.argmax(x, axis=-1)[..., None])
@@ -252,5 +252,5 @@ def _get_half_behind(x: Tensor, is_largest: Tensor) -> Tensor:
 
 
 def _exp(half_behind: Tensor, is_largest: Tensor) -> Tensor:
-    """The exponential of each number less the largest, which has zero in place of one."""
+    """Return the exponential of each number less the largest; that of the largest itself is zero instead of one."""
     return pt.switch(is_largest, 0, pt.exp(-2 * half_behind))

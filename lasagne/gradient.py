@@ -64,7 +64,7 @@ class OwnGradient(Op):
         return Apply(self, list(inputs), [output.type() for output in outputs])
 
     def make_graphs(self, node: Apply) -> tuple[FunctionGraph, FunctionGraph]:
-        """The function, and its gradient from inputs, outputs and outputs' gradients, as a `FunctionGraph` each."""
+        """Return the function, and its gradient from inputs, outputs and outputs' gradients, as two graphs."""
         inputs, outputs, grads = (
             [variable.type() for variable in variables]
             for variables in (node.inputs, node.outputs, node.outputs)

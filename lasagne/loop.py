@@ -58,8 +58,8 @@ def loop(
     backwards : bool
         Whether to go from the last item to the first.
     checkpoint_every : int
-        Of how many steps the gradient keeps the states before the first only, to run the steps again when it comes to
-        them; 1 to keep all states. A back end may do otherwise.
+        Gradient checkpointing: store the states every so many steps and run the steps between again; 1 stores all
+        states. About the square root of T needs the least memory. A back end may ignore this.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def loop(
 
 
 def get_last(trace: Tensor, initial: Tensor) -> Tensor:
-    """The state after the last step, from its trace (T, ...); the state before the first where there is no step."""
+    """Return the state after the last step, from its trace (T, ...), or the initial state if there is no step."""
     if trace.type.shape[0]:
         return trace[-1]
     return pt.concatenate([initial[None], trace[-1:]])[-1]
@@ -213,7 +213,7 @@ def _draw_beforehand(
 
 
 def _truncate(op: "Loop", inputs: Sequence[Variable], gradient_steps: int) -> list[Variable]:
-    """The outputs of a loop, whose gradient is that of the last steps alone.
+    """Return the outputs of a loop whose gradient goes back through the last steps alone.
 
     All steps but the last `gradient_steps` run in a loop of their own, which no gradient enters.
     """
@@ -250,7 +250,7 @@ def _truncate(op: "Loop", inputs: Sequence[Variable], gradient_steps: int) -> li
 
 
 def _find_constants(results: Sequence[Any], varying: Sequence[Variable]) -> list[Variable]:
-    """What the results need that does not depend on `varying`, as far from the roots as it can be.
+    """Return what the results need that does not depend on `varying`, as far from the roots as possible.
 
     Only floating point tensors are taken from between the roots and the results: integers are mostly shapes, which
     a back end may have to know when it compiles.
@@ -274,7 +274,7 @@ def _find_constants(results: Sequence[Any], varying: Sequence[Variable]) -> list
 
 
 def _find_updated(results: Sequence[Any], drawn: Collection[Variable] = ()) -> list[Any]:
-    """Shared variables with a default update that the results, or such an update, depend on.
+    """Return the shared variables with a default update that the results, or such an update, depend on.
 
     The generators of what is `drawn` beforehand are left out.
     """
@@ -350,7 +350,7 @@ class Loop(Op):
         return f"Loop{{{self.num_states} states}}"
 
     def split_inputs(self, inputs: Sequence[Variable]) -> list[list[Any]]:
-        """Sequences, states, carried values and constants, a list each."""
+        """Split inputs into sequences, states, carried values and constants, a list each."""
         ends = [self.num_sequences, self.num_states, self.num_carried, len(inputs)]
         parts: list[list[Any]] = []
         start = 0
@@ -377,11 +377,11 @@ class Loop(Op):
         return Apply(self, [*sequences, *flat], [*outputs, *(v.type() for v in carried)])
 
     def call(self, inputs: Sequence[Variable]) -> list[Any]:
-        """The list of the outputs for a list of inputs."""
+        """Return the list of outputs for a list of inputs."""
         return list(self.make_node(*inputs).outputs)
 
     def expand(self, inputs: Sequence[Variable]) -> list[Any]:
-        """The same as a `pytensor.scan`: the list of outputs."""
+        """Return the outputs of the same loop as a `pytensor.scan`."""
         sequences, states, carried, constants = self.split_inputs(inputs)
 
         def step(*args: Variable) -> list[Variable]:
@@ -428,7 +428,7 @@ class Loop(Op):
 def _make_gradient(
     op: "Loop | LoopGradient", inputs: Sequence[Variable], output_grads: Sequence[Variable]
 ) -> list[Variable]:
-    """Gradients with respect to the inputs of a loop, or of the gradient of one, as a node of their own."""
+    """Return the gradients with respect to the inputs of a loop, or of its gradient, as a node of their own."""
     connected = [
         k for k, grad in enumerate(output_grads) if not isinstance(grad.type, DisconnectedType)
     ]
@@ -477,7 +477,7 @@ class LoopGradient(Op):
         return f"LoopGradient{{{self.loop}}}"
 
     def split_inputs(self, inputs: Sequence[Variable]) -> tuple[list[Any], list[Any]]:
-        """The loop's inputs and the outputs' gradients."""
+        """Split inputs into the loop's inputs and the gradients of its outputs."""
         count = len(self.loop.floating)
         return list(inputs[:count]), list(inputs[count:])
 
@@ -488,7 +488,7 @@ class LoopGradient(Op):
         return [[floating for _ in node.outputs] for floating in self.floating]
 
     def expand(self, inputs: Sequence[Variable]) -> list[Any]:
-        """The same as the gradient of a `pytensor.scan`: the list of outputs."""
+        """Return the outputs of the same gradient as that of a `pytensor.scan`."""
         inputs, output_grads = self.split_inputs(inputs)
 
         def outputs_of(copies: list[Variable]) -> list[Variable]:
@@ -515,7 +515,7 @@ def _pull_back(
     wrt: Sequence[int],
     output_grads: Sequence[Variable],
 ) -> Any:
-    """Gradients with respect to inputs, by PyTensor's own differentiation of ``outputs_of(inputs)``."""
+    """Differentiate ``outputs_of(inputs)`` with PyTensor's own rules."""
     # New variables keep the gradient from going on into what computes the inputs
     copies = [variable.type() for variable in inputs]
     grads: Any = pullback(

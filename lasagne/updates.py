@@ -645,7 +645,7 @@ def total_norm_constraint(
 
 
 def _pack_steps(updates: Updates, params: Iterable[SharedVariable] | None) -> list[Pack]:
-    """The steps that updates make from parameters, all that are updated if `params` is ``None``."""
+    """Return the steps that updates make from `params`, or from all parameters that they update."""
     params = list(updates if params is None else params)
     return pack(params, [updates[param] - param for param in params])
 

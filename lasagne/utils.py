@@ -60,7 +60,7 @@ def floatX(arr: ArrayLike) -> np.ndarray:
 
 
 def is_float(variable: Variable) -> bool:
-    """Whether a variable is a tensor of floating point numbers."""
+    """Return whether a variable is a tensor of floating-point numbers."""
     return isinstance(variable.type, pt.TensorType) and variable.type.dtype.startswith("float")
 
 

@@ -51,7 +51,7 @@ _convert_alloc, _convert_blockwise, _convert_sum = map(
 
 
 def _could_be_shape(variable: Any) -> bool:
-    """Whether a variable holds integers or truth values, as shapes, lengths and positions do."""
+    """Return whether a variable holds integers or truth values, as shapes, lengths and positions do."""
     dtype = getattr(variable.type, "dtype", "")
     return isinstance(variable.type, ScalarType | TensorType) and dtype.startswith(
         ("int", "uint", "bool")
@@ -59,7 +59,7 @@ def _could_be_shape(variable: Any) -> bool:
 
 
 def _cast(result: Any, variable: Any) -> Any:
-    """A result of the dtype that PyTensor relies on; some conversions, as that of a sum, return 64-bit integers."""
+    """Cast a result to the dtype that PyTensor relies on; some conversions, such as that of a sum, return int64."""
     if isinstance(result, jax.core.Tracer) and result.dtype != variable.dtype:
         return result.astype(variable.dtype)
     return result
@@ -127,7 +127,7 @@ def _funcify_function_graph(
 def convert_graph(
     fgraph: FunctionGraph, kwargs: dict[str, Any], own_gradients: bool = True
 ) -> Callable[..., Any]:
-    """A JAX function from the inputs of a graph inside a node to the list of its outputs; `fgraph` is changed.
+    """Convert a graph inside a node to a JAX function that returns the list of its outputs; `fgraph` is changed.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def convert_graph(
 
 @jax_funcify.register(Shape)
 def _funcify_shape(op: Shape, **kwargs: Any) -> Conversion:
-    """An array, where PyTensor has a tuple, so that arithmetic on shapes takes it."""
+    """Return shapes as arrays, where PyTensor has tuples, so that arithmetic takes them."""
     return lambda x: np.asarray(jnp.shape(x))
 
 
@@ -238,13 +238,13 @@ def _transpose(x: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _times(x: jax.Array, y: jax.Array) -> jax.Array:
-    """``x @ y`` for matrices in the last two axes."""
+    """Return ``x @ y`` for matrices in the last two axes."""
     return jnp.matmul(x, y)
 
 
 @jax.custom_vjp
 def _times_transposed(x: jax.Array, y: jax.Array) -> jax.Array:
-    """``x @ y.T`` for matrices in the last two axes."""
+    """Return ``x @ y.T`` for matrices in the last two axes."""
     if x.shape[:-2] != y.shape[:-2] or x.shape[-2] > _FEW_ROWS:
         return jnp.matmul(x, _transpose(y))
     rows = [jnp.einsum("...mn,...n->...m", y, x[..., k, :]) for k in range(x.shape[-2])]
@@ -321,9 +321,9 @@ def _funcify_grad_scale(op: GradScale, **kwargs: Any) -> Conversion:
 
 
 def _compute_before(x: jax.Array) -> jax.Array:
-    """The same array; if it is small beside the matrices it may be broadcast to, by a product with ones and zeros.
+    """Return the same array. A small one goes through a product with the identity, so that XLA computes it once.
 
-    XLA computes what is broadcast again for every number that it is broadcast to, and products are what it does not.
+    XLA computes an array that is broadcast again for every number of the result, unless the array comes from a product.
     """
     if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[1] > _FEW_ROWS):
         return x
@@ -334,7 +334,7 @@ def _compute_before(x: jax.Array) -> jax.Array:
 def _funcify_own_gradient(
     op: OwnGradient, node: Any = None, own_gradients: bool = True, **kwargs: Any
 ) -> Conversion:
-    """The function, its small inputs computed before it."""
+    """Convert a function with a gradient of its own; its small inputs are computed before it."""
     run, pull_back = (convert_graph(graph, kwargs, own_gradients) for graph in op.make_graphs(node))
     single = len(node.outputs) == 1
     if not own_gradients:
@@ -360,7 +360,7 @@ def _funcify_own_gradient(
 
 
 def _with_gradient(change: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-    """The identity, whose gradient `change` is applied to."""
+    """Return the identity, with `change` applied to its gradient."""
 
     @jax.custom_vjp
     def identity(x: jax.Array) -> jax.Array:

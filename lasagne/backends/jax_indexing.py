@@ -15,9 +15,9 @@ cannot raise either. So:
 Negative indices count from the end, as NumPy's do. :func:`lasagne.checks.in_range` promises that indices are in
 range, and saves the look at them.
 
-**Slices.** JAX has to know their lengths while tracing. The length of ``x[start:stop]`` is known if both bounds are,
-or if their difference is: ``x[i * 4:(i + 1) * 4]``. Items of such a slice before the beginning or beyond the end are
-out of range; PyTensor's other back ends give a shorter slice.
+**Slices.** JAX has to know the length of a slice while tracing. The length of ``x[start:stop]`` is known if both bounds
+are, or if their difference is: ``x[i * 4:(i + 1) * 4]``. Items of such a slice before the beginning or beyond the end
+are out of range; PyTensor's other back ends give a shorter slice.
 """
 
 import functools
@@ -48,7 +48,7 @@ Polynomial: TypeAlias = dict[tuple[Variable, ...], int]
 
 
 def is_concrete(*values: Any) -> bool:
-    """Whether no value is abstract, that is, traced by JAX."""
+    """Return whether all values are known, that is, none is traced by JAX."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
@@ -89,7 +89,7 @@ def _funcify_subtensor(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
 def _take(
     x: jax.Array, indices: tuple[Any, ...], name: Variable, promised: Collection[int] = ()
 ) -> jax.Array:
-    """``x[indices]``; what is out of range is marked, or raises if it is known to be."""
+    """Return ``x[indices]``. An index out of range gives a mark, or raises an error if the index is known."""
     if _has_masks(indices):
         return x[indices]
     places, ok, where = _find_places(x.shape, indices, name, promised)
@@ -106,19 +106,19 @@ def _take(
 
 
 def _moves(index: Any) -> bool:
-    """Whether an index is a slice with bounds that are not known."""
+    """Return whether an index is a slice with bounds that are not known."""
     return isinstance(index, slice) and not is_concrete(index.start, index.stop, index.step)
 
 
 def _has_masks(indices: tuple[Any, ...]) -> bool:
-    """Whether some index is an array of truth values, which JAX takes only while it is known."""
+    """Return whether some index is a mask, which JAX takes only while the mask is known."""
     return any(getattr(index, "dtype", None) == "bool" for index in indices)
 
 
 def _find_places(
     shape: tuple[int, ...], indices: tuple[Any, ...], name: Variable, promised: Collection[int]
 ) -> tuple[tuple[Any, ...], Any, tuple[int, ...]]:
-    """The indices that lie in the array, as near as can be.
+    """Return the indices moved into the array, and which of them were there already.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def _find_places(
 
 
 def _marker(dtype: Any) -> np.ndarray:
-    """What stands for no value: NaN, or an integer that nobody means."""
+    """Return the mark for an index out of range: NaN, or the extreme integer of the dtype."""
     if jnp.issubdtype(dtype, jnp.inexact):
         return np.array(np.nan, dtype)
     if dtype == "bool":
@@ -226,7 +226,7 @@ def _funcify_inc_subtensor(op: Any, node: Any = None, **kwargs: Any) -> Conversi
 
 
 def _is_whole(shape: tuple[int, ...], indices: tuple[Any, ...]) -> bool:
-    """Whether slices take in the whole of an array; XLA's simplifier aborts the process on a scatter into that."""
+    """Return whether slices cover a whole array; XLA's simplifier aborts the process on a scatter into that."""
     return all(
         isinstance(index, slice) and not _moves(index) and index.indices(length) == (0, length, 1)
         for index, length in zip(indices, shape, strict=False)
@@ -269,7 +269,7 @@ def _write(
     name: Variable,
     promised: Collection[int],
 ) -> jax.Array:
-    """``x[indices] = y`` or ``x[indices] += y``; what is out of range marks a place at the edge."""
+    """Write ``x[indices] = y`` or ``x[indices] += y``. An index out of range marks a place at the edge."""
     ok = None
     if not _has_masks(indices):
         places, ok, where = _find_places(x.shape, indices, name, promised)
@@ -297,7 +297,7 @@ def _write(
 
 
 def _resolve_slice(index: Any, count: int | None, size: int, node: Apply, axis: int) -> jax.Array:
-    """The places that a slice takes whose bounds are not known, but whose length is.
+    """Return the indices that a slice covers, where its bounds are not known and its length is.
 
     Parameters
     ----------
@@ -319,7 +319,7 @@ def _resolve_slice(index: Any, count: int | None, size: int, node: Apply, axis: 
 
 
 def _explain(node: Apply, axis: int) -> str:
-    """What to write instead of a slice whose length is not known."""
+    """Return the message for a slice of unknown length, with what to write instead."""
     writes = "Inc" in type(node.op).__name__
     index: Any = indices_from_subtensor(node.inputs[2 if writes else 1 :], node.op.idx_list)[axis]
     bounds = (index.start, index.stop, index.step)[: 2 if index.step is None else 3]
@@ -340,7 +340,7 @@ def _shorten(variable: Any) -> str:
 
 
 def _look_at(variables: Sequence[Variable], idx_list: Any) -> tuple[list[int | None], set[int]]:
-    """What is known of indices before their values are.
+    """Return what is known of indices before their values are.
 
     Returns
     -------
@@ -363,7 +363,7 @@ def _find_difference(index: Any) -> int | None:
 
 
 def _expand(variable: Any) -> Polynomial:
-    """An integer expression as a polynomial: the factor of each product of variables that are not sums or products.
+    """Expand an integer expression to a polynomial: the factor of each product of variables.
 
     A product is a tuple of variables, in a fixed order; the empty one stands for one.
     """
@@ -392,7 +392,7 @@ def _expand(variable: Any) -> Polynomial:
 
 
 def _is_integer(variable: Any) -> bool:
-    """Whether a variable is a single integer."""
+    """Return whether a variable is a single integer."""
     return (
         isinstance(variable.type, ScalarType | TensorType)
         and getattr(variable.type, "ndim", 0) == 0

@@ -43,7 +43,7 @@ CPU_OPTIONS = {
 
 @cache
 def get_compiler_options(platform: str) -> dict[str, str]:
-    """The options for XLA on a kind of device; those that the installed JAX does not know are left out."""
+    """Return the options for XLA on a kind of device, without those that the installed JAX does not know."""
     if platform != "cpu":
         return {}
     return {name: value for name, value in CPU_OPTIONS.items() if _is_known(name, value)}

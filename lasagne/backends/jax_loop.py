@@ -111,7 +111,7 @@ def tap_products(fgraph: FunctionGraph, shared: Collection[int]) -> list[Product
 def _get_bias(
     fgraph: FunctionGraph, product: Any, position: Mapping[Variable, int]
 ) -> Variable | None:
-    """The row of shared numbers that is added to a product and to nothing else, or ``None``."""
+    """Return the bias, a shared row that is added to a product and to nothing else, or ``None``."""
     clients = [client for client, _ in fgraph.clients[product]]
     if len(clients) != 1 or not isinstance(clients[0].op, Elemwise):
         return None
@@ -124,7 +124,7 @@ def _get_bias(
 
 
 def _takes_gradient(fgraph: FunctionGraph, variable: Variable) -> bool:
-    """Whether the gradient goes into a variable of a step whose products are tapped."""
+    """Return whether the gradient goes into a variable of a step whose products are tapped."""
     return any(
         not isinstance(client.op, DisconnectedGrad) for client, _ in fgraph.clients[variable]
     )
@@ -134,7 +134,7 @@ def _takes_gradient(fgraph: FunctionGraph, variable: Variable) -> bool:
 
 
 def split_inputs(op: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
-    """The sequences in the order of the steps, what goes from step to step, and what the steps share."""
+    """Return the sequences in the order of the steps, what goes from step to step, and what the steps share."""
     sequences, states, carried, constants = op.split_inputs(inputs)
     if op.backwards:
         sequences = [sequence[::-1] for sequence in sequences]
@@ -158,7 +158,7 @@ class ForwardLoop:
         self._step = convert_graph(op.fgraph.clone(), kwargs, own_gradients)
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
-        """The outputs of the loop."""
+        """Run the loop, and return its outputs."""
         sequences, carry, constants = split_inputs(self._op, inputs)
         count = self._op.num_states
 
@@ -222,7 +222,7 @@ class ForwardLoop:
     def trace_carry(
         self, sequences: Sequence[jax.Array], carry: list[Any], constants: Sequence[Any]
     ) -> tuple[Any, Any]:
-        """What goes from step to step after the last step, and a trace of it before each."""
+        """Return the carry after the last step, and the carry before each step."""
 
         def one_step(carry: list[Any], slices: Sequence[jax.Array]) -> tuple[Any, Any]:
             return list(self._step(*slices, *carry, *constants)), carry
@@ -263,7 +263,7 @@ def cut(sequences: Sequence[jax.Array], length: int) -> list[Segment]:
 
 
 def _join_segments(trace: jax.Array) -> jax.Array:
-    """What stacked segments give, (segments, steps, ...), as of all steps."""
+    """Join the results of stacked segments, (segments, steps, ...), to (steps, ...)."""
     return trace.reshape(trace.shape[0] * trace.shape[1], *trace.shape[2:])
 
 
@@ -333,7 +333,7 @@ class BackwardLoop:
     def __call__(
         self, inputs: Sequence[Any], residuals: Any, output_grads: Sequence[jax.Array]
     ) -> Any:
-        """The gradients with respect to the inputs `wrt`, a list.
+        """Return the gradients with respect to the inputs `wrt`, a list.
 
         Parameters
         ----------
@@ -390,7 +390,7 @@ class BackwardLoop:
         residuals: Any,
         trace_grads: dict[int, jax.Array],
     ) -> tuple[Any, dict[int, jax.Array]]:
-        """The gradient of steps that follow each other.
+        """Go back through a segment of steps.
 
         Parameters
         ----------
@@ -436,7 +436,7 @@ class BackwardLoop:
         return (carry_grads, constant_grads), slice_grads
 
     def _pull_back(self, values: list[Any], carry_grads: dict[int, jax.Array]) -> Any:
-        """The gradient of one step.
+        """Go back through one step.
 
         Parameters
         ----------
@@ -480,7 +480,7 @@ class BackwardLoop:
 
 
 def shift_back(before: Any, last: Any) -> Any:
-    """States after each step, from those before each step and those after the last."""
+    """Return the states after each step, from those before each step and those after the last."""
 
     def shift(trace: jax.Array, final: jax.Array) -> jax.Array:
         return jnp.concatenate([trace[1:], final[None]]) if len(trace) else trace
@@ -492,7 +492,7 @@ def shift_back(before: Any, last: Any) -> Any:
 
 
 def make_plain(op: Any, kwargs: dict[str, Any]) -> Callable[..., Any]:
-    """A loop, or a gradient of one, of any order, as a function of a list of JAX arrays that JAX can differentiate.
+    """Return a loop, or its gradient of any order, as a function of JAX arrays that JAX can differentiate.
 
     A `BackwardLoop` cannot be differentiated again: its steps hold no gradient with respect to the weights. So the loop
     runs as a plain scan here, of which JAX keeps what it likes.
@@ -543,7 +543,7 @@ def choose_backward(op: Any) -> Any:
 
 
 def _unwrap(results: Any) -> Any:
-    """What a converted node returns: the one output itself, or all of them."""
+    """Return the results as a converted node does: a single one by itself, or all of them."""
     return results[0] if len(results) == 1 else results
 
 
@@ -555,7 +555,7 @@ def _funcify_loop(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
 
 @jax_funcify.register(LoopGradient)
 def _funcify_loop_gradient(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
-    """The gradient by itself, which runs the loop for it; see `pair_loops`."""
+    """Convert a gradient that stands alone, and so runs the loop first; see `pair_loops`."""
     if isinstance(op.loop, LoopGradient):
         plain = make_plain(op, kwargs)
         return lambda *inputs: _unwrap(plain(inputs))

@@ -78,7 +78,7 @@ def cancel_probability(fgraph: FunctionGraph, node: Apply) -> list[Variable] | N
 
 
 def _split(x: Variable) -> tuple[list[Any], list[Tensor], int]:
-    """The factors and divisors of a product, and its sign."""
+    """Split a product into factors, divisors and its sign."""
     factors, divisors, sign = [], [], 1
     pending = [x]
     while pending:
@@ -97,7 +97,7 @@ def _split(x: Variable) -> tuple[list[Any], list[Tensor], int]:
 
 
 def _cancel(factor: Tensor, divisor: Tensor) -> Tensor | None:
-    """`factor` divided by `divisor`, if that is known: 1 for equal probabilities, else ``None``."""
+    """Return `factor` divided by `divisor`, if that is known: 1 for equal probabilities, else ``None``."""
     power = match_one_plus_exp(divisor)
     if power is not None:
         exponent = match(factor, Exp)
@@ -114,7 +114,7 @@ def _cancel(factor: Tensor, divisor: Tensor) -> Tensor | None:
 
 
 def _divide_by_sum_of_exp(factor: Tensor, powers: list[Tensor]) -> Tensor | None:
-    """``exp(x)`` divided by the sum of some exponentials, of which it is one, else ``None``."""
+    """Divide ``exp(x)`` by a sum of exponentials, of which it is one; else return ``None``."""
     power = match(factor, Exp)
     if power is None or not any(power[0] is each for each in powers):
         return None
@@ -147,7 +147,7 @@ def _cancel_spread(factors: list[Tensor]) -> bool:
 
 
 def _strip(variable: Variable | None) -> tuple[list[Any], Any]:
-    """The operations that only move axes, the last one first, and what they are applied to."""
+    """Return the operations that only move axes, the last one first, and what they are applied to."""
     moves = []
     while variable is not None and variable.owner is not None:
         if not isinstance(variable.owner.op, DimShuffle):
@@ -188,7 +188,7 @@ def _make_finite(largest: Tensor) -> Tensor:
 
 
 def _is_less_a_largest(x: Tensor) -> bool:
-    """Whether a maximum has been taken off already."""
+    """Return whether a maximum has been subtracted already."""
     parts = match(x, Sub)
     if parts is None:
         return False

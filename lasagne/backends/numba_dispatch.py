@@ -58,7 +58,7 @@ def _check_range(index: Any, length: int) -> None:
 
 
 def _check_indices(convert: Callable[..., Any]) -> Callable[..., Any]:
-    """A conversion that checks arrays of indices; PyTensor's own reads and writes beyond the end of an array."""
+    """Return a conversion that checks arrays of indices; PyTensor's own reads and writes beyond the end of an array."""
 
     def funcify(op: Any, node: Apply, **kwargs: Any) -> tuple[Callable[..., Any], str | None]:
         function, key = convert(op, node, **kwargs)

@@ -52,7 +52,7 @@ _jax_readers: Counter[int] = Counter()
 
 
 def is_jax_array(value: object) -> bool:
-    """Whether a value is an array of JAX. JAX need not be installed."""
+    """Return whether a value is an array of JAX. JAX need not be installed."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, getattr(jax, "Array", ()))
 
@@ -134,7 +134,7 @@ def _deepcopy(self: Any, memo: dict[int, Any]) -> Container:
 
 
 def _get_state(self: Any) -> dict[str, Any]:
-    """What a pickle of a container holds."""
+    """Return what a pickle of a container holds."""
     _bring_to_host(self.storage)
     return self.__dict__
 

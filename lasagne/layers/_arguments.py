@@ -47,7 +47,7 @@ class LayerType(ABCMeta):
 
     @property
     def __signature__(cls) -> inspect.Signature:
-        """That of the constructor, since `inspect.signature` would take that of `__call__`."""
+        """Signature of the constructor, since `inspect.signature` would take that of `__call__`."""
         signature = inspect.signature(cls.__init__)  # type: ignore[misc]
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
