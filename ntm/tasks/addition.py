@@ -6,7 +6,7 @@ from ntm.tasks.base import Seed, SequenceArrays, Task
 
 
 class AdditionTask(Task):
-    """Sequences of numbers, one-hot; when they are over the network is to give their sum.
+    """Sequences of numbers, one-hot. At the end of a sequence the network has to give their sum.
 
     With the numbers 4, 0 and 3, and `size` = 6 channels::
 

@@ -6,7 +6,7 @@ from ntm.tasks.addition import AdditionTask
 
 
 class ArgmaxTask(AdditionTask):
-    """As the addition task, but to tell at which place the largest number was, from 0; the last one if several.
+    """As the addition task, but the answer is the place of the largest number, from 0; the last if there are several.
 
     With the numbers 4, 0, 4 and 3, and `size` = 6 channels::
 

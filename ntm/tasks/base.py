@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     inputs : array (B, T, F)
     targets : array (B, T, O)
     mask : array (B, T)
-        Weights of the steps: how much their targets count, in most tasks one or zero; zero in the padding.
+        The weight of each step in losses and measures. In most tasks it is one or zero. It is zero in the padding.
     """
 
     inputs: np.ndarray
@@ -42,11 +42,9 @@ class Batch(NamedTuple):
 
     def check_targets(self, name: str) -> None:
         """Raise a `ValueError` that names the task if targets or weights are not finite where they count."""
-        weights_are_finite = np.isfinite(self.mask)
-        finite = np.isfinite(self.targets).all(axis=2) | (self.mask == 0)
         for what, array, fits in (
-            ("weights", self.mask, weights_are_finite),
-            ("targets", self.targets, finite),
+            ("weights", self.mask, np.isfinite(self.mask)),
+            ("targets", self.targets, np.isfinite(self.targets).all(axis=2) | (self.mask == 0)),
         ):
             if not fits.all():
                 sequence, step = np.argwhere(~fits)[0]
@@ -63,9 +61,9 @@ class Batch(NamedTuple):
         Parameters
         ----------
         longest : int
-            Steps of the longest batch there will be.
+            Steps of the longest batch that can come.
         num_buckets : int
-            How many lengths there are: `longest` and as many shorter ones, equally spaced.
+            How many lengths there are: `longest`, and shorter lengths in equal distances.
 
         Returns
         -------
@@ -93,8 +91,8 @@ class Batch(NamedTuple):
 class Task:
     """Base class of the tasks: draws sequences at random, pads them to batches and measures answers.
 
-    A task of your own says what its sequences are made of, how many steps they take and what they are; here,
-    whether the number of ones so far is odd::
+    A task of your own names the sizes of its sequences, and has two methods: `num_steps` counts the steps of a
+    sequence, and `make` draws one. This task asks at each step whether the number of ones so far is odd::
 
         class ParityTask(Task):
             def __init__(self, min_length=1, max_length=8, batch_size=1, seed=None):
@@ -107,39 +105,38 @@ class Task:
                 bits = rng.integers(0, 2, (length, 1))
                 return bits, np.cumsum(bits, axis=0) % 2, np.ones(length)
 
-    Iterating gives batches without end. The sizes of each sequence, such as its length, are drawn uniformly and
-    independently of each other.
+    Iterating over a task gives batches without end. The sizes of each sequence, such as its length, are drawn uniformly
+    and independently of each other. A task may also say how many items a network has to keep: `count_items`.
 
     Parameters
     ----------
     num_inputs, num_outputs : int
         Channels F of the inputs and O of the targets.
     sizes : dict from str to pair of int
-        What varies from one sequence to the next, and its range, both ends included. The constructors of tasks
-        call the two ends of a size `min_...` and `max_...`, and so do the errors here.
+        What varies from one sequence to the next, and its range (lowest, highest), both included. The constructors of
+        tasks call the two ends `min_...` and `max_...`, and so do the errors here.
     batch_size : int
         Sequences in a batch.
     seed : int, sequence of int or numpy.random.Generator, optional
         The same seed gives the same batches.
     smallest : dict from str to int, optional
-        The least value that a size can have at all, where it is not one.
+        The smallest value that a size can ever have, where that is not one.
 
     Attributes
     ----------
     output : str
-        Class attribute: "bits" if the targets are zeros and ones and each output is a probability, "classes" if
-        the targets are one-hot and the outputs of a step a distribution, "digits" if they are so for each ten
-        channels, or "numbers".
+        Class attribute: "bits" if the targets are zeros and ones, "classes" if the targets of a step are one-hot,
+        "digits" if each ten channels of the targets are one-hot, or "numbers".
     solved : pair of str and float
-        Class attribute: a measure, and the mean of it below which the task counts as solved.
+        Class attribute: a measure. The task counts as solved when the mean of the measure is below the number.
     rng : numpy.random.Generator
-        What everything is drawn from.
+        Draws everything.
 
     Raises
     ------
     ValueError
-        If a number is no positive integer, the lower end of a range is above the upper one or below `smallest`,
-        or the class has an `output` that there is none of or a `solved` that is none of its measures.
+        If a number is no positive integer, the lower end of a range is above the upper end or below `smallest`, the
+        seed is none, `output` is unknown, or `solved` does not name a measure of the task.
     """
 
     output: str = "bits"

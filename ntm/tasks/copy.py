@@ -7,7 +7,7 @@ from ntm.tasks.layout import lay_out
 
 
 class CopyTask(Task):
-    """Sequences of random bits to be repeated, end marker included, once the marker has been seen.
+    """Sequences of random bits. The network has to repeat a sequence, end marker included, once it has seen the marker.
 
     With three vectors a, b, c of `size` bits::
 
@@ -18,9 +18,9 @@ class CopyTask(Task):
         marker    .   .   .   .   .   .   .   1     channel size
         mask      .   .   .   .   1   1   1   .
 
-    This is ntm-lasagne's encoding: inputs and targets both have `size` + 1 channels. The marker at the
-    end of the target does not count, as in the paper, whose targets have none: to tell when the answer
-    ends, a network may learn to count its steps back along the memory instead of learning to copy.
+    This is ntm-lasagne's encoding: inputs and targets both have `size` + 1 channels. The marker at the end of the
+    target does not count, as in the paper, whose targets have no marker. If it counted, a network might learn to count
+    its steps back along the memory instead of learning to copy.
 
     Parameters
     ----------

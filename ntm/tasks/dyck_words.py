@@ -1,4 +1,4 @@
-"""The Dyck words task: tell at each parenthesis whether all those so far are matched."""
+"""The Dyck words task: tell at each parenthesis whether all parentheses so far are matched."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,9 +7,9 @@ from ntm.tasks.base import Seed, SequenceArrays, Task
 
 
 class DyckWordsTask(Task):
-    """Sequences of parentheses: at each step, is what has been read so far a Dyck word?
+    """Sequences of parentheses: at each step, are the parentheses so far a Dyck word?
 
-    A Dyck word has as many closing as opening parentheses, and no beginning of it has more of them. The word
+    A Dyck word has as many closing as opening parentheses, and no beginning of the word has more closing ones. The word
     ``(())()`` of semilength 3, 0 for an opening and 1 for a closing one::
 
         step      1   2   3   4   5   6
@@ -18,8 +18,8 @@ class DyckWordsTask(Task):
         target    .   .   .   1   .   1
         mask      1   1   1   1   1   1
 
-    With probability 1/2 the whole is a Dyck word, else it has as many closing as opening parentheses but is none.
-    Either way all such words are equally probable. This is ntm-lasagne's encoding.
+    With probability 1/2 the whole sequence is a Dyck word. Otherwise it has as many closing as opening parentheses but
+    is no Dyck word. Either way all such words are equally probable. This is ntm-lasagne's encoding.
 
     Parameters
     ----------

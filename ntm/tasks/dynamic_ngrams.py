@@ -1,4 +1,4 @@
-"""The dynamic N-grams task: foretell a random process whose probabilities are new in each sequence."""
+"""The dynamic N-grams task: predict a random process whose probabilities are new in each sequence."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +8,9 @@ from ntm.tasks.measures import bits_per_sequence
 
 
 class DynamicNGramsTask(Task):
-    """Sequences of bits of which each depends on the last few, by a table of probabilities of the sequence's own.
+    """Sequences of bits to be predicted. Each bit depends on the last few bits, by a table drawn for each sequence.
 
-    With trigrams, `ngrams` = 3, and a sequence of `length` = 6 bits, then one more that is only foretold::
+    With trigrams, `ngrams` = 3, and a sequence of `length` = 6 bits, then one more that is only predicted::
 
         step      1   2   3   4   5   6
         input     a   b   c   d   e   f
@@ -18,11 +18,11 @@ class DynamicNGramsTask(Task):
         mask      .   1   1   1   1   1
 
     For each context of `ngrams` - 1 bits the table has a probability that a one follows, which is drawn from
-    Beta(1/2, 1/2). The first `ngrams` - 1 bits are ones with probability 1/2; they depend on no context, and
-    to foretell them does not count.
+    Beta(1/2, 1/2). The first `ngrams` - 1 bits are ones with probability 1/2. They depend on no context, and
+    predictions of them do not count.
 
-    The network cannot know the table, so that no predictions are always right. It is to come near the best
-    possible ones, of :meth:`optimal_predictions`.
+    The network cannot know the table, so no predictions are always right. The goal is to come near the best possible
+    predictions: :meth:`optimal_predictions`.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class DynamicNGramsTask(Task):
     Graves et al. 2014, Neural Turing Machines, section 4.4.
     """
 
-    #: Two per cent of the 130 bits that the best possible predictions take on average, of the 196 that count
+    #: Two per cent of the 130 bits that the best possible predictions take on average, for the 196 bits that count
     solved = ("excess_bits", 3.0)
 
     def __init__(
@@ -60,7 +60,7 @@ class DynamicNGramsTask(Task):
         super().__init__(1, 1, sizes, batch_size, seed, smallest)
 
     def num_steps(self, length: int) -> int:
-        """Steps of a sequence of `length` bits."""
+        """Return the steps of a sequence of `length` bits."""
         return length
 
     def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:

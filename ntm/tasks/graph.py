@@ -1,4 +1,4 @@
-"""What the tasks on graphs have in common: random graphs, and how their edges are written down."""
+"""The base class of the tasks on graphs: random graphs, and how their edges are encoded."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -22,10 +22,10 @@ MAX_GRAPHS = 10_000
 
 
 class GraphTask(Task):
-    """Base class of the tasks on graphs: a graph is described, edge by edge, then asked about.
+    """Base class of the tasks on graphs: a graph is described edge by edge, then comes a question about the graph.
 
-    An edge is a triple of labels: that of its source, its own, and that of its destination. How triples and phases are
-    encoded, see :class:`ntm.tasks.GraphTraversalTask`, whose query is another. A subclass asks: :meth:`ask` and
+    An edge is a triple of labels: of its source, of the edge, and of its destination. :class:`GraphTraversalTask`
+    shows how triples and phases are encoded. A subclass asks the question: :meth:`ask` and
     :meth:`count_question_steps`.
 
     Parameters
@@ -85,7 +85,7 @@ class GraphTask(Task):
         raise NotImplementedError
 
     def num_steps(self, nodes: int, length: int) -> int:
-        """Return the steps that such a sequence takes at most, all nodes having as many edges as they may have."""
+        """Return the steps of such a sequence if all nodes have as many edges as they can have."""
         edges = nodes * min(self.degree[1], nodes - 1)
         return edges + self.count_question_steps(length) + length + 1
 

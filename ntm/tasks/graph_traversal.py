@@ -7,7 +7,7 @@ from ntm.tasks.graph import BLANK, GraphTask, Question
 
 
 class GraphTraversalTask(GraphTask):
-    """Random graphs, and paths on them: given where it begins and the labels of its edges, what does a path pass?
+    """Random graphs, and paths on them: given its first node and the labels of its edges, which nodes does a path pass?
 
     A graph with edges x from a to b, x from b to a, y from b to c and y from c to a, in random order, and the path from
     b by y and y::
@@ -25,13 +25,13 @@ class GraphTraversalTask(GraphTask):
     open. The targets, of 90 channels, are triples like those in the inputs, and the outputs nine distributions over the
     ten digits. Sequences of the same sizes differ in how many edges there are, and end in steps that are empty.
 
-    Graphs are drawn as in the paper: nodes are points drawn uniformly from the unit square. From each there are edges
-    to its nearest neighbours, so many as are drawn from `min_degree` to `max_degree` (to all others if there are
-    fewer). Labels of nodes are different. As many numbers as there are nodes are labels of edges: different for the
-    edges from the same node, so that both, node and label, have to be looked for. A path is a random walk from a random
-    node. The encoding of triples, the phases, the query and the loss are the paper's, too. Our own choices: the channel
-    "new phase" is on at the first step of a phase; what ends an answer is the triple 000 000 000, which is no edge; and
-    there is one question about a graph.
+    Graphs are drawn as in the paper: nodes are points drawn uniformly from the unit square. From each node there are
+    edges to its nearest neighbours; their number is drawn from `min_degree` to `max_degree` (all other nodes if there
+    are fewer). Labels of nodes are different. There are as many labels of edges as nodes. Edges from the same node have
+    different labels, edges from different nodes may have the same, so both node and label have to be looked up. A path
+    is a random walk from a random node. The encoding of triples, the phases, the query and the loss are the paper's,
+    too. Our own choices: the channel "new phase" is on at the first step of a phase; an answer ends with the triple 000
+    000 000, which is no edge; and there is one question about each graph.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The priority sort task: read vectors, each with a priority, then give back the first of them, by priority."""
+"""The priority sort task: read vectors with priorities, then give back those of the highest priorities, in order."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from ntm.tasks.layout import lay_out
 
 
 class PrioritySortTask(Task):
-    """Vectors of random bits, each with a priority; those of the highest priorities are to be given back, in order.
+    """Vectors of random bits, each with a priority. The answer is those of the highest priorities, in order.
 
     With four vectors a, b, c, d of `size` bits, of which three are asked for::
 
@@ -18,7 +18,7 @@ class PrioritySortTask(Task):
         target     .     .     .     .    .   c   d   a     channels 0 ... size - 1
         mask       .     .     .     .    .   1   1   1
 
-    Priorities are uniform in [-1, 1]. Of vectors with the same one, that which was read first comes first.
+    Priorities are uniform in [-1, 1]. Of two vectors with the same priority, the one read first comes first.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from ntm.tasks.layout import lay_out
 
 
 class RepeatCopyTask(Task):
-    """Sequences of random bits to be repeated as often as a number says that follows them; then an end marker.
+    """Sequences of random bits, then a number. The network has to repeat the bits so often, then mark the end.
 
     With two vectors a, b of `size` bits and three repeats::
 

@@ -24,10 +24,10 @@ class ShortestPathTask(GraphTask):
     Graphs, labels and phases are those of :class:`GraphTraversalTask`. As in the paper there is time to plan, and at
     each step of the answer the edge taken at the step before is shown.
 
-    In the paper that is now the edge that the network chose, now the one that an optimal planner did, who goes on from
-    where the network went, and a path counts as right if there is no shorter one. Here there is one answer: two nodes
-    are asked for only if there is one shortest path between them, and what is shown is always the right edge. A network
-    that answers a whole sequence right would, being shown its own edges, answer the same.
+    In the paper the edge shown is sometimes the edge that the network chose, and sometimes the choice of an optimal
+    planner that goes on from there; any shortest path counts as right. Here there is one right answer: two nodes are
+    asked for only if there is exactly one shortest path between them, and the edge shown is always the right one. A
+    network that answers a whole sequence right would answer the same if it were shown its own edges.
 
     Parameters
     ----------

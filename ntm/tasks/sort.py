@@ -7,7 +7,7 @@ from ntm.tasks.layout import lay_out
 
 
 class SortTask(Task):
-    """Random numbers in binary to be given back in ascending order, once the marker has been seen.
+    """Random numbers in binary. The network has to give them back in ascending order, once it has seen the marker.
 
     With three numbers of `size` = 3 bits, 6, 1 and 3, the most significant bit in channel 0::
 
