@@ -125,7 +125,13 @@ class Evaluator:
         -------
         dict from str to float
             Each of the task's measures, the mean over the sequences of the batch.
+
+        Raises
+        ------
+        ValueError
+            If the targets of the batch are not finite where they count.
         """
+        batch.check_targets("Evaluator.measure")
         predicted = self.predict(batch.inputs, chunk, batch.step_mask)
         measures = self.task.measure(predicted, batch)
         return {name: float(np.mean(values)) for name, values in measures.items()}
@@ -154,6 +160,7 @@ class Evaluator:
         dict from str to float
             Each of the task's measures, the mean over the sequences.
         """
+        draw = Number(int, 0).check("Evaluator.evaluate: draw", draw)
         rng = np.random.default_rng([self.seed, 1, draw])
         return self.measure(self.task.sample(num_sequences, num_steps, rng, **(sizes or {})))
 

@@ -103,3 +103,17 @@ def test_networks_that_cannot_be_evaluated():
         ValueError, match="Evaluator: solved_below must be a finite number, not nan"
     ):
         Evaluator(layer, task, solved_below=float("nan"))
+
+
+def test_batches_and_draws_that_cannot_be_measured():
+    task = make_task()
+    evaluator = Evaluator(Dense(num_units=4, num_layers=1).build(task), task)
+    batch = task.sample(length=2)
+    batch.targets[:, -1] = np.nan  # Does not count
+    evaluator.measure(batch)
+    batch.targets[1, 3] = np.nan
+    message = "targets must be finite where they count, but in sequence 1 at step 3"
+    with pytest.raises(ValueError, match=rf"Evaluator\.measure: {message}"):
+        evaluator.measure(batch)
+    with pytest.raises(ValueError, match="draw must be an integer of at least 0, not -1"):
+        evaluator.evaluate(draw=-1)
