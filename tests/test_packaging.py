@@ -68,7 +68,8 @@ def environment(wheel, tmp_path_factory):
     scripts = folder / ("bin" if os.name == "posix" else "Scripts")
     options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check"]
     pip = [sys.executable, "-m", "pip", "--python", scripts / "python"]
-    run(*pip, "install", *options, wheel)
+    # With PYTHONPATH, pip may find the checkout, and take the wheel for installed
+    run(*pip, "install", *options, wheel, env={**os.environ, "PYTHONPATH": ""})
     # Folders that a .pth file names are only searched: the .pth files in them, such as that of an editable
     # installation, are not read
     paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}

@@ -263,7 +263,7 @@ def test_last_state_of_a_loop_of_no_step(mode):
 
 
 #: PyTensor 3.3 has no gradient on Numba of a scan of no step
-NO_STEP_ON_NUMBA = pytensor.__version__.startswith(("3.0.", "3.1.", "3.2."))
+NUMBA_RUNS_NO_STEP = pytensor.__version__.startswith(("3.0.", "3.1.", "3.2."))
 
 
 @pytest.mark.slow
@@ -286,7 +286,7 @@ def test_gradient_of_a_loop_of_two_steps_and_of_none(backend, gradient_steps):
     of_first = (1 - first**2) * of_second
     np.testing.assert_allclose(of_x, [of_first, of_second])
     np.testing.assert_allclose(of_start, of_first)
-    if backend == "numba" and not NO_STEP_ON_NUMBA:
+    if backend == "numba" and not NUMBA_RUNS_NO_STEP:
         with pytest.raises(ValueError, match=r"."):
             function(np.zeros((0, B, F)), values)
         return
