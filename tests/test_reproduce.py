@@ -37,6 +37,7 @@ def put_run(folder, name, settings, ended, measures):
     (run / "result.json").write_text(json.dumps(result))
 
 
+@pytest.mark.slow
 def test_every_entry_is_a_command(reproduce):
     for entry in reproduce.PLAN:
         make_settings(entry.task, entry.model)

@@ -340,6 +340,7 @@ def test_random_numbers_are_new_at_each_step_and_call(draw, mode):
     assert len(np.unique(rows.round(12), axis=0)) == 2 * T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS)
 def test_gradient_of_random_numbers_fits_the_values(options, mode):
     """A gradient uses the very mask that the value was computed with."""

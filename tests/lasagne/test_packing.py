@@ -36,6 +36,7 @@ def test_small_parameters_go_together_by_type(monkeypatch):
     assert packs[1].zeros().get_value().shape == (2, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule",
     [

@@ -376,6 +376,7 @@ def test_unroll_scan_is_scan(backwards):
     assert np.allclose(c1, c2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [None, "jax", "numba"])
 def test_unroll_scan_of_another_length(backend):
     """As with a scan, what is beyond `n_steps` is not used, and what is too short is an error."""

@@ -81,6 +81,7 @@ def test_masked_input_changes_nothing(kind, options, float32):
     assert_hidden([x, mask], output, [x, *get_all_params(layer)], [data(B, T, F), MASK])
 
 
+@pytest.mark.slow
 def test_masked_input_changes_nothing_in_steps_laid_out():
     layer = make("ntm", incoming=(B, 2, F), mask=(B, 2), unroll_scan=True)
     x, mask = pt.tensor3("x"), pt.bmatrix("mask")
@@ -89,6 +90,7 @@ def test_masked_input_changes_nothing_in_steps_laid_out():
     assert_hidden([x, mask], output, wrt, values, to_python)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ntm", "sam", "shared ntm"])
 def test_masked_input_of_one_step_changes_nothing(kind):
     layer = make(kind)

@@ -106,6 +106,7 @@ def test_top_k_takes_equals_in_their_order_from_many(compile, length):
         assert found.tolist() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [128, 1000, 1024])
 def test_largest_of_many_are_those_of_a_sort(length):
     """Also where several are equal, at the end of the last block, and where there is NaN."""

@@ -221,6 +221,7 @@ def test_layer_equals_the_reference(options):
     assert ((traces["read_weights"] > 0).sum(axis=-1) > places).any()
 
 
+@pytest.mark.slow
 def test_layer_in_python_equals_the_reference():
     assert_equals_reference(make(GRUController, 2, only_return_final=True), None, to_python, 9)
 

@@ -161,6 +161,7 @@ def test_layer_in_python_equals_the_reference():
     assert_equals_reference(make_shared("sam"), compile=to_python, steps=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dnc", "sam"])
 def test_memory_left_out(kind):
     layer = make_shared(kind)

@@ -465,6 +465,7 @@ def check_same(one, other):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", ALL)
 def test_every_layer(build, tmp_path):
     network = build()
