@@ -81,18 +81,18 @@ def test_a_second_signal_without_kill(monkeypatch):
 def test_processes_that_cannot_be_asked_for(monkeypatch, tmp_path):
     """Where a signal of 0 would end a process, what another process writes is left alone."""
     abandoned = tmp_path / "state.json"
-    with files.replacing(abandoned) as temporary:
+    with files.atomic_write(abandoned) as temporary:
         Path(temporary).write_text("1", encoding="utf-8")
         name = Path(temporary).name
     other = tmp_path / name.replace(f"-{os.getpid()}-", "-999999999-")
     other.write_text("2", encoding="utf-8")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.delattr(os, "kill")
-    with files.replacing(abandoned) as temporary:
+    with files.atomic_write(abandoned) as temporary:
         Path(temporary).write_text("3", encoding="utf-8")
     assert other.exists()
     monkeypatch.undo()
-    with files.replacing(abandoned) as temporary:
+    with files.atomic_write(abandoned) as temporary:
         Path(temporary).write_text("4", encoding="utf-8")
     assert not other.exists()
 
