@@ -59,7 +59,7 @@ def get_allocation(usage: Tensor, eps: float = 1e-06) -> Tensor:
 
     .. math:: a_t[\phi_t[j]] = (1 - u_t[\phi_t[j]]) \prod_{i<j} u_t[\phi_t[i]]
 
-    where :math:`\phi_t` lists the slots from the least to the most used. Of two slots that are used alike, the lower
+    where :math:`\phi_t` lists the slots from the least to the most used. Of two slots with the same usage, the lower
     number comes first. The order has no gradient. The product is taken over all pairs of slots, not along the sorted
     slots: comparing N² pairs takes less time than sorting.
 

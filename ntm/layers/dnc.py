@@ -198,6 +198,7 @@ class DNCLayer(ReadVectorsLayer):
             return [*parts[:3], pt.zeros_like(reads), usage, precedence, *links, *controller]
         interface = self.all_heads.get_interface(self._limit(controller[0]), fused[1])
 
+        # Write: to slots similar to the key or to free slots, after the free gates have freed what was read
         retention = allocation.get_retention(interface.free_gate, read_weights)
         usage = allocation.update_usage(usage, write_weights, retention)
         content = addressing.content_weights(interface.write_key, interface.write_beta, memory)
@@ -206,6 +207,7 @@ class DNCLayer(ReadVectorsLayer):
         )
         memory = addressing.write(memory, write_weights, interface.erase, interface.add)
 
+        # Read: by content, or along the links of each write head, which the write has changed
         followed = [
             temporal_links.follow_links(
                 links[w], write_weights[:, w], precedence[:, w], read_weights

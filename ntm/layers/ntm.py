@@ -112,6 +112,7 @@ class NTMLayer(MemoryLayer):
         use_memory: bool,
         kwargs: dict[str, Any],
     ) -> list[Tensor]:
+        # Write and read with the weights of the step before; the new weights follow from the new controller output
         for_controller, for_addressing, for_writing = fused
         memory, weights, *controller = parts
         reads = None

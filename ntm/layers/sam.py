@@ -246,9 +246,11 @@ class SparseMemoryLayer(ReadVectorsLayer):
         if not use_memory:
             return [*parts[:4], pt.zeros_like(reads), time, *controller, *large]
         interface = self.all_heads.get_interface(controller[0], fused[1])
+        # Where the mask is zero, nothing is written: the memory and the stores are not switched, see `_step`
         runs = pt.ones_like(time, dtype="bool") if mask is None else pt.neq(mask, 0)
         time = time + 1
 
+        # Write: to the slots read at the step before, then to the least recently used slot, which is erased first
         least_used = sparse_addressing.find_least_used(last_access, minima)
         write_positions = pt.concatenate(
             [join_last_axes(last_positions, 2), least_used[:, None]], axis=1
@@ -262,6 +264,7 @@ class SparseMemoryLayer(ReadVectorsLayer):
         found = self.search.update(found, memory, write_positions, write_weights, runs, time)
         links = self._update_links(links, write_positions, write_weights, runs)
 
+        # Read, then note which slots were written or read with enough weight to count as accessed
         read_positions, read_weights, rows = self._read(
             interface, memory, found, links, last_positions, last_weights
         )

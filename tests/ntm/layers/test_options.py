@@ -43,8 +43,9 @@ KINDS = (NTMLayer, DNCLayer, SAMLayer, SDNCLayer, SharedMemoryLayer)
 
 def test_every_option_has_a_default_and_is_described():
     assert list(LOOP_DEFAULTS) == [name for name in LoopOptions.__annotations__ if name != "name"]
+    described = inspect.getdoc(LoopOptions)
     for name in LoopOptions.__annotations__:
-        assert f"\n    {name} : " in LoopOptions.__doc__
+        assert f"\n{name} : " in described
 
 
 @pytest.mark.parametrize("kind", KINDS)
