@@ -42,7 +42,7 @@ NETWORKS = [
     Network("dnc", 128, 4),
     Network("sam", 1000, 1),
     Network("sam", 16384, 1),
-    Network("sam", 16384, 1, "hashing"),
+    Network("sam", 16384, 1, "lsh"),
     Network("sdnc", 1000, 1),
 ]
 

@@ -28,7 +28,7 @@ def print_training(slots, threads, budget):
     for count in slots:
         exact, index = (
             attempt("training", threads, num_slots=count, nearest=nearest, budget=budget)
-            for nearest in ("exact", "hashing")
+            for nearest in ("exact", "lsh")
         )
         if exact is None or index is None:
             continue

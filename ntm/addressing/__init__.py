@@ -1,7 +1,7 @@
-"""How heads find their place in memory: functions of tensors, without state.
+"""How heads address a memory: functions of tensors, without state.
 
-This package exports the functions of an NTM. Its modules hold the functions of the other memory networks: `allocation`
-and `temporal_links` of a DNC, `sparse` of a SAM, `sparse_links` of an SDNC. The index of slots is in `nearest`.
+The package exports the functions of an NTM. The functions of the other memory networks are in modules: `allocation` and
+`temporal_links` for a DNC, `sparse` for a SAM, `sparse_links` for an SDNC. `nearest` holds the index of the slots.
 """
 
 from ntm.addressing.access import read, write

@@ -17,10 +17,7 @@ from ntm.heads.ntm import (
 )
 from ntm.layers.base import MemoryLayer
 from ntm.layers.state import NTMState
-from ntm.layers.stepping import StepFunction, get_output_and_states
 from ntm.typing import Tensor, TensorLike
-
-__all__ = ["NTMLayer", "StepFunction", "get_output_and_states"]
 
 
 class NTMLayer(MemoryLayer):

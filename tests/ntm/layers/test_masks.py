@@ -11,6 +11,7 @@ from lasagne.layers import InputLayer, get_all_params
 from lasagne.nonlinearities import tanh
 from ntm.controllers import LSTMController
 from ntm.heads.ntm import ReadHead, WriteHead
+from ntm.layers.base import keep_where_masked
 from ntm.layers.dnc import DNCLayer
 from ntm.layers.ntm import NTMLayer
 from ntm.layers.sam import SAMLayer
@@ -98,3 +99,11 @@ def test_masked_input_of_one_step_changes_nothing(kind):
     output = layer.get_output_of(layer.step(x, state, mask))
     wrt = [x, *get_all_params(layer)]
     assert_hidden([x, mask], output, wrt, [data(B, F), MASK[:, 2]], to_python)
+
+
+def test_masked_sequences_keep_their_old_parts():
+    new, old = [pt.ones((3, 2)), pt.ones(3)], [pt.zeros((3, 2)), pt.zeros(3)]
+    parts = to_python([], keep_where_masked(pt.as_tensor([1.0, 0.0, 1.0]), new, old))()
+    np.testing.assert_array_equal(parts[0], [[1, 1], [0, 0], [1, 1]])
+    np.testing.assert_array_equal(parts[1], [1, 0, 1])
+    assert keep_where_masked(None, new, old) == new

@@ -19,8 +19,8 @@ from lasagne.layers import (
 )
 from lasagne.nonlinearities import tanh
 from ntm.controllers import GRUController, LSTMController
-from ntm.layers.ntm import StepFunction, get_output_and_states
 from ntm.layers.state import NTMState
+from ntm.layers.stepping import StepFunction, get_output_and_states
 
 from .. import reference
 from ..networks import CONTROLLERS, B, F, H, data, make_ntm, to_jax, to_python
