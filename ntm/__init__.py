@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lasagne.backends import get_mode, use_jax
@@ -97,7 +97,7 @@ __all__ = [
     "use_jax",
 ]
 
-#: The modules that these are defined in
+#: Where each name comes from
 _MODULES = {
     "lasagne.backends": ("get_mode", "use_jax"),
     "ntm.addressing.nearest": ("HyperplaneIndex",),
@@ -148,8 +148,8 @@ _MODULES = {
 }
 
 
-def __getattr__(name):
-    """What is defined in a module, or a module, is imported when it is first used.
+def __getattr__(name: str) -> Any:
+    """Import a name, or a module of this package, when a program first uses it.
 
     So `import ntm` takes no time, and Ctrl-C ends the command line at any time without a traceback.
     """
@@ -165,5 +165,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ import numbers
 import sys
 import warnings
 from argparse import ArgumentTypeError
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,24 +32,37 @@ def check_choice(kind: str, name: object, known: Collection[str]) -> None:
         raise ValueError(f"unknown {kind} {name!r}: expected one of {', '.join(known)}")
 
 
-def make_choice(kind, name, known, *arguments, options=None):
-    """Return what a class or function that is chosen by name makes of arguments and options.
+def make_choice(
+    kind: str,
+    name: str,
+    known: Mapping[str, Callable[..., Any]],
+    *arguments: Any,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Call the class or function that a name stands for.
 
     Parameters
     ----------
     kind, name : str
+        What the name is a name of, and the name.
     known : dict from str to callable
     *arguments
+        Positional arguments of the call.
     options : dict, optional
+        Keyword arguments of the call.
+
+    Returns
+    -------
+    object
+        The result of the call.
 
     Raises
     ------
     ValueError
-        If the name is not known, or the class or function has no such option or lacks one. An error that is raised in
-        the call itself is passed on as it is.
+        If the name is not known, or the class or function has no such option.
     """
     check_choice(kind, name, known)
-    options = dict(options or {})
+    options = options or {}
     try:
         inspect.signature(known[name]).bind(*arguments, **options)
     except TypeError as error:

@@ -12,6 +12,8 @@ from lasagne.init import Initializer
 from lasagne.utils import floatX
 from ntm.typing import Array, ParameterSpec, Tensor, TensorLike
 
+__all__ = ["OneHot"]
+
 
 class OneHot(Initializer):
     """An initializer whose row i is one in column i and zero elsewhere. Rows beyond the last column are zero.

@@ -9,6 +9,8 @@ from lasagne.layers import InputLayer
 from ntm.arguments import check_flag, check_memory_shape, check_options, describe
 from ntm.typing import MemoryShape, ParameterSpec, Tensor, TensorLike
 
+__all__ = ["Memory"]
+
 
 class Memory(InputLayer):
     """The memory's shape and its value before the first step.

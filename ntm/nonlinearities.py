@@ -6,6 +6,8 @@ from lasagne.nonlinearities import rectify
 from ntm.arguments import is_number
 from ntm.typing import Tensor
 
+__all__ = ["ClippedLinear", "hard_sigmoid", "one_plus_rectify", "one_plus_softplus"]
+
 
 class ClippedLinear:
     """A nonlinearity that clips its input to an interval.

@@ -5,6 +5,8 @@ import pytensor.tensor as pt
 from lasagne._norms import get_scale
 from ntm.typing import Tensor
 
+__all__ = ["cosine_similarity", "cosine_similarity_to_columns"]
+
 
 def cosine_similarity(x: Tensor, y: Tensor, eps: float = 1e-06) -> Tensor:
     r"""Return the cosine similarity of keys with every row of a memory.

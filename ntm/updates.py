@@ -15,6 +15,8 @@ from lasagne.updates import get_or_compute_grads
 from ntm.arguments import is_number
 from ntm.typing import Scalar, Tensor
 
+__all__ = ["centered_rmsprop", "graves_rmsprop"]
+
 
 def graves_rmsprop(
     loss_or_grads: Tensor | Sequence[Tensor],

@@ -1,6 +1,19 @@
 # ruff: noqa: F403 - every module lists its public names in __all__
 """Layers, and the functions of networks made of them."""
 
+from . import (
+    base,
+    dense,
+    embedding,
+    helper,
+    input,
+    merge,
+    noise,
+    normalization,
+    recurrent,
+    shape,
+    special,
+)
 from .base import *
 from .dense import *
 from .embedding import *
@@ -12,3 +25,21 @@ from .normalization import *
 from .recurrent import *
 from .shape import *
 from .special import *
+
+__all__ = [
+    name
+    for module in (
+        base,
+        dense,
+        embedding,
+        helper,
+        input,
+        merge,
+        noise,
+        normalization,
+        recurrent,
+        shape,
+        special,
+    )
+    for name in module.__all__
+]

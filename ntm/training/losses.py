@@ -3,6 +3,7 @@
 Notation: B sequences in a batch, T steps, O output features.
 """
 
+import math
 from typing import Any
 
 import pytensor.tensor as pt
@@ -19,7 +20,7 @@ from lasagne.nonlinearities import sigmoid, softmax
 from ntm.tasks import Task
 from ntm.typing import Tensor
 
-__all__ = ["predictions", "reduce_losses", "sequence_loss"]
+__all__ = ["get_unit", "predictions", "reduce_losses", "sequence_loss"]
 
 #: Nonlinearities that give probabilities of logits
 PROBABILITIES = (sigmoid, softmax, pt.sigmoid, pt.special.softmax)
@@ -86,6 +87,11 @@ def reduce_losses(losses: Tensor, weights: Tensor | None = None) -> Tensor:
     scalar tensor
     """
     return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+
+def get_unit(kind: str) -> float:
+    """Return what a loss is divided by for reports: ln 2 gives bits of nats; numbers have squared errors."""
+    return 1.0 if kind == "numbers" else math.log(2)
 
 
 def predictions(kind: str, outputs: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from ntm.tasks import Batch, Task
 from ntm.training.curricula import make_curriculum
 from ntm.training.evaluator import Evaluator
 from ntm.training.inputs import NetworkInputs
-from ntm.training.losses import check_last_nonlinearity
+from ntm.training.losses import check_last_nonlinearity, get_unit
 from ntm.training.progress import Progress
 from ntm.training.recovery import Restarter, Rewinder, latest_loss
 from ntm.training.schedules import Schedule, constant
@@ -204,7 +204,7 @@ class Trainer:
     @property
     def unit(self) -> float:
         """Nats per unit of the reported loss: ln 2 for bits, 1 for squared errors."""
-        return 1.0 if self.task.output == "numbers" else float(np.log(2))
+        return get_unit(self.task.output)
 
     def sample(self) -> Batch:
         """Draw the next batch, of the sizes that the curriculum wants."""
