@@ -80,6 +80,7 @@ class Problem:
         return [np.stack(parts) for parts in zip(*traces, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("gradient_steps", [-1, 1, 3, T, 9])
 def test_values(backwards, gradient_steps, mode):

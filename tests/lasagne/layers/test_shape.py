@@ -67,6 +67,7 @@ RESHAPING = {
 GIVEN = [(2, 3, 4), (1, 3, 4), (5, 3, 4), (0, 3, 4), (2, 1, 4), (2, 6, 4), (2, 3, 2), (2, 3, 6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")], ids=["python", "jax"])
 @pytest.mark.parametrize("declared", [(2, 3, 4), (None, 3, None), (None, None, None)])
 @pytest.mark.parametrize("name", RESHAPING)

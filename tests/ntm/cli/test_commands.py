@@ -291,6 +291,7 @@ def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     assert is_picture("sequence.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     # The last one then has an index of its slots
     ("model", "num_slots"),
@@ -488,6 +489,7 @@ def test_runs_of_different_tasks_are_not_drawn_together(kind, trained, capsys, m
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

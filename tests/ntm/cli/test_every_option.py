@@ -105,6 +105,7 @@ def test_every_option_of_a_task_is_an_option(task):
     assert before
 
 
+@pytest.mark.slow
 def test_every_option_of_a_network_is_an_option():
     for name, models in get_network_options().items():
         flag = "--" + name.replace("_", "-")

@@ -29,6 +29,7 @@ class Received(Trainer):
         self.l_out, self.task, self.given = l_out, task, given
         self.params, self.losses, self.skipped = [], [], []
         self.step_count, self.solved_at, self.restarter = 0, None, given["restarter"]
+        self._seconds, self._started = 0.0, None
 
     def train(self, max_steps, **given):
         self.given |= {"max_steps": max_steps, **given}

@@ -117,6 +117,7 @@ def test_layer_equals_the_reference(options):
     assert details["links"].max() > 0.3
 
 
+@pytest.mark.slow
 def test_layer_in_python_equals_the_reference():
     layer = make_dnc(LSTMController, 1, 2, memory_shape=MEMORY_SHAPE)
     assert_equals_reference(layer, compile=to_python, steps=4)

@@ -192,6 +192,7 @@ def test_layer_equals_the_reference(options):
     assert ((details["read_weights"] > 0).sum(axis=-1) <= slots).all()
 
 
+@pytest.mark.slow
 def test_layer_in_python_equals_the_reference():
     layer = make_sam(LSTMController, 2, memory_shape=MEMORY_SHAPE)
     assert_equals_reference(layer, compile=to_python, steps=8)

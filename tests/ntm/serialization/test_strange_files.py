@@ -443,6 +443,7 @@ def run_command(*words):
     return message
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(
     ("keys", "value"),
@@ -484,6 +485,7 @@ def test_settings_that_are_none(copied, keys, value):
     assert str(copied) in run_command("evaluate", copied)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(
     ("keys", "value"),

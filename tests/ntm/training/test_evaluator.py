@@ -21,6 +21,7 @@ def make_network(task):
     return NTM(num_units=5, memory_slots=6, memory_width=3).build(task)
 
 
+@pytest.mark.slow
 def test_an_evaluator_alone_measures_as_that_of_a_trainer():
     task = make_task()
     evaluator = Evaluator(make_network(task), task, seed=3)

@@ -124,6 +124,7 @@ def measure_by_hand(trainer, batch):
     return (errors.sum(axis=2) * batch.mask).sum(axis=1).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [make_task, LettersTask, GraphTraversalTask, partial(AdditionTask, batch_size=3)]
 )
@@ -138,6 +139,7 @@ def test_losses_are_bits_of_a_sequence_or_squared_errors(kind):
     assert trainer.losses == [pytest.approx(expected, rel=1e-5)]
 
 
+@pytest.mark.slow
 def test_the_gain_of_a_step_is_in_bits_of_a_time_step(monkeypatch):
     trainer = make_trainer(
         make_task(max_length=6),
@@ -913,6 +915,7 @@ def test_resuming_training_that_begins_anew(steps):
     assert_equal(values_of(trainer), values_of(other))
 
 
+@pytest.mark.slow
 def test_restarts_are_counted_and_end_with_the_steps():
     rows = []
     trainer = make_restarted()
@@ -969,6 +972,7 @@ def test_a_state_of_training_begun_anew_needs_a_restarter():
 # ---- arguments
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
