@@ -1,16 +1,24 @@
-"""Write docs/reference.md: the public names of the packages, and the first line of what each says about itself.
+"""Write docs/reference.md, the public names of the packages, and docs/settings.md, the settings of a training run.
 
 python scripts/reference.py
+
+Both pages come from the code: from `__all__` and docstrings, and from the descriptions of options.
 """
 
 import importlib
 import inspect
+from collections.abc import Iterable
+from dataclasses import MISSING
 from pathlib import Path
 from types import ModuleType
 
+from ntm.experiments.networks import MODELS, get_model_options
+from ntm.experiments.options import Option, get_options, get_task_options
+from ntm.experiments.settings import Settings
 from ntm.files import atomic_write
+from ntm.tasks import TASKS
 
-PATH = Path(__file__).parents[1] / "docs" / "reference.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 #: The modules that users import from
 DOORS = (
@@ -75,6 +83,42 @@ def make_reference() -> str:
     return "".join(parts)
 
 
+SETTINGS_START = """# Settings of a training run
+
+Each setting is an option of `ntm train` and a field of `ntm.experiments.Settings`: `--batch-size 16` on the command line
+is `batch_size=16` in a program. The fields of dicts and lists are for programs. The options of the network and of the task
+are options of the command line as well; a program gives them in `model_options` and `task_options`.
+
+The defaults here are those of the classes. `ntm train copy --help` prints the defaults for a task:
+`ntm/experiments/defaults.py` has one block for each task and network.
+Run `python scripts/reference.py` to write this page anew.
+"""
+
+
+def make_table(options: Iterable[Option]) -> str:
+    """Return a table of options: name, default, what is allowed, help."""
+    rows = ["\n| name | default | allowed | |\n| --- | --- | --- | --- |\n"]
+    for each in options:
+        default = "" if each.default is MISSING else f"`{each.default!r}`"
+        allowed = ", ".join(f"`{choice}`" for choice in each.choices) or each.expected
+        help = each.help.replace("|", "\\|")
+        rows.append(f"| `{each.name}` | {default} | {allowed} | {help} |\n")
+    return "".join(rows)
+
+
+def make_settings_page() -> str:
+    """Return the text of the page of settings."""
+    parts = [SETTINGS_START, make_table(get_options(Settings).values())]
+    for model in MODELS:
+        parts += [f"\n## Network `{model}`\n", make_table(get_model_options(model).values())]
+    for task in TASKS:
+        parts += [f"\n## Task `{task}`\n", make_table(get_task_options(task).values())]
+    return "".join(parts)
+
+
+PAGES = {"reference.md": make_reference, "settings.md": make_settings_page}
+
 if __name__ == "__main__":
-    with atomic_write(PATH) as temporary:
-        Path(temporary).write_text(make_reference(), encoding="utf-8")
+    for name, make in PAGES.items():
+        with atomic_write(DOCS / name) as temporary:
+            Path(temporary).write_text(make(), encoding="utf-8")
