@@ -85,9 +85,9 @@ def make_reference() -> str:
 
 SETTINGS_START = """# Settings of a training run
 
-Each setting is an option of `ntm train` and a field of `ntm.experiments.Settings`: `--batch-size 16` on the command line
-is `batch_size=16` in a program. The fields of dicts and lists are for programs. The options of the network and of the task
-are options of the command line as well; a program gives them in `model_options` and `task_options`.
+Each setting is an option of `ntm train` and a field of `ntm.experiments.Settings`: `--batch-size 16` on the command
+line is `batch_size=16` in a program. The fields that hold dicts and lists are for programs. The options of the network
+and of the task are options of the command line, too; a program gives them in `model_options` and `task_options`.
 
 The defaults here are those of the classes. `ntm train copy --help` prints the defaults for a task:
 `ntm/experiments/defaults.py` has one block for each task and network.
