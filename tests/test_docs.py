@@ -14,6 +14,7 @@ import pytensor
 import pytest
 
 import lasagne
+from ntm.serialization import registry
 from ntm.training import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,9 @@ GUIDES = sorted(
 def same_process(monkeypatch):
     """Examples may change the defaults of the process; the next test has them as they were."""
     monkeypatch.setattr(lasagne.random, "_rng", np.random.RandomState(0))
+    # The name of an example may have been registered by another test
+    things = {name: thing for name, thing in registry._things.items() if name != "Swish"}
+    monkeypatch.setattr(registry, "_things", things)
     with pytensor.config.change_flags(floatX=pytensor.config.floatX, mode=pytensor.config.mode):
         yield
 

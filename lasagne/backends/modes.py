@@ -94,8 +94,9 @@ def _find_variables(dtype: str) -> list[str]:
     return [
         each.name or str(each)
         for each in gc.get_objects()
-        if isinstance(each, Variable)
-        and not isinstance(each, Constant)
+        # Not isinstance: a weak reference whose object is gone raises an error when it is asked
+        if issubclass(type(each), Variable)
+        and not issubclass(type(each), Constant)
         and each.owner is None
         and getattr(each.type, "dtype", None) == dtype
     ]

@@ -82,6 +82,7 @@ def test_off_and_elsewhere(tmp_path):
     assert entries(own) == entries(tmp_path)
 
 
+@pytest.mark.slow
 def test_settings_of_the_user_are_left_alone(tmp_path):
     program = (
         "import jax; from ntm import get_mode; get_mode('jax'); "

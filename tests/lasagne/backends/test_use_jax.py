@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import weakref
 
 import pytensor
+import pytensor.tensor as pt
 import pytest
 
 import ntm
-from lasagne.backends import use_jax
+from lasagne.backends import modes, use_jax
 
 PROGRAM = """
 import jax.numpy as jnp, numpy as np
@@ -127,3 +129,19 @@ def test_wrong_arguments_change_nothing(arguments, error, message):
 @pytest.mark.slow
 def test_it_is_where_users_look():
     assert ntm.use_jax is use_jax
+
+
+def test_weak_references_to_what_is_gone():
+    """They are among the objects of the process, in which use_jax() looks for variables made before."""
+
+    class Thing:
+        pass
+
+    thing = Thing()
+    proxy = weakref.proxy(thing)
+    x = pt.dvector("made before")
+    del thing
+    assert "made before" in modes._find_variables("float64")
+    with pytest.raises(ReferenceError):
+        isinstance(proxy, Thing)
+    assert x.dtype == "float64"

@@ -140,6 +140,7 @@ class TestDropoutLayer:
         with pytest.raises(ValueError, match=r"axes \(2,\) for an input of shape \(None, 3\)"):
             DropoutLayer((None, 3), shared_axes=(2,))
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings(JAX_COPIES_GENERATORS)
     @pytest.mark.parametrize("shared_axes", [(), (1,)])
     def test_jax(self, shared_axes):
@@ -208,6 +209,7 @@ class TestGaussianNoiseLayer:
         with pytest.raises(ValueError, match="non-negative sigma, got -1"):
             GaussianNoiseLayer((None, 3), sigma=-1)
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings(JAX_COPIES_GENERATORS)
     def test_jax(self):
         x = pt.matrix()

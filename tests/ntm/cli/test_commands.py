@@ -516,6 +516,7 @@ def test_a_picture_that_cannot_be_saved_is_found_before_training(capsys):
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_start_that_fails_leaves_the_folder_free(capsys, monkeypatch):
     Path("file").touch()
     words = ["train", "copy", *SMALL, "--max-steps", "0", "--folder", "run"]

@@ -183,6 +183,7 @@ def test_another_run_is_not_the_same(finished, tmp_path):
         assert_same_run(folder, finished)
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_a_run(finished):
     with pytest.raises(FileExistsError, match=r"holds a run already: resume it \(ntm resume"):
         Run.create(finished, make_small())

@@ -114,6 +114,7 @@ def test_each_row_of_a_heads_initial_weights_is_used(learn_init):
     assert all((each in layer.get_params(trainable=True)) == learn_init for each in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "shape"),
     [("jax", (None, None)), ("jax", (None, 2)), ("jax", (3, 2)), ("numba", (None, None))],

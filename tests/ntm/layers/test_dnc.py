@@ -136,6 +136,7 @@ def test_memory_left_out_after_steps_with_it():
     assert_memory_is_left_out(make_dnc(LSTMController, 2, 2, memory_shape=MEMORY_SHAPE))
 
 
+@pytest.mark.slow
 def test_clipping():
     layer = make_dnc(num_reads=1, memory_shape=MEMORY_SHAPE, clip=0.3)
     x = pt.tensor3()

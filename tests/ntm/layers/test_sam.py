@@ -198,6 +198,7 @@ def test_layer_in_python_equals_the_reference():
     assert_equals_reference(layer, compile=to_python, steps=8)
 
 
+@pytest.mark.slow
 def test_memory_left_out():
     layer = make_sam(LSTMController, 2, memory_shape=MEMORY_SHAPE)
     details = assert_equals_reference(layer, pass_through_memory=False)

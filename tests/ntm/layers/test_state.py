@@ -368,6 +368,7 @@ def test_networks_that_cannot_run_step_by_step(build, message):
         StepFunction(build())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", [to_jax, to_python])
 def test_masks_and_states_of_other_sizes(compile):
     layer = make_ntm(mask_input=InputLayer((None, None)), name="a")

@@ -816,6 +816,7 @@ def test_attributes_that_are_no_settings():
     np.testing.assert_array_equal(again.W.get_value(), layer.W.get_value())
 
 
+@pytest.mark.slow
 def test_copies(tmp_path):
     """A deep copy can be saved; a pickle does not tell what a layer was made from."""
     network = ntm_of_stack(lambda l: DenseLayer(l, H, nonlinearity=pt.tanh))

@@ -36,6 +36,7 @@ def test_an_evaluator_alone_measures_as_that_of_a_trainer():
         np.testing.assert_array_equal(one[name], other[name])
 
 
+@pytest.mark.slow
 def test_an_evaluator_builds_no_gradient(monkeypatch):
     monkeypatch.setattr(pytensor, "grad", None)
     task = make_task()

@@ -73,6 +73,7 @@ def gradients_by_hand(trainer, batch):
     return [np.asarray(g) for g in pytensor.function([x, targets, mask], [loss, *grads])(*batch)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "clipping",
     [{}, {"clip_value": 0.05}, {"clip_norm": 0.1}, {"clip_value": 0.05, "clip_norm": 0.1}],
@@ -926,6 +927,7 @@ def test_restarts_are_counted_and_end_with_the_steps():
     assert [row["restarts"] for row in rows] == [0, 1, 1, 2]
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_of_what_was_trained():
     trainer = make_restarted()
     trainer.train(17, evaluate_every=15, evaluate_at=[{"length": 2}], progress=False)
