@@ -207,6 +207,7 @@ def softmax_reference(x, classes):
     return np.log1p(np.exp(np.minimum(others, 700)).sum(axis=-1)).clip(others.max(axis=-1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SIGMOIDS)
 def test_sigmoid_however_written(make):
     loss, grad = compute(make, ONES, binary_crossentropy)
@@ -214,6 +215,7 @@ def test_sigmoid_however_written(make):
     assert np.isfinite(grad).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOFTMAXES)
 def test_softmax_however_written(make):
     loss, grad = compute(make, CLASSES, categorical_crossentropy)
@@ -221,6 +223,7 @@ def test_softmax_however_written(make):
     assert np.isfinite(grad).all()
 
 
+@pytest.mark.slow
 def test_softmax_over_all_axes():
     loss, grad = compute(pt.special.softmax, ONES, categorical_crossentropy)
     assert np.allclose(loss, 1000 - LOGITS[..., 0])
@@ -327,6 +330,7 @@ def test_a_single_class(targets):
     assert all(np.array_equal(result, np.zeros_like(result)) for result in results)
 
 
+@pytest.mark.slow
 def test_equal_logits_share_the_gradient():
     x = pt.matrix(dtype="float64")
     outputs = with_gradient(categorical_crossentropy(softmax(x), np.array([2, 0])), x)
@@ -391,6 +395,7 @@ def test_inside_a_network(float32, sure):
     assert 0 < values[0] < 1e-20 if sure > 0 else 50 < values[0] < 70
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [categorical_crossentropy, multiclass_hinge_loss])
 @pytest.mark.parametrize("wrong", [-1, 3, 2**40])
 def test_a_class_that_does_not_exist(loss, wrong):
@@ -415,6 +420,7 @@ def test_a_class_that_does_not_exist_raises_on_numba():
             function(LOGITS[0].astype("float32"), np.array([1, wrong]))
 
 
+@pytest.mark.slow
 def test_predictions_from_elsewhere_are_used_as_they_are():
     """Clipped ones and probabilities that the user computed; a product keeps the output of a sigmoid."""
     x = pt.vector(dtype="float32")

@@ -90,6 +90,7 @@ def test_values(backwards, gradient_steps, mode):
         np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_one_function_for_all_lengths():
     problem = Problem()
     function = pytensor.function(problem.inputs, problem.traces, mode=MODES["jax"])
@@ -110,6 +111,7 @@ def test_gradients_by_jax_equal_those_by_pytensor(options):
     assert all(np.any(grad) for grad in both[0][:1])
 
 
+@pytest.mark.slow
 def test_gradients_equal_finite_differences():
     problem = Problem()
     grads = pytensor.grad(problem.cost, problem.inputs)
@@ -324,6 +326,7 @@ def make_random_loop(draw, **options):
     return x, traces[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [

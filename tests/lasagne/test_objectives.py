@@ -36,6 +36,7 @@ def test_binary_crossentropy(shape):
     assert np.allclose(evaluate(objectives.binary_crossentropy, p, t), expected)
 
 
+@pytest.mark.slow
 def test_binary_crossentropy_of_a_sigmoid_is_stable():
     x = pt.vector(dtype="float64")
     loss = objectives.binary_crossentropy(sigmoid(x), floatX([1, 0]))
@@ -172,6 +173,7 @@ def test_rank_mismatch(function):
         function(pt.tensor3(), pt.ivector())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function", [objectives.categorical_crossentropy, objectives.multiclass_hinge_loss]
 )

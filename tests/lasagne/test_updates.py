@@ -114,6 +114,7 @@ def test_float32_stays_float32(method, options):
             assert a.get_value().dtype == "float32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "options"), METHODS)
 def test_hyperparameters_may_be_expressions(method, options):
     a = pytensor.shared(floatX(np.ones(3)))

@@ -41,6 +41,7 @@ def test_zeros_and_parallel_vectors():
     np.testing.assert_array_equal(value, np.zeros((1, 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile_function", [to_python, to_jax])
 def test_gradient_where_lengths_cross_one(compile_function):
     """The scaling of long vectors does not show: the gradient is that of the plain formula, kink or not."""
@@ -64,6 +65,7 @@ def test_gradient_where_lengths_cross_one(compile_function):
             np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1e18, 1e20, 3e38])
 def test_a_key_whose_square_overflows(length, float32):
     key, memory = pt.tensor3("key"), pt.tensor3("memory")

@@ -97,6 +97,7 @@ def test_arrays_of_another_shape(name, value, message):
         plot_sequence(**{**SEQUENCE, name: value})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
 )

@@ -112,6 +112,7 @@ def test_a_value_from_jax_is_copied(held_by_jax):
     assert other.get_value(borrow=True) is other.container.storage[0]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_to_what_jax_still_reads():
     """JAX returns before the work is done, and reads NumPy arrays that lie well in memory where they are."""
     buffer = np.zeros(128 + 64, "float32")

@@ -33,6 +33,7 @@ class TestDropoutLayer:
         assert dropout is DropoutLayer
         assert spatial_dropout is dropout_channels
 
+    @pytest.mark.slow
     def test_output(self, l_in, ones):
         result = DropoutLayer(l_in).get_output_for(ones).eval()
         assert 0.9 < result.mean() < 1.1

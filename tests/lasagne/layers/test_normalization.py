@@ -72,6 +72,7 @@ class TestBatchNormLayer:
         values = [param.get_value().tolist() for param in layer.get_params()]
         assert values == [[0] * 3, [1] * 3, [0] * 3, [1] * 3]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("update_averages", [None, True, False])
     @pytest.mark.parametrize("use_averages", [None, True, False])
     @pytest.mark.parametrize("deterministic", [True, False])

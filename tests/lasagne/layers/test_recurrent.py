@@ -136,6 +136,7 @@ class TestAgainstNumPy:
         expected = numpy_loop(layer, x)[:, 0 if backwards else -1]
         assert np.allclose(get_output(layer, x).eval(), expected)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     def test_unknown_batch_and_length(self, cls):
         l_in = InputLayer((None, None, F))
@@ -349,6 +350,7 @@ class TestInitialState:
         ):
             function(data(2, H))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     @pytest.mark.parametrize("given", ["array", "integers", "shared", "layer"])
     def test_of_another_precision(self, cls, given, float32):
@@ -385,6 +387,7 @@ class TestInitialState:
             with pytest.raises(ValueError, match=message):
                 function(data(batch, T, F), data(4, H))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", LAYERS)
     @pytest.mark.parametrize("mode", ["FAST_COMPILE", get_mode("jax")])
     def test_no_time_step_leaves_it(self, cls, mode):
@@ -738,6 +741,7 @@ class TestErrors:
     def test_unroll_scan_of_another_length(self, cls, backend):
         check_lengths(make(cls, (B, T, F), unroll_scan=True, name="rec"), backend)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("backend", [None, "jax"])
     def test_unroll_scan_of_a_mask_of_another_length(self, backend):
         layer = make(GRULayer, (B, T, F), unroll_scan=True, mask_input=(B, None), name="rec")
@@ -863,6 +867,7 @@ class TestCustomRecurrentLayer:
         assert np.allclose(grad, first.sum(axis=(0, 1)))
         assert (first != second).any()
 
+    @pytest.mark.slow
     def test_dropout_of_the_input(self):
         l_in = InputLayer((1, 200, 1), pt.constant(floatX(np.ones((1, 200, 1)))))
         l_in_hid = DenseLayer(DropoutLayer(InputLayer((None, 1))), 1, W=Constant(1.0))

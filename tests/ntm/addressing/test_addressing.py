@@ -76,6 +76,7 @@ def test_content_weights_by_another_similarity():
     assert_close(value, reference.softmax(np.einsum("bkm,bnm->bkn", key, memory)))
 
 
+@pytest.mark.slow
 def test_a_key_strength_beyond_the_largest_is_the_largest():
     # So much alike that a million tells them apart a little, and more would do so altogether
     key, memory = np.eye(1, M)[None], np.ones((1, N, M))
@@ -128,6 +129,7 @@ def test_convolutional_shift(num_shifts, mode):
         assert_close(value.sum(axis=-1), 1.0)
 
 
+@pytest.mark.slow
 def test_shift_of_a_one_hot_weighting_moves_it():
     weights = np.zeros((1, 1, N))
     weights[0, 0, 4] = 1.0
@@ -259,6 +261,7 @@ def edge_cases():
 
 
 # PyTensor multiplies lengths of 1e15 with each other; that an infinity is divided by does no harm
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 @pytest.mark.parametrize("compile_function", [to_python, to_jax])
 @pytest.mark.parametrize(
@@ -292,6 +295,7 @@ def test_edges_are_finite_in_float32(function, compile_function):
             assert np.all(np.isfinite(grad)), arrays
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [1.0, 10.0, 47.0, 100.0])
 def test_sharpen_in_float32_is_right_where_the_power_underflows(gamma):
     weights = np.array([[[0.5, 0.3, 0.2, 0.0], [0.1, 0.1, 0.1, 0.1], [1.0, 0.0, 0.0, 0.0]]])

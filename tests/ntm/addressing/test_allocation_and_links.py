@@ -228,6 +228,7 @@ def bounded(name, make):
     return _bounded[name]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(arrays("float64", (1, N), elements=st.floats(0, 1)))
 def test_allocation_is_a_weighting(usage):
@@ -241,6 +242,7 @@ def test_allocation_is_a_weighting(usage):
     assert_close(weights[0], dnc_reference.allocation(usage[0]))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(arrays("float64", N, elements=st.floats(0, 1)), min_size=1, max_size=12),

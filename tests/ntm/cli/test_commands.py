@@ -86,6 +86,7 @@ def test_the_commands_in_the_help_are_right():
             make_parser().parse_args(command.split()[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -325,6 +326,7 @@ def test_values_learnt_for_each_slot_do_not_fit_other_slots(monkeypatch, tmp_pat
         open_evaluator(tmp_path, memory_slots=11)
 
 
+@pytest.mark.slow
 def test_no_memory_to_resize(monkeypatch, tmp_path):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
     Run.create(tmp_path, make_settings("copy", "lstm", model_options={"num_units": 4}))

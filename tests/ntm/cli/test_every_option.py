@@ -59,6 +59,7 @@ def read(task, *words):
     return get_settings(make_parser().parse_args(["train", task, *words]), task)
 
 
+@pytest.mark.slow
 def test_every_setting_is_an_option():
     assert WORDS.keys() == get_training_options().keys()
     before = read("copy")
@@ -92,6 +93,7 @@ def test_advance_below():
     assert settings.curriculum_options == {"advance_below": 0.25}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_every_option_of_a_task_is_an_option(task):
     before = make_settings(task).make_task

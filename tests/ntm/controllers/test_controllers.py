@@ -218,6 +218,7 @@ class Accumulator(Controller):
         return [(hidden * count + seen) / (count + 1.0), count + 1.0]
 
 
+@pytest.mark.slow
 def test_controller_of_ones_own():
     x = pt.tensor3("x")
     l_in = InputLayer((None, None, F), input_var=x)

@@ -47,6 +47,7 @@ def assert_held(folder, process):
         FolderLock(folder).check()
 
 
+@pytest.mark.slow
 def test_the_second_process_is_told_who_holds_the_lock(holder, tmp_path):
     assert_held(tmp_path, holder.pid)
     holder.communicate("\n")

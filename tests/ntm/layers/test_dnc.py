@@ -123,6 +123,7 @@ def test_layer_in_python_equals_the_reference():
     assert_equals_reference(layer, compile=to_python, steps=4)
 
 
+@pytest.mark.slow
 def test_memory_left_out():
     layer = make_dnc(LSTMController, num_reads=2, memory_shape=MEMORY_SHAPE)
     details = assert_equals_reference(layer, pass_through_memory=False)
@@ -132,6 +133,7 @@ def test_memory_left_out():
     np.testing.assert_array_equal(details["memory"], np.broadcast_to(memory, (B, T, N, M)))
 
 
+@pytest.mark.slow
 def test_memory_left_out_after_steps_with_it():
     assert_memory_is_left_out(make_dnc(LSTMController, 2, 2, memory_shape=MEMORY_SHAPE))
 
@@ -275,6 +277,7 @@ def test_step_function_and_resets():
     assert not np.allclose(before.hidden, start.hidden)
 
 
+@pytest.mark.slow
 def test_step_with_mask():
     layer = make_dnc(memory_shape=MEMORY_SHAPE)
     state, x, mask = layer.make_state_variables(), pt.matrix("x"), pt.vector("mask")

@@ -131,6 +131,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_errors_say_what_was_given_and_what_is_expected(case):
     fail, error, message = CASES[case]
@@ -138,6 +139,7 @@ def test_errors_say_what_was_given_and_what_is_expected(case):
         fail()
 
 
+@pytest.mark.slow
 def test_features_that_only_the_compiled_function_knows():
     x = pt.tensor(shape=(None, None, None))
     layer = NTMLayer(
@@ -149,6 +151,7 @@ def test_features_that_only_the_compiled_function_knows():
         function(np.zeros((2, 4, 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [graves_rmsprop, centered_rmsprop])
 @pytest.mark.parametrize("name", ["learning_rate", "chi", "alpha", "epsilon"])
 def test_settings_of_update_rules(rule, name):

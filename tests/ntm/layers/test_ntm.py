@@ -148,6 +148,7 @@ def test_heads_equal_the_reference(writes, reads):
     assert_equals_reference(make_ntm(RecurrentController, writes, reads))
 
 
+@pytest.mark.slow
 def test_order_of_the_heads_is_free():
     l_in = InputLayer((None, None, F))
     controller = DenseController(l_in, MEMORY_SHAPE, H, 2)
@@ -216,12 +217,14 @@ def test_unrolled_steps_of_another_length(compile):
                 function(data(B, given, F), np.ones((B, length)))
 
 
+@pytest.mark.slow
 def test_known_batch_and_length_give_the_same():
     layer = make_ntm(incoming=InputLayer((B, T, F)), controller=GRUController)
     assert layer.output_shape == (B, T, H)
     assert_equals_reference(layer)
 
 
+@pytest.mark.slow
 def test_reference_in_python():
     layer = make_ntm(LSTMController, mask_input=InputLayer((None, None)))
     x, mask = pt.tensor3("x"), pt.matrix("mask")
@@ -415,6 +418,7 @@ def test_output_shapes():
     assert layer.get_output_shape_for([(7, 8, F), (7, 8)]) == (7, 8, H)
 
 
+@pytest.mark.slow
 def test_short_notation():
     """A shape as memory, a function as controller, classes as heads."""
     l_in = InputLayer((None, None, F))
@@ -459,6 +463,7 @@ def test_arrays_of_float64_do_not_spread():
     assert {part.dtype for part in output} == {"float32"}
 
 
+@pytest.mark.slow
 def test_input_of_integers():
     layer = make_ntm()
     x = pt.tensor3("x", dtype="int64")
@@ -525,6 +530,7 @@ def test_head_weights_shared_between_heads():
     assert_equals_reference(layer)
 
 
+@pytest.mark.slow
 def test_parameter_values_survive_a_round_trip():
     layer = make_ntm(LSTMController, seed=4)
     other = make_ntm(LSTMController, seed=5)

@@ -85,6 +85,7 @@ def test_an_option_given_by_both_names(kind):
         make(kind, keep_every=4, checkpoint_every=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_with_old_names(kind):
     """They load without a warning."""

@@ -58,6 +58,7 @@ POSITIONS = np.array([[2, 0, 2], [1, 1, 3]], dtype="int32")
 ERASES = np.array([True, False])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", [to_jax, to_python])
 def test_rows(compile):
     memory, added = data(2, 4, M), data(2, 3, M, seed=2)
@@ -91,6 +92,7 @@ def test_top_k_takes_equals_in_their_order(compile):
     np.testing.assert_array_equal(result, [[1, 3, 4, 0], [0, 1, 2, 3]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", [to_jax, to_python])
 @pytest.mark.parametrize("length", [40, 700, 1000, 5000])
 def test_top_k_takes_equals_in_their_order_from_many(compile, length):
@@ -445,6 +447,7 @@ def test_step_function_and_resets():
     assert np.any(before.last_access)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.005, 0.0])
 def test_step_with_mask(threshold):
     layer = make_sam(memory_shape=MEMORY_SHAPE, usage_threshold=threshold)

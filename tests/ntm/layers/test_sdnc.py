@@ -54,6 +54,7 @@ def test_sparse_vectors():
     assert_close(kept[1], np.array([[0.7, 0.4, 0.4], [0.6, 0.0, 0.0]]))
 
 
+@pytest.mark.slow
 def test_precedence_and_links():
     """Over many writes, some to a slot twice, one with a weight of one."""
     slots, count, places, steps = 7, 3, 4, 12
@@ -107,6 +108,7 @@ def test_precedence_and_links():
     assert sparse_links.apply_decay(2.0, np.log(0.3), np.log(0.6)).eval() == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_rows_that_come_twice_are_the_same():
     """No entry of the precedence, but with the position of one; a slot written to twice."""
     last = Sparse(pt.constant([[3, 0, 3]]), pt.constant([[0.5, 0.2, 0.0]]))
@@ -118,6 +120,7 @@ def test_rows_that_come_twice_are_the_same():
     assert_close(backward[0], np.outer([0.4, 0.2, 0.4], [0.5, 0.2, 0.0]))
 
 
+@pytest.mark.slow
 def test_following_links():
     rng = np.random.default_rng(0)
     links = np.array([sdnc_reference.keep_largest(row, L) for row in rng.uniform(size=(N, N))])
@@ -226,6 +229,7 @@ def test_layer_in_python_equals_the_reference():
     assert_equals_reference(make(GRUController, 2, only_return_final=True), None, to_python, 9)
 
 
+@pytest.mark.slow
 def test_memory_left_out():
     traces = assert_equals_reference(make(), compile=to_python, steps=3, pass_through_memory=False)
     assert not np.any(traces["reads"])

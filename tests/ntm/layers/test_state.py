@@ -163,6 +163,7 @@ def test_steps_equal_the_sequence(controller):
         assert_all_close(now, [trace[:, t] for trace in traces.flatten()])
 
 
+@pytest.mark.slow
 def test_step_with_mask():
     layer = make_ntm()
     state, x, mask = layer.make_state_variables(), pt.matrix("x"), pt.vector("mask")
@@ -227,6 +228,7 @@ def test_dropout_below_is_drawn_once():
     np.testing.assert_allclose(together[:, :, F:], expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_options_reach_the_layers():
     x = pt.tensor3("x")
     l_drop = DropoutLayer(InputLayer((None, None, F), input_var=x))
@@ -283,6 +285,7 @@ def test_details_are_those_of_the_layer_asked():
     np.testing.assert_array_equal(top_of_both, expected_top)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["get_details", "state", "return_state"])
 def test_keywords_for_a_layer_below_are_refused(name):
     _, _, two, top = make_two_layers(name="ntm")

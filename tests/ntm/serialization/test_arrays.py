@@ -54,6 +54,7 @@ def check_equal(one, other):
 # ---- round trips
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(arrays=st.dictionaries(st.text(), any_array, max_size=4), about=json_values)
 def test_round_trip(tmp_path_factory, arrays, about):

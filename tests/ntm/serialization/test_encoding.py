@@ -643,6 +643,7 @@ def test_library_initializers_have_a_test():
     assert kinds - {type(each) for each in tested} == {init.Initializer}
 
 
+@pytest.mark.slow
 def test_tags_and_names():
     network = ntm_of_stack(name="ntm")
     network = DenseLayer(network, 2, num_leading_axes=2, name="out")
@@ -683,6 +684,7 @@ def test_values_that_jax_left():
     assert store(network).W.get_value().dtype == network.W.dtype
 
 
+@pytest.mark.slow
 def test_random_numbers_are_new():
     network = DropoutLayer(InputLayer((50,)))
     again = store(network)
@@ -722,6 +724,7 @@ def test_the_file_is_to_be_read(tmp_path):
     assert about["layers"][1]["arguments"]["incoming"] == {"layer": 0}
 
 
+@pytest.mark.slow
 def test_deep_networks():
     network = InputLayer((2, 3))
     for _ in range(600):
@@ -918,6 +921,7 @@ def test_objects_that_hold_layers():
     assert one.followed is two.followed is three
 
 
+@pytest.mark.slow
 def test_own_controllers_and_heads():
     @register
     class Sum(Controller):
@@ -1303,6 +1307,7 @@ def test_values_of_another_shape_or_kind():
         decode_network(description, arrays)
 
 
+@pytest.mark.slow
 def test_nesting_without_end():
     description, arrays = encode_network(DenseLayer(rows(), 3, name="dense"))
     value = []

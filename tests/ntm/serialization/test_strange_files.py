@@ -331,6 +331,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutated_descriptions(kind):
     """They are refused in a sentence, or make a network that can be saved."""
@@ -540,6 +541,7 @@ def test_checkpoints_that_are_none(copied, keys, value):
     assert "The checkpoint before it is still there" in message
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_a_state_that_is_none_changes_nothing(copied):
     run = Run.open(copied)
@@ -641,6 +643,7 @@ def test_logs_that_are_none(copied, tmp_path, line):
     assert str(copied / "metrics.jsonl") in run_command(*words)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(
     "name", ["settings.json", "metrics.jsonl", "network.safetensors", "result.json", "checkpoint"]

@@ -29,6 +29,7 @@ SAMPLES = st.sampled_from(list(ANSWERS)).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(SAMPLES)
 def test_answers(sample):
     task, sizes, batch = sample

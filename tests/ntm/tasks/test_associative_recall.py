@@ -60,6 +60,7 @@ def assert_recalls(sequence, size, item_length, items):
     )
 
 
+@pytest.mark.slow
 @given(SAMPLES)
 def test_recalls(sample):
     task, sizes, batch = sample
@@ -81,6 +82,7 @@ def test_layout_of_the_published_model(k):
     np.testing.assert_array_equal(ours[:, size:], inputs[:, size:])
 
 
+@pytest.mark.slow
 def test_every_item_but_the_last_is_asked_for():
     task = AssociativeRecallTask(size=4, min_items=5, max_items=5, seed=0)
     counts = Counter()
@@ -92,6 +94,7 @@ def test_every_item_but_the_last_is_asked_for():
     assert max(counts.values()) < 600
 
 
+@pytest.mark.slow
 def test_all_lists_of_different_items_are_equally_probable():
     task = AssociativeRecallTask(2, 1, 1, 3, 3, batch_size=4800, seed=0)
     lists = Counter(str(read(inputs, 2)[0]) for inputs in next(task).inputs)

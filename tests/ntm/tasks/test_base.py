@@ -231,12 +231,14 @@ class TestEveryTask:
             np.testing.assert_array_equal(longer[:, :steps], array)
             assert not longer[:, steps:].any()
 
+    @pytest.mark.slow
     @given(seed=SEEDS)
     def test_seeds(self, name, seed):
         one, two = (list(islice(TASKS[name](batch_size=2, seed=seed), 3)) for _ in range(2))
         for a, b in zip(one, two, strict=True):
             assert_equal(a, b)
 
+    @pytest.mark.slow
     def test_other_seeds_give_other_sequences(self, name):
         inputs = [TASKS[name](seed=seed).sample(20).inputs for seed in (0, 1, None, None, [0, 1])]
         inputs += [
@@ -246,6 +248,7 @@ class TestEveryTask:
         for k, one in enumerate(inputs):
             assert not any(np.array_equal(one, other) for other in inputs[:k])
 
+    @pytest.mark.slow
     @given(seed=SEEDS, before=st.integers(0, 3))
     def test_state(self, name, seed, before):
         task = TASKS[name](batch_size=2, seed=seed)

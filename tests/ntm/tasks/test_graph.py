@@ -93,6 +93,7 @@ def find_paths(edges, start, end):
     return found
 
 
+@pytest.mark.slow
 @given(TRAVERSALS)
 def test_traversal(sample):
     task, sizes, batch = sample
@@ -111,6 +112,7 @@ def test_traversal(sample):
         assert shown == [(None, None, None)] * (size["length"] + 1)
 
 
+@pytest.mark.slow
 @given(SHORTEST_PATHS)
 def test_shortest_path(sample):
     task, sizes, batch = sample
@@ -137,6 +139,7 @@ def test_edges_lead_to_the_nearest_nodes(seed, nodes, degree):
         assert chosen == [k for _, k in nearest]
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_drawn_uniformly():
     task = GraphTraversalTask(
         min_nodes=6, max_nodes=6, max_degree=3, min_length=1, max_length=1, batch_size=2000, seed=0

@@ -211,6 +211,7 @@ def test_every_measure_is_of_some_output():
 
 @pytest.mark.parametrize("measure", ALL_MEASURES)
 class TestEveryMeasure:
+    @pytest.mark.slow
     @settings(deadline=None)
     @given(
         predictions=arrays(

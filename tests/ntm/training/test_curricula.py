@@ -182,6 +182,7 @@ def test_prediction_gain_by_hand():
     assert {-1.0, 1.0} < rewards
 
 
+@pytest.mark.slow
 def test_prediction_gain_follows_when_that_changes():
     curriculum = make("prediction-gain", eta=0.03)
     for best in (1, 5):

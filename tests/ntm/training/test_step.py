@@ -28,6 +28,7 @@ def take(batch, *indices):
     return Batch(*(array[list(indices)] for array in batch))
 
 
+@pytest.mark.slow
 def test_losses_of_sequences_and_their_mean():
     step, _ = make_step()
     batch = make_task().sample(length=[1, 2, 3])
@@ -40,6 +41,7 @@ def test_losses_of_sequences_and_their_mean():
     assert result.finite_gradients.all()
 
 
+@pytest.mark.slow
 def test_weights_of_sequences():
     """A sequence of weight zero is as if it were not there; one of weight two as if it were there twice."""
     batch = make_task().sample(length=[1, 2, 3])
@@ -62,6 +64,7 @@ def test_weights_that_were_not_announced():
         make_step(weighted=True)[0](batch, 0.1)
 
 
+@pytest.mark.slow
 def test_a_step_depends_on_nothing_but_its_variables():
     """Set back, a step gives the same; another step that is given its values goes on as it does."""
     batch = make_task().sample()
@@ -82,6 +85,7 @@ def test_a_step_depends_on_nothing_but_its_variables():
     assert {name.partition("/")[0] for name in values} == {"parameter", "optimizer"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "again"), [(None, True), ("FAST_COMPILE", False)])
 def test_when_something_is_compiled(mode, again):
     step, _ = make_step(mode=mode if mode is None else get_mode(mode))

@@ -184,6 +184,7 @@ def test_the_schedule_scales_the_learning_rate():
     assert_equal(values_of(trainer), after)
 
 
+@pytest.mark.slow
 def test_a_penalty_is_added():
     task = make_task()
     l_out = Dense(num_units=4, num_layers=1).build(task)
@@ -211,6 +212,7 @@ class Poisoned(CopyTask):
         return batch
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_is_skipped():
     task = Poisoned(size=2, max_length=3, seed=0)
     task.poison = (3, 5)
@@ -226,6 +228,7 @@ def test_a_step_that_is_not_finite_is_skipped():
     assert trainer._make_row(trainer.step(), 7)["skipped"] == 2
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_under_a_finite_loss_is_skipped():
     task = make_task()
     l_out = Dense(num_units=4, num_layers=1).build(task)
@@ -238,6 +241,7 @@ def test_a_gradient_that_is_not_finite_under_a_finite_loss_is_skipped():
     assert np.isnan(trainer.losses).tolist() == [True]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_over_a_finite_gradient_is_skipped():
     trainer = make_trainer()
     # Of such logits the cross-entropy overflows, and the gradient is one
@@ -249,6 +253,7 @@ def test_a_loss_that_is_not_finite_over_a_finite_gradient_is_skipped():
     assert [entry["parameters"] for entry in trainer.skipped] == [[]]
 
 
+@pytest.mark.slow
 def test_a_skipped_step_is_no_news_for_the_curriculum(monkeypatch):
     task = Poisoned(size=2, max_length=3, seed=0)
     task.poison = (2,)
@@ -260,6 +265,7 @@ def test_a_skipped_step_is_no_news_for_the_curriculum(monkeypatch):
     assert told == [trainer.losses[0], trainer.losses[2]]
 
 
+@pytest.mark.slow
 def test_steps_between_end_the_count_of_skipped_steps_in_a_row(monkeypatch):
     monkeypatch.setattr("ntm.training.trainer.MAX_SKIPPED_IN_A_ROW", 3)
     task = Poisoned(size=2, max_length=3, seed=0)
@@ -294,6 +300,7 @@ class Unknown(CopyTask):
         return batch
 
 
+@pytest.mark.slow
 def test_targets_that_do_not_count_skip_no_step():
     one, other = (
         make_trainer(kind(size=2, max_length=3, batch_size=2, seed=0), num_buckets=3)
@@ -317,6 +324,7 @@ def test_a_skipped_step_compiles_nothing(monkeypatch):
     assert len(trainer.skipped) == 4
 
 
+@pytest.mark.slow
 def test_an_interval_whose_steps_were_all_skipped():
     task = Poisoned(size=2, max_length=3, seed=0)
     task.poison = range(5, 15)
@@ -427,6 +435,7 @@ def test_evaluation_leaves_training_as_it_is():
     assert one.losses == other.losses
 
 
+@pytest.mark.slow
 def test_sizes_that_are_not_given_are_drawn():
     task = RepeatCopyTask(size=2, max_length=2, max_repeats=3, seed=0)
     trainer = make_trainer(task)
@@ -526,6 +535,7 @@ class Constant(CopyTask):
         return Batch(batch.inputs, np.ones_like(batch.targets), batch.mask)
 
 
+@pytest.mark.slow
 def test_training_stops_when_solved():
     trainer = make_trainer(
         Constant(size=2, max_length=3, batch_size=4, seed=0), update=adam, learning_rate=0.1
@@ -676,6 +686,7 @@ def test_what_has_been_seen_goes_on_after_a_resume():
     assert other.step_count == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_training_after_the_step(number):
     trainer = make_trainer()
@@ -727,6 +738,7 @@ def test_a_network_that_ends_in_probabilities(nonlinearity, rearranged):
         Trainer(layer, task)
 
 
+@pytest.mark.slow
 def test_numbers_may_be_probabilities():
     task = AdditionTask(batch_size=2, seed=0)
     l_in = InputLayer((None, None, task.num_inputs))
@@ -962,6 +974,7 @@ def test_training_that_has_learnt_is_not_begun_anew():
     assert (trainer.step_count, trainer.began) == (12, 0)
 
 
+@pytest.mark.slow
 def test_a_state_of_training_begun_anew_needs_a_restarter():
     trainer = make_restarted()
     trainer.train(16, progress=False)
@@ -1002,6 +1015,7 @@ def test_settings_that_change_a_step(options):
     assert not all(map(np.array_equal, *values))
 
 
+@pytest.mark.slow
 def test_settings_that_change_the_batches():
     def draw(**options):
         trainer = make_trainer(make_task(max_length=12), **options)
@@ -1070,6 +1084,7 @@ def test_a_curriculum_or_a_mode_that_is_none():
         make_trainer(mode="FAST_CRAWL")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -1110,6 +1125,7 @@ def test_targets_that_are_not_finite_where_they_count():
         trainer.step()
 
 
+@pytest.mark.slow
 def test_rows_tell_the_time(monkeypatch):
     now = [50.0]
     monkeypatch.setattr("ntm.training.trainer.time.monotonic", lambda: now[0])
