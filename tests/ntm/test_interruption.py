@@ -247,6 +247,6 @@ def test_the_package_imports_what_is_used():
     code = "import sys, ntm; assert 'pytensor' not in sys.modules; print(ntm.NTMLayer, ntm.training.schedules)"
     code += "; print(dir(ntm)); ntm.no_such_thing"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ntm.layers.NTMLayer" in result.stdout
+    assert "ntm.layers.ntm.NTMLayer" in result.stdout
     assert "'StepFunction'" in result.stdout
     assert result.stderr.endswith("AttributeError: module 'ntm' has no attribute 'no_such_thing'\n")
