@@ -274,7 +274,14 @@ def test_compare(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["dnc", "sam", "sdnc"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "sam",
+        pytest.param("dnc", marks=pytest.mark.exhaustive),
+        pytest.param("sdnc", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_evaluate_and_plot_another_memory(model, capsys, monkeypatch):
     monkeypatch.setattr(pytensor.config, "floatX", "float32")
     words = ["train", "copy", *SMALL, "--model", model, "--max-steps", "2"]

@@ -134,7 +134,14 @@ def test_a_resumed_run_is_the_same(finished, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["dnc", "sam", "sdnc"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "dnc",
+        pytest.param("sam", marks=pytest.mark.exhaustive),
+        pytest.param("sdnc", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_resumed_run_of_another_memory_is_the_same(model, tmp_path):
     options = {"num_units": 5, "memory_slots": 8, "memory_width": 3}
     settings = make_small(model, model_options=options, max_steps=7, solve_every=0, evaluate_at=[])
