@@ -89,8 +89,8 @@ Each setting is an option of `ntm train` and a field of `ntm.experiments.Setting
 line is `batch_size=16` in a program. The fields that hold dicts and lists are for programs. The options of the network
 and of the task are options of the command line, too; a program gives them in `model_options` and `task_options`.
 
-The defaults here are those of the classes. `ntm train copy --help` prints the defaults for a task:
-`ntm/experiments/defaults.py` has one block for each task and network.
+The tables show the general defaults. A task or network may have others: `ntm/experiments/defaults.py` has a block for
+each pair of task and network, and `ntm train copy --help` prints the defaults for copy.
 Run `python scripts/reference.py` to write this page anew.
 """
 

@@ -129,7 +129,7 @@ class Head(MemoryHead):
 
 
 class ReadHead(Head):
-    """A head that reads the average of the slots by its weights. The parameters are those of :class:`Head`."""
+    """A head that reads the average of the slots by its weights. It takes the parameters of :class:`Head`."""
 
 
 class WriteHead(Head):
