@@ -125,7 +125,10 @@ def _funcify_function_graph(
 
 
 def convert_graph(
-    fgraph: FunctionGraph, kwargs: dict[str, Any], own_gradients: bool = True
+    fgraph: FunctionGraph,
+    kwargs: dict[str, Any],
+    own_gradients: bool = True,
+    pair: bool = False,
 ) -> Callable[..., Any]:
     """Convert a graph inside a node to a JAX function that returns the list of its outputs; `fgraph` is changed.
 
@@ -138,10 +141,12 @@ def convert_graph(
         Whether functions with a gradient of their own keep it when JAX differentiates. To differentiate twice they must
         not: where such a function holds constants and keeps an argument for its gradient, JAX (0.10 and 0.12) takes a
         constant for that argument.
+    pair : bool
+        Whether the graph has loops and their gradients, which are to share one run of the loop.
     """
     query = RewriteDatabaseQuery(
-        include=["minimum_compile", "jax", EXACT_LOGARITHMS],
-        exclude=["expand_loops", "expand_own_gradients"],
+        include=["minimum_compile", "jax", EXACT_LOGARITHMS, *(["merge", "pair_loops"] * pair)],
+        exclude=["expand_loops", "expand_own_gradients", *(["local_add_of_sparse_write"] * pair)],
     )
     optdb.query(query)(fgraph)
     kwargs = {k: v for k, v in kwargs.items() if k not in ("storage_map", "own_gradients")}

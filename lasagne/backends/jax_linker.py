@@ -24,6 +24,7 @@ from pytensor.link.jax.linker import JAXLinker
 import lasagne.backends.jax_dispatch
 import lasagne.backends.jax_loop  # noqa: F401  (both register conversions)
 from lasagne.backends.compilation_cache import use_compilation_cache
+from lasagne.backends.jax_devices import make_mesh
 from lasagne.backends.jax_registry import convert_as_pytensor
 
 __all__ = ["CPU_OPTIONS", "WIDE_TYPES", "Argument", "FlexibleJAXLinker", "get_compiler_options"]
@@ -76,6 +77,57 @@ class Argument:
         return value.copy() if type(value) is np.ndarray else value
 
 
+class SeveralDevices:
+    """A function that runs on several devices, from arrays on the first device to such arrays.
+
+    Every device gets all arguments and holds all results; what the devices divide is up to the function
+    (`lasagne.backends.jax_accumulation`). Parameters stay on all devices: an argument that is a result of the last call
+    is not sent again. Everything else that uses parameters sees arrays on one device.
+
+    Parameters
+    ----------
+    fn : callable
+    mesh : jax.sharding.Mesh
+    updates : dict from int to int
+        Which argument of the next call each result becomes.
+    options : dict
+        For XLA.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        mesh: jax.sharding.Mesh,
+        updates: dict[int, int],
+        options: dict[str, str],
+    ) -> None:
+        self._everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        self._jitted = jax.jit(
+            fn,
+            in_shardings=self._everywhere,
+            out_shardings=self._everywhere,
+            compiler_options=options,
+        )
+        self._updates = updates
+        # By argument: the array on the first device that was handed out, and the same array on all devices
+        self._kept: dict[int, tuple[Any, Any]] = {}
+        self.lower = self._jitted.lower
+
+    def __call__(self, *args: Any) -> list[Any]:
+        given = list(args)
+        for k, (local, everywhere) in self._kept.items():
+            if given[k] is local:
+                given[k] = everywhere
+        for k, value in enumerate(given):
+            if isinstance(value, jax.Array) and value.sharding != self._everywhere:
+                given[k] = jax.device_put(value, self._everywhere)
+        results = self._jitted(*given)
+        handed = [jax.tree.map(lambda x: x.addressable_data(0), result) for result in results]
+        for k, argument in self._updates.items():
+            self._kept[argument] = handed[k], results[k]
+        return handed
+
+
 class FlexibleJAXLinker(JAXLinker):
     """PyTensor's JAX linker, for inputs of any length, with random generators of its own.
 
@@ -91,6 +143,7 @@ class FlexibleJAXLinker(JAXLinker):
     required_rewrites = (*JAXLinker.required_rewrites, "pair_loops")  # type: ignore[assignment]
     incompatible_rewrites = (  # type: ignore[assignment]
         *JAXLinker.incompatible_rewrites,
+        "expand_blocks",
         "expand_loops",
         "expand_own_gradients",
     )
@@ -125,7 +178,17 @@ class FlexibleJAXLinker(JAXLinker):
         ]
 
     def jit_compile(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        jitted = jax.jit(fn, compiler_options=get_compiler_options(self._platform))
+        options = get_compiler_options(self._platform)
+        num_devices = self._count_devices()
+        jitted: Any
+        if num_devices == 1:
+            jitted = jax.jit(fn, compiler_options=options)
+        else:
+            assert self.fgraph is not None
+            with jax.default_device(self.device):
+                mesh = make_mesh(num_devices)
+            updates = dict(self.fgraph.update_mapping or {})
+            jitted = SeveralDevices(fn, mesh, updates, options)
         wide = self._find_wide_results()
         # Entering it again costs less than making it, and a function runs in one thread at a time
         in_64_bits = jax.enable_x64(True)
@@ -149,6 +212,11 @@ class FlexibleJAXLinker(JAXLinker):
         function: Any = run_and_fetch if wide else run_anywhere
         function.lower = jax.enable_x64(True)(jitted.lower)
         return function
+
+    def _count_devices(self) -> int:
+        """Return over how many devices the graph divides its work."""
+        assert self.fgraph is not None
+        return max((getattr(node.op, "num_devices", 1) for node in self.fgraph.apply_nodes), default=1)
 
     def _find_wide_results(self) -> list[int]:
         """Return the positions of the outputs that go to the caller and have 64 bits."""

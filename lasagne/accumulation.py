@@ -1,0 +1,509 @@
+"""Gradient accumulation: a batch runs in blocks, and the gradients of the blocks are added up.
+
+What a gradient keeps of the forward pass, its residuals, grows with the batch. A block's residuals fit the processor's
+cache, or the memory of a GPU, where those of the whole batch do not. The parts of a batch are independent of each
+other, so that blocks may also run on several devices at once.
+
+:func:`accumulate_gradients` stands beside `pytensor.grad`. Its node, :class:`Blocks`, holds the graph of one block. JAX
+runs the blocks one after the other, and the devices side by side (`lasagne.backends.jax_accumulation`). Where PyTensor
+compiles to C or Numba, the node is expanded into a `pytensor.scan` over the blocks.
+
+Notation: B sequences in a batch, T steps.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.mode import optdb
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Apply, Constant, Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.op import Op
+from pytensor.graph.replace import clone_replace
+from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
+from pytensor.graph.traversal import ancestors, graph_inputs
+from pytensor.tensor.random.type import RandomType
+from pytensor.tensor.type import TensorType
+
+from .devices import start_devices
+from .independence import check_independence
+from .loop import Loop, expand_loop
+from .tensors import update_by_default
+from .typing import Tensor, TensorLike
+
+__all__ = ["AUTO", "Accumulated", "Blocks", "accumulate_gradients", "count_bytes", "fit_block_size"]
+
+#: Choose the size of a block by the bytes of a sequence and the size of the processor's cache
+AUTO = "auto"
+#: How much of the second-level cache the residuals of a block may take, and the smallest block that is chosen
+CACHE_SHARE, MIN_BLOCK = 4.0, 4
+
+
+class Accumulated(NamedTuple):
+    """What :func:`accumulate_gradients` gives.
+
+    Attributes
+    ----------
+    loss : scalar tensor
+        The weighted mean of the losses of the batch, without the penalty.
+    grads : list of tensors
+        The gradient of the loss and the penalty with respect to each parameter.
+    losses : tensor (B,)
+        The loss of each sequence.
+    outputs : list of tensors (B, ...)
+        What else was asked for.
+    """
+
+    loss: Tensor
+    grads: list[Any]
+    losses: Tensor
+    outputs: list[Any]
+
+
+def accumulate_gradients(
+    losses: Tensor,
+    params: Sequence[Any],
+    batch: Sequence[Any],
+    weights: TensorLike | None = None,
+    penalty: Tensor | float = 0,
+    outputs: Sequence[Any] = (),
+    whole: Sequence[Any] = (),
+    block_size: int | str | None = AUTO,
+    devices: int | str = 1,
+) -> Accumulated:
+    """Differentiate the mean loss of a batch, block by block.
+
+    The result is that of ``pytensor.grad((losses * weights).sum() / weights.sum() + penalty, params)``, up to rounding.
+    It takes the memory of a block instead of that of the batch, and often less time.
+
+    Parameters
+    ----------
+    losses : tensor (B,)
+        The loss of each sequence. It must depend on this sequence alone, and not on the size of the batch.
+    params : list of variables
+        What to differentiate with respect to.
+    batch : list of tensors (B, ...)
+        The variables whose first axis is the batch: inputs, targets, masks, and states that are carried from call to
+        call, shared variables among them.
+    weights : tensor (B,), optional
+        The weight of each sequence in the mean. All alike unless given.
+    penalty : scalar expression
+        Added to the mean loss before it is differentiated, for example by :mod:`lasagne.regularization`. It counts once
+        and not once a block.
+    outputs : list of tensors (B, ...)
+        What else to compute for each sequence, for example the states after the last step.
+    whole : list of variables
+        Inputs that each block gets as they are, such as the weights of classes. Shared variables, and inputs without an
+        axis, need not be named.
+    block_size : int, 'auto' or None
+        The largest number of sequences in a block. None for the whole batch. ``'auto'`` chooses by the bytes that the
+        loops keep for a sequence and the processor's cache, on JAX and a CPU; elsewhere it is the whole batch.
+    devices : int or 'all'
+        Over how many CPU cores or GPUs to divide the batch. More than one needs JAX. CPU cores become devices of JAX
+        here if JAX has not started yet, see :func:`lasagne.devices.start_devices`.
+
+    Returns
+    -------
+    Accumulated
+
+    Raises
+    ------
+    ValueError
+        If the loss of a sequence depends on other sequences, as with batch normalisation; if `losses` is no vector, or
+        depends on an input that is named neither in `batch` nor in `whole`; if there are fewer devices.
+    TypeError
+        If an argument is of another type than expected.
+
+    Notes
+    -----
+    A batch that does not divide into blocks of one size is padded by copies of its last sequence, whose weight is zero.
+    Dropout and other noise are drawn for each block: another size of a block gives other draws, another number of
+    devices the same. The results have no gradient themselves.
+
+    Examples
+    --------
+    >>> result = accumulate_gradients(losses, params, [x, y], block_size=8)
+    >>> updates = lasagne.updates.adam(result.grads, params)
+    >>> train = pytensor.function([x, y], result.loss, updates=updates)
+    """
+    block = _Block(losses, list(params), list(batch), list(outputs), list(whole))
+    _check_block_size(block_size)
+    if weights is None:
+        weights = pt.ones((batch[0].shape[0],), losses.dtype)
+    weights = pt.as_tensor(weights)
+    if weights.ndim != 1:
+        raise ValueError(
+            f"accumulate_gradients: weights must be a vector, a weight for each sequence, not of {weights.ndim} axes"
+        )
+    weights = weights.astype(losses.dtype)
+    op = Blocks(
+        block.fgraph,
+        len(block.split),
+        len(block.generators),
+        block.reached,
+        block_size,
+        start_devices(devices),
+    )
+    results: list[Any] = op.make_node(
+        *block.batch, weights, *block.generators, *block.whole
+    ).outputs
+    total, *sums = results[: op.num_summed]
+    joined = results[op.num_summed : op.num_summed + op.num_joined]
+    for variable, value in zip(
+        block.generators, results[op.num_summed + op.num_joined :], strict=True
+    ):
+        update_by_default(variable, value)
+    scale = weights.sum()
+    found = dict(zip(block.reached, sums, strict=True))
+    means = [found[k] / scale if k in found else None for k in range(len(params))]
+    return Accumulated(
+        total / scale, _add_penalty(means, penalty, params), joined[0], joined[1:]
+    )
+
+
+class _Block:
+    """The graph of one block of a batch, and what it is applied to.
+
+    Attributes
+    ----------
+    fgraph : FunctionGraph
+        From a block of each variable of `batch`, the weights, the `generators` and what is `whole` to the weighted sum
+        of the losses, its gradients with respect to `reached`, the losses, the other outputs, and new generators.
+    batch, generators, whole : list of variables
+    reached : list of int
+        The parameters that the losses depend on.
+    """
+
+    def __init__(
+        self,
+        losses: Tensor,
+        params: list[Any],
+        batch: list[Any],
+        outputs: list[Any],
+        whole: list[Any],
+    ) -> None:
+        _check_variables(losses, params, batch, outputs)
+        self.batch = batch
+        results = [losses, *outputs]
+        self.generators = _find_generators(results, batch)
+        own: dict[Any, Any] = {variable: _of_any_length(variable) for variable in batch}
+        own |= {variable: variable.type() for variable in (*params, *self.generators)}
+        updated = [variable.default_update for variable in self.generators]
+        own |= {variable: variable.type() for variable in whole}
+        self.whole = [*params, *whole, *_find_whole([*results, *updated], own)]
+        own |= {variable: variable.type() for variable in self.whole if variable not in own}
+        results = clone_replace([*results, *updated], own, rebuild_strict=False)
+        joined, updated = results[: 1 + len(outputs)], results[1 + len(outputs) :]
+        check_independence(joined, [own[variable] for variable in batch])
+        weight = pt.vector("weight", dtype=losses.dtype)
+        total = (joined[0] * weight).sum()
+        grads = pytensor.grad(
+            total,
+            [own[param] for param in params],
+            disconnected_inputs="ignore",
+            return_disconnected="none",
+        )
+        pairs = [(k, grad) for k, grad in enumerate(grads) if grad is not None]
+        self.reached = [k for k, _ in pairs]
+        self.split = [*(own[variable] for variable in batch), weight]
+        others = [own[variable] for variable in (*self.generators, *self.whole)]
+        self.fgraph = FunctionGraph(
+            [*self.split, *others],
+            [total, *(grad.astype(params[k].dtype) for k, grad in pairs), *joined, *updated],
+            clone=True,
+        )
+
+
+def _check_variables(losses: Any, params: Any, batch: Any, outputs: Any) -> None:
+    """Raise an error for variables that are none that fit."""
+    caller = "accumulate_gradients"
+    for name, variables in (("params", params), ("batch", batch), ("outputs", outputs)):
+        for each in variables:
+            if not isinstance(each, Variable):
+                raise TypeError(f"{caller}: {name} must be symbolic variables, not {each!r}")
+    if not isinstance(losses, Variable) or getattr(losses.type, "ndim", None) != 1:
+        raise ValueError(
+            f"{caller}: losses must be a vector, the loss of each sequence of a batch, not {losses!r}"
+            + (f" with {losses.type.ndim} axes" if hasattr(losses, "type") else "")
+        )
+    if not batch:
+        raise ValueError(
+            f"{caller}: batch must name the variables whose first axis is the batch, such as inputs and targets"
+        )
+    for name, variables in (("batch", batch), ("outputs", outputs)):
+        for each in variables:
+            if getattr(each.type, "ndim", 0) < 1 or each.type.shape[0] == 1:
+                raise ValueError(
+                    f"{caller}: the first axis of {each} in {name} must be the batch, but its type is {each.type}"
+                )
+    for name, variables in (("params", params), ("batch", batch)):
+        if len(set(variables)) < len(variables):
+            raise ValueError(f"{caller}: {name} must contain each variable once, not {variables}")
+
+
+def _check_block_size(block_size: Any) -> None:
+    if block_size is None or block_size == AUTO:
+        return
+    if isinstance(block_size, bool) or not isinstance(block_size, int | np.integer):
+        raise TypeError(
+            f"accumulate_gradients: block_size must be a number of sequences, 'auto' or None, not {block_size!r}"
+        )
+    if block_size < 1:
+        raise ValueError(
+            f"accumulate_gradients: block_size must be positive, 'auto' or None, not {block_size}"
+        )
+
+
+def _find_generators(results: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
+    """Return the random generators that the results draw from."""
+    updated = [
+        variable
+        for variable in ancestors(results, blockers=batch)
+        if isinstance(variable, SharedVariable)
+        and variable.default_update is not None
+        and variable not in batch
+    ]
+    others = [variable for variable in updated if not isinstance(variable.type, RandomType)]
+    if others:
+        raise ValueError(
+            "accumulate_gradients: the losses update the averages over a batch "
+            f"{', '.join(map(str, others))}, as layers with batch normalisation do. A block is not the batch: use "
+            "batch_norm_use_averages=True, another normalisation such as LayerNormLayer, or block_size None on one device"
+        )
+    return updated
+
+
+def _find_whole(results: Sequence[Any], known: Collection[Any]) -> list[Any]:
+    """Return what else the results depend on, which each block gets as it is: shared variables, and scalar inputs."""
+    found = []
+    for variable in ancestors(results, blockers=known):
+        if variable.owner is not None or variable in known or isinstance(variable, Constant):
+            continue
+        if not isinstance(variable, SharedVariable) and getattr(variable.type, "ndim", 1) > 0:
+            raise ValueError(
+                f"accumulate_gradients: the losses depend on the input {variable}, of type {variable.type}. Name it in "
+                "batch if its first axis is the batch, or in whole if every sequence needs all of it"
+            )
+        found.append(variable)
+    return found
+
+
+def _of_any_length(variable: Any) -> Any:
+    """Return a variable of the same type for a block, whose size is not known."""
+    return TensorType(variable.type.dtype, shape=(None, *variable.type.shape[1:]))(variable.name)
+
+
+def _add_penalty(means: list[Any], penalty: Any, params: Sequence[Any]) -> list[Any]:
+    """Return the gradients with those of the penalty added."""
+    added: list[Any] = [None] * len(means)
+    if isinstance(penalty, Variable):
+        added = pytensor.grad(
+            penalty,  # type: ignore[arg-type]
+            list(params),
+            disconnected_inputs="ignore",
+            return_disconnected="none",
+        )
+    grads = []
+    for param, mean, more in zip(params, means, added, strict=True):
+        if mean is None and more is None:
+            raise pytensor.gradient.DisconnectedInputError(
+                f"accumulate_gradients: neither the losses nor the penalty depend on the parameter {param}"
+            )
+        grads.append(mean if more is None else more if mean is None else mean + more)
+    return grads
+
+
+class Blocks(Op):
+    """A graph that is applied to a batch in blocks.
+
+    Inputs are what is split along the first axis, generators that go from block to block, and what all blocks share.
+    The last of what is split is the weight of each sequence, which is zero for sequences that pad the last block.
+    Outputs are sums over the blocks, results (B, ...) that are joined along the first axis, and the last generators.
+
+    Parameters
+    ----------
+    fgraph : FunctionGraph
+        The graph for one block.
+    num_split, num_carried : int
+    reached : list of int
+        What is shared that the sums after the first one are gradients of. The first sum is a scalar.
+    block_size : int, 'auto' or None
+    num_devices : int
+    """
+
+    jax_conversions = "lasagne.backends.jax_accumulation"
+
+    def __init__(
+        self,
+        fgraph: FunctionGraph,
+        num_split: int,
+        num_carried: int,
+        reached: Sequence[int],
+        block_size: int | str | None,
+        num_devices: int,
+    ) -> None:
+        self.fgraph = fgraph
+        self.num_split = num_split
+        self.num_carried = num_carried
+        self.reached = reached
+        self.num_summed = 1 + len(reached)
+        self.num_joined = len(fgraph.outputs) - self.num_summed - num_carried
+        self.block_size = block_size
+        self.num_devices = num_devices
+
+    def __str__(self) -> str:
+        return f"Blocks{{of {self.block_size}, on {self.num_devices} devices}}"
+
+    def split_inputs(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Return what is split, what is carried and what is shared."""
+        first, second = self.num_split, self.num_split + self.num_carried
+        return list(inputs[:first]), list(inputs[first:second]), list(inputs[second:])
+
+    def make_node(self, *inputs: Variable) -> Apply:
+        first, last = self.num_summed, self.num_summed + self.num_joined
+        outputs = [
+            _of_any_length(variable) if first <= k < last else variable.type()
+            for k, variable in enumerate(self.fgraph.outputs)
+        ]
+        return Apply(self, list(inputs), outputs)
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[True for _ in node.outputs] for _ in node.inputs]
+
+    def pullback(
+        self,
+        inputs: Sequence[Variable],
+        outputs: Sequence[Variable],
+        output_grads: Sequence[Variable],
+    ) -> list[Variable]:
+        raise NotImplementedError(
+            "results of accumulate_gradients have no gradient: take the gradient of gradients, or of a loss that is "
+            "computed from them, with pytensor.grad on the whole batch"
+        )
+
+    def expand(self, inputs: Sequence[Variable]) -> list[Any]:
+        """Return the outputs of the same node as a `pytensor.scan` over the blocks.
+
+        Raises
+        ------
+        ValueError
+            If the node has several devices, which JAX alone has.
+        """
+        if self.num_devices > 1:
+            raise ValueError(
+                f"accumulate_gradients: {self.num_devices} devices need the back end jax: compile with "
+                "get_mode('jax'), or set devices=1"
+            )
+        fgraph = self.fgraph.clone()
+        dfs_rewriter(expand_loop).rewrite(fgraph)  # type: ignore[no-untyped-call]
+        if not isinstance(self.block_size, int):
+            return _apply(fgraph, inputs)
+        split, carried, shared = self.split_inputs(inputs)
+        count: Any = split[0].shape[0]
+        number = pt.maximum((count + self.block_size - 1) // self.block_size, 1)
+        size = (count + number - 1) // number
+        blocks = [_pad(variable, number * size - count) for variable in split[:-1]]
+        blocks.append(pt.concatenate([split[-1], pt.zeros((number * size - count,))]))
+        blocks = [
+            block.reshape((number, size, *(block.shape[k] for k in range(1, block.ndim))))
+            for block in blocks
+        ]
+        zeros = [pt.zeros_like(each) for each in (split[-1][0], *(shared[k] for k in self.reached))]
+        start, end = self.num_summed, self.num_summed + self.num_joined
+
+        def step(*args: Any) -> list[Any]:
+            sums = args[len(split) : len(split) + start]
+            results = _apply(fgraph, [*args[: len(split)], *args[len(split) + start :]])
+            summed = [
+                before.type.filter_variable(before + result)
+                for before, result in zip(sums, results[:start], strict=True)
+            ]
+            return [*summed, *results[end:], *results[start:end]]
+
+        traces = pytensor.scan(
+            step,
+            sequences=blocks,
+            outputs_info=[*zeros, *carried, *(None for _ in range(self.num_joined))],
+            non_sequences=shared,
+            return_list=True,
+            return_updates=False,
+        )
+        sums = [trace[-1] for trace in traces[:start]]
+        joined = [
+            trace.reshape((number * size, *(trace.shape[k] for k in range(2, trace.ndim))))[:count]
+            for trace in traces[start + self.num_carried :]
+        ]
+        return [*sums, *joined, *traces[start : start + self.num_carried]]
+
+    def perform(self, node: Apply, inputs: Sequence[Variable], output_storage: Any) -> None:
+        raise NotImplementedError("Blocks must be expanded before they are run")
+
+
+def _apply(fgraph: FunctionGraph, inputs: Sequence[Any]) -> list[Any]:
+    """Return the outputs of a graph for other inputs."""
+    given = dict(zip(fgraph.inputs, inputs, strict=True))
+    return clone_replace(list(fgraph.outputs), given, rebuild_strict=False)
+
+
+def _pad(variable: Any, count: Any) -> Any:
+    """Append so many copies of the last row: they are finite where the row is."""
+    return pt.concatenate([variable, pt.repeat(variable[-1:], count, axis=0)])
+
+
+@node_rewriter([Blocks])
+def expand_blocks(fgraph: FunctionGraph, node: Apply) -> list[Variable]:
+    """Replace blocks by a `pytensor.scan`."""
+    with pytensor.config.change_flags(traceback__limit=0):
+        outputs = node.op.expand(node.inputs)
+    return [
+        old.type.filter_variable(new) if new.type != old.type else new
+        for old, new in zip(node.outputs, outputs, strict=True)
+    ]
+
+
+# Before loops are expanded; a back end that knows blocks excludes "expand_blocks"
+optdb.register(
+    "expand_blocks",
+    dfs_rewriter(expand_blocks),
+    "fast_compile",
+    "fast_run",
+    "minimum_compile",
+    position=-0.03,
+)
+
+
+# ---- How large a block is
+
+
+def count_bytes(fgraph: FunctionGraph) -> int:
+    """Return how many bytes the loops of a graph keep of a sequence at each step, for their gradient.
+
+    These are the states that a step hands to the next, as far as their sizes are known when the graph is built.
+    """
+    total = 0
+    for node in fgraph.apply_nodes:
+        if isinstance(node.op, Loop):
+            for state in node.op.fgraph.outputs[: node.op.num_states]:
+                sizes = [size for size in state.type.shape if size is not None]
+                total += int(np.prod(sizes)) * np.dtype(state.type.dtype).itemsize
+    return total
+
+
+def fit_block_size(bytes_a_step: int, num_steps: int, cache_bytes: int) -> int | None:
+    """Return how many sequences make a block whose residuals fit the cache; None for the whole batch.
+
+    Parameters
+    ----------
+    bytes_a_step : int
+        Of a sequence, see :func:`count_bytes`.
+    num_steps : int
+        T
+    cache_bytes : int
+        Of the second-level cache of a core.
+    """
+    if not bytes_a_step or not num_steps:
+        return None
+    return max(int(CACHE_SHARE * cache_bytes / (bytes_a_step * num_steps)), MIN_BLOCK)

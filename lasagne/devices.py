@@ -1,0 +1,150 @@
+"""The processor's cores as devices of JAX, and how many cores and how much cache there are.
+
+JAX takes a CPU for one device, and its operations of small networks use one core of it. More cores are of use as more
+devices, each with a part of the batch (:mod:`lasagne.accumulation`). How many devices the CPU has is fixed when JAX
+starts: at its first computation, or when it is first asked for its devices.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ALL", "count_cores", "get_cache_bytes", "get_devices", "has_started", "start_devices"]
+
+#: As many devices as there are
+ALL = "all"
+#: What a core's second-level cache is taken to hold where the system does not tell
+CACHE_BYTES = 2**20
+
+logger = logging.getLogger(__name__)
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use, by its affinity and the limits of its control group."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:  # macOS and Windows do not tell
+        cores = os.cpu_count() or 1
+    limit = _read_limit()
+    return cores if limit is None else max(min(cores, int(limit)), 1)
+
+
+def _read_limit(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Return how many cores' time the control group has, as in a container; None for no limit."""
+    groups = [root, *_find_groups(root)]
+    limits = []
+    for folder in groups:
+        try:
+            if (folder / "cpu.max").exists():
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = (
+                    (folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+                )
+            if quota.strip() not in ("max", "-1"):
+                limits.append(int(quota) / int(period))
+        except (OSError, ValueError):
+            continue
+    return min(limits, default=None)
+
+
+def _find_groups(root: Path) -> list[Path]:
+    """Return the folders of the control groups that this process is in, those above them too."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        base = root if not controllers else root / "cpu" if "cpu" in controllers.split(",") else None
+        if base is None:
+            continue
+        group = base / path.strip("/")
+        found += [group, *(parent for parent in group.parents if base in (parent, *parent.parents))]
+    return found
+
+
+def get_cache_bytes() -> int:
+    """Return the bytes of a core's own second-level cache."""
+    folder = Path("/sys/devices/system/cpu/cpu0/cache/index2")
+    try:
+        size = (folder / "size").read_text().strip()
+        return int(size[:-1]) * {"K": 2**10, "M": 2**20}[size[-1]]
+    except (OSError, ValueError, KeyError, IndexError):
+        return CACHE_BYTES
+
+
+def has_started() -> bool:
+    """Return whether JAX has started, so that the number of its CPU devices is fixed."""
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    return bridge is not None and bridge.backends_are_initialized()
+
+
+def start_devices(devices: int | str, platform: str | None = None) -> int:
+    """Make the processor's cores devices of JAX, and return how many devices to use.
+
+    Nothing is done for one device.
+
+    Parameters
+    ----------
+    devices : int or 'all'
+        ``'all'`` is all cores that the process may use, or all GPUs; or, where JAX has started already, as many devices
+        as JAX has.
+    platform : str, optional
+        ``'cpu'`` or ``'gpu'``; unless given, that of JAX's default device.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `devices` is none of these.
+    ValueError
+        If there are fewer devices. Where JAX has started with fewer, the error says what to do.
+    ImportError
+        If several devices are asked for and JAX is not installed.
+    """
+    if devices != ALL and (isinstance(devices, bool) or not isinstance(devices, int)):
+        raise TypeError(f"devices must be a positive integer or 'all', not {devices!r}")
+    if devices != ALL and devices < 1:
+        raise ValueError(f"devices must be a positive integer or 'all', not {devices!r}")
+    if devices == 1:
+        return 1
+    if not has_started():
+        _set_cpu_devices(count_cores() if devices == ALL else max(count_cores(), int(devices)))
+    available = len(get_devices(platform=platform))
+    if devices == ALL:
+        return available
+    if available < devices:
+        found = get_devices(platform=platform)[0].platform
+        raise ValueError(
+            f"devices is {devices}, but JAX has {available} of the kind {found}. JAX fixes the number when it starts, which "
+            f"it has done. At the top of the program, before anything is compiled, call "
+            f"lasagne.devices.start_devices({devices}), or set JAX_NUM_CPU_DEVICES={devices} in its environment"
+            if found == "cpu"
+            else f"devices is {devices}, but JAX finds {available} of the kind {found}"
+        )
+    return int(devices)
+
+
+def _set_cpu_devices(count: int) -> None:
+    """Set how many devices JAX makes of the CPU, unless the user has set a number."""
+    import jax
+
+    name = "jax_num_cpu_devices"
+    if jax.config.values[name] < 1 and "xla_force_host_platform_device_count" not in os.environ.get(
+        "XLA_FLAGS", ""
+    ):
+        jax.config.update(name, count)
+
+
+def get_devices(count: int | None = None, platform: str | None = None) -> list[Any]:
+    """Return the first devices of JAX of a kind: that of its default device, unless given."""
+    import jax
+
+    default = jax.config.jax_default_device
+    if platform is None and default is not None:
+        platform = default if isinstance(default, str) else default.platform
+    devices = jax.devices(platform) if platform else jax.devices()
+    return devices if count is None else devices[:count]

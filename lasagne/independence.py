@@ -1,0 +1,257 @@
+"""A check that the sequences of a batch do not depend on each other.
+
+The check follows the axis of the batch through a graph. What it knows of an operation is in :func:`_follow`; results of
+other operations count as independent. So the check finds the common mistakes, not all.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+from pytensor.gradient import DisconnectedGrad, GradClip, GradScale, ZeroGrad
+from pytensor.graph.basic import Apply, Constant, Variable
+from pytensor.graph.traversal import io_toposort
+from pytensor.raise_op import CheckAndRaise
+from pytensor.scalar import Second
+from pytensor.tensor.basic import Alloc, Join, MakeVector, ScalarFromTensor, TensorFromScalar
+from pytensor.tensor.blockwise import Blockwise
+from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.math import Argmax, Dot
+from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
+from pytensor.tensor.special import LogSoftmax, Softmax
+from pytensor.tensor.subtensor import Subtensor, indices_from_subtensor
+
+from .checks import SizeCheck
+from .gradient import OwnGradient
+from .loop import Loop
+
+__all__ = ["check_independence"]
+
+
+class Mark(NamedTuple):
+    """What is known of a variable.
+
+    Attributes
+    ----------
+    axes : frozenset of int
+        The axes along which its items belong to different sequences.
+    sizes : frozenset of int
+        Of a shape or a size: which of its items are the number of sequences; 0 for a size.
+    mixed : str
+        What made it depend on several sequences at once, if anything did.
+    """
+
+    axes: frozenset[int] = frozenset()
+    sizes: frozenset[int] = frozenset()
+    mixed: str = ""
+
+
+NOTHING = Mark()
+
+
+def check_independence(results: Sequence[Variable], batch: Iterable[Variable]) -> None:
+    """Raise a `ValueError` if results for a sequence depend on other sequences or on how many there are.
+
+    Parameters
+    ----------
+    results : list of tensors (B, ...)
+    batch : list of tensors (B, ...)
+        The variables of the graph whose first axis is the batch.
+    """
+    marks = {variable: Mark(frozenset([0])) for variable in batch}
+    for result, mark in zip(results, _mark(results, marks), strict=True):
+        if mark.mixed:
+            raise ValueError(
+                f"accumulate_gradients: {result} of a sequence must depend on this sequence alone, but there is "
+                f"{mark.mixed}. Give the loss of each sequence, (B,), without a mean over the batch; normalise without the "
+                "batch, for example by LayerNormLayer"
+            )
+
+
+def _mark(results: Sequence[Variable], marks: dict[Any, Mark]) -> list[Mark]:
+    """Return what is known of some results, from what is known of some variables."""
+    marks = dict(marks)
+    for node in io_toposort(list(marks), list(results)):
+        inputs = [marks.get(variable, NOTHING) for variable in node.inputs]
+        if all(mark == NOTHING for mark in inputs):
+            continue
+        for output, mark in zip(node.outputs, _follow(node.op, node, inputs), strict=True):
+            marks.setdefault(output, mark)
+    return [marks.get(result, NOTHING) for result in results]
+
+
+def _get_mixed(inputs: Iterable[Mark]) -> str:
+    return next((mark.mixed for mark in inputs if mark.mixed), "")
+
+
+@singledispatch
+def _follow(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    """Return what is known of the outputs of a node."""
+    return [Mark(mixed=_get_mixed(inputs)) for _ in node.outputs]
+
+
+@_follow.register
+def _(op: Elemwise, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    axes = frozenset().union(*(mark.axes for mark in inputs))
+    mixed = _get_mixed(inputs[1:] if isinstance(op.scalar_op, Second) else inputs)
+    sizes = frozenset().union(*(mark.sizes for mark in inputs))
+    if sizes and node.outputs[0].type.dtype.startswith("float"):
+        mixed, sizes = mixed or "a number computed from the size of the batch", frozenset()
+    return [Mark(axes, sizes, mixed) for _ in node.outputs]
+
+
+@_follow.register
+def _(op: DimShuffle, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    (mark,) = inputs
+    axes = frozenset(k for k, axis in enumerate(op.new_order) if axis in mark.axes)
+    return [Mark(axes, mark.sizes, mark.mixed)]
+
+
+@_follow.register(CAReduce)
+@_follow.register(Argmax)
+def _(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    (mark,) = inputs
+    ndim = node.inputs[0].type.ndim
+    reduced = set(range(ndim) if op.axis is None else op.axis)
+    if mark.axes & reduced:
+        name = type(op).__name__.lower()
+        return [Mark(mixed=mark.mixed or f"a {name} over the batch")] * len(node.outputs)
+    kept = [axis for axis in range(ndim) if axis not in reduced]
+    axes = frozenset(k for k, axis in enumerate(kept) if axis in mark.axes)
+    return [Mark(axes, mark.sizes, mark.mixed)] * len(node.outputs)
+
+
+@_follow.register(Softmax)
+@_follow.register(LogSoftmax)
+def _(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    (mark,) = inputs
+    if op.axis is None or op.axis in mark.axes:
+        return [Mark(mark.axes, mixed=mark.mixed or "a softmax over the batch")]
+    return [mark]
+
+
+@_follow.register
+def _(op: Dot, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    left, right = (variable.type.ndim for variable in node.inputs)
+    return [_multiply(inputs, left, right)]
+
+
+def _multiply(inputs: list[Mark], left: int, right: int) -> Mark:
+    """Return what is known of a product of matrices in the last two axes, of so many axes each."""
+    first, second = (mark.axes for mark in inputs)
+    if left - 1 in first or max(right - 2, 0) in second:
+        return Mark(mixed=_get_mixed(inputs) or "a product that sums over the batch")
+    axes = {axis for axis in first if axis < left - 1}
+    axes |= {left - 1 if axis == right - 1 else axis for axis in second}
+    return Mark(frozenset(axes), mixed=_get_mixed(inputs))
+
+
+@_follow.register
+def _(op: Blockwise, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    if isinstance(op.core_op, Dot):
+        left, right = (variable.type.ndim for variable in node.inputs)
+        return [_multiply(inputs, left, right)]
+    return [Mark(mixed=_get_mixed(inputs)) for _ in node.outputs]
+
+
+@_follow.register
+def _(op: Reshape, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    mark = inputs[0]
+    # Joined with the axes after it, or taken apart again, the batch stays in front
+    return [Mark(frozenset([0]) if 0 in mark.axes else frozenset(), mixed=mark.mixed)]
+
+
+@_follow.register
+def _(op: Shape, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    return [Mark(sizes=inputs[0].axes)]
+
+
+@_follow.register
+def _(op: Shape_i, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    return [Mark(sizes=frozenset([0]) if op.i in inputs[0].axes else frozenset())]
+
+
+@_follow.register
+def _(op: MakeVector, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    sizes = frozenset(k for k, mark in enumerate(inputs) if mark.sizes)
+    return [Mark(sizes=sizes, mixed=_get_mixed(inputs))]
+
+
+@_follow.register
+def _(op: Alloc, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    value, *shape = inputs
+    added = len(shape) - node.inputs[0].type.ndim
+    axes = {axis + added for axis in value.axes}
+    axes |= {k for k, mark in enumerate(shape) if mark.sizes}
+    return [Mark(frozenset(axes), mixed=value.mixed)]
+
+
+@_follow.register
+def _(op: Subtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    mark = inputs[0]
+    if mark.sizes:
+        (index,) = indices_from_subtensor(node.inputs[1:], op.idx_list)
+        is_size = isinstance(index, Constant) and int(index.data) in mark.sizes
+        return [Mark(sizes=frozenset([0])) if is_size else NOTHING]
+    axes, kept, mixed = set(), 0, mark.mixed
+    for axis in range(node.inputs[0].type.ndim):
+        entry = op.idx_list[axis] if axis < len(op.idx_list) else slice(None)
+        is_slice = isinstance(entry, slice)
+        if axis in mark.axes:
+            if entry != slice(None):
+                mixed = mixed or "a part of the batch"
+            else:
+                axes.add(kept)
+        kept += is_slice
+    return [Mark(frozenset(axes), mixed=mixed)]
+
+
+@_follow.register
+def _(op: Join, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    axes = frozenset().union(*(mark.axes for mark in inputs))
+    return [Mark(axes, mixed=_get_mixed(inputs))]
+
+
+@_follow.register(CheckAndRaise)
+@_follow.register(SizeCheck)
+@_follow.register(SpecifyShape)
+@_follow.register(DisconnectedGrad)
+@_follow.register(ZeroGrad)
+@_follow.register(GradClip)
+@_follow.register(GradScale)
+@_follow.register(ScalarFromTensor)
+@_follow.register(TensorFromScalar)
+def _(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    return [inputs[0]]
+
+
+@_follow.register
+def _(op: OwnGradient, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    fgraph, _ = op.make_graphs(node)
+    return _mark(fgraph.outputs, dict(zip(fgraph.inputs, inputs, strict=True)))
+
+
+@_follow.register
+def _(op: Loop, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    inner = list(inputs)
+    for k in range(op.num_sequences):
+        inner[k] = _move(inputs[k], -1)
+    first, count = op.num_sequences, op.num_states + op.num_carried
+    while True:
+        given = dict(zip(op.fgraph.inputs, inner, strict=True))
+        after = _mark(op.fgraph.outputs, given)
+        joined = [_join(*pair) for pair in zip(inner[first : first + count], after, strict=True)]
+        if joined == inner[first : first + count]:
+            break
+        inner[first : first + count] = joined
+    traces = [_move(mark, 1) for mark in after[: op.num_states]]
+    return [*traces, *after[op.num_states :]]
+
+
+def _move(mark: Mark, by: int) -> Mark:
+    """Return a mark for a variable with so many more axes in front."""
+    return mark._replace(axes=frozenset(axis + by for axis in mark.axes if axis + by >= 0))
+
+
+def _join(one: Mark, other: Mark) -> Mark:
+    return Mark(one.axes | other.axes, one.sizes | other.sizes, one.mixed or other.mixed)
