@@ -24,12 +24,12 @@ from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
-from pytensor.graph.traversal import ancestors, graph_inputs
+from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import TensorType
 
 from .devices import start_devices
-from .independence import check_independence
+from .independence import DependenceError, check_independence
 from .loop import Loop, expand_loop
 from .tensors import update_by_default
 from .typing import Tensor, TensorLike
@@ -111,9 +111,11 @@ def accumulate_gradients(
 
     Raises
     ------
+    DependenceError
+        If the loss of a sequence depends on other sequences, as with batch normalisation. It is a `ValueError`.
     ValueError
-        If the loss of a sequence depends on other sequences, as with batch normalisation; if `losses` is no vector, or
-        depends on an input that is named neither in `batch` nor in `whole`; if there are fewer devices.
+        If `losses` is no vector, or depends on an input that is named neither in `batch` nor in `whole`; if there are
+        fewer devices.
     TypeError
         If an argument is of another type than expected.
 
@@ -131,14 +133,12 @@ def accumulate_gradients(
     """
     block = _Block(losses, list(params), list(batch), list(outputs), list(whole))
     _check_block_size(block_size)
-    if weights is None:
-        weights = pt.ones((batch[0].shape[0],), losses.dtype)
-    weights = pt.as_tensor(weights)
-    if weights.ndim != 1:
+    given: Any = pt.ones((block.batch[0].shape[0],)) if weights is None else pt.as_tensor(weights)
+    if given.ndim != 1:
         raise ValueError(
-            f"accumulate_gradients: weights must be a vector, a weight for each sequence, not of {weights.ndim} axes"
+            f"accumulate_gradients: weights must be a vector, a weight for each sequence, not of {given.ndim} axes"
         )
-    weights = weights.astype(losses.dtype)
+    given = given.astype(losses.dtype)
     op = Blocks(
         block.fgraph,
         len(block.split),
@@ -147,21 +147,17 @@ def accumulate_gradients(
         block_size,
         start_devices(devices),
     )
-    results: list[Any] = op.make_node(
-        *block.batch, weights, *block.generators, *block.whole
-    ).outputs
+    results: list[Any] = op.make_node(*block.batch, given, *block.generators, *block.whole).outputs
     total, *sums = results[: op.num_summed]
     joined = results[op.num_summed : op.num_summed + op.num_joined]
     for variable, value in zip(
         block.generators, results[op.num_summed + op.num_joined :], strict=True
     ):
         update_by_default(variable, value)
-    scale = weights.sum()
+    scale = given.sum()
     found = dict(zip(block.reached, sums, strict=True))
     means = [found[k] / scale if k in found else None for k in range(len(params))]
-    return Accumulated(
-        total / scale, _add_penalty(means, penalty, params), joined[0], joined[1:]
-    )
+    return Accumulated(total / scale, _add_penalty(means, penalty, params), joined[0], joined[1:])
 
 
 class _Block:
@@ -200,7 +196,7 @@ class _Block:
         check_independence(joined, [own[variable] for variable in batch])
         weight = pt.vector("weight", dtype=losses.dtype)
         total = (joined[0] * weight).sum()
-        grads = pytensor.grad(
+        grads: Any = pytensor.grad(
             total,
             [own[param] for param in params],
             disconnected_inputs="ignore",
@@ -268,10 +264,10 @@ def _find_generators(results: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
     ]
     others = [variable for variable in updated if not isinstance(variable.type, RandomType)]
     if others:
-        raise ValueError(
+        raise DependenceError(
             "accumulate_gradients: the losses update the averages over a batch "
             f"{', '.join(map(str, others))}, as layers with batch normalisation do. A block is not the batch: use "
-            "batch_norm_use_averages=True, another normalisation such as LayerNormLayer, or block_size None on one device"
+            "batch_norm_use_averages=True, or a normalisation of each sequence"
         )
     return updated
 
@@ -298,10 +294,10 @@ def _of_any_length(variable: Any) -> Any:
 
 def _add_penalty(means: list[Any], penalty: Any, params: Sequence[Any]) -> list[Any]:
     """Return the gradients with those of the penalty added."""
-    added: list[Any] = [None] * len(means)
+    added: Any = [None] * len(means)
     if isinstance(penalty, Variable):
         added = pytensor.grad(
-            penalty,  # type: ignore[arg-type]
+            penalty,
             list(params),
             disconnected_inputs="ignore",
             return_disconnected="none",
@@ -343,7 +339,7 @@ class Blocks(Op):
         num_carried: int,
         reached: Sequence[int],
         block_size: int | str | None,
-        num_devices: int,
+        num_devices: int = 1,
     ) -> None:
         self.fgraph = fgraph
         self.num_split = num_split
@@ -478,32 +474,41 @@ optdb.register(
 # ---- How large a block is
 
 
-def count_bytes(fgraph: FunctionGraph) -> int:
-    """Return how many bytes the loops of a graph keep of a sequence at each step, for their gradient.
+def count_bytes(results: Sequence[Variable], num_steps: int) -> int:
+    """Return how many bytes the gradient of results needs for a sequence, of so many steps.
 
-    These are the states that a step hands to the next, as far as their sizes are known when the graph is built.
+    These are the states before each step of the loops, and what the loops of sparse memories carry along, twice, as far
+    as the sizes are known when the graph is built.
     """
     total = 0
-    for node in fgraph.apply_nodes:
-        if isinstance(node.op, Loop):
-            for state in node.op.fgraph.outputs[: node.op.num_states]:
-                sizes = [size for size in state.type.shape if size is not None]
-                total += int(np.prod(sizes)) * np.dtype(state.type.dtype).itemsize
+    for variable in ancestors(results):
+        node = variable.owner
+        if node is None or not isinstance(node.op, Loop) or variable is not node.outputs[0]:
+            continue
+        outputs = node.op.fgraph.outputs
+        total += num_steps * sum(map(_count_bytes, outputs[: node.op.num_states]))
+        total += 2 * sum(map(_count_bytes, outputs[node.op.num_states :]))
     return total
 
 
-def fit_block_size(bytes_a_step: int, num_steps: int, cache_bytes: int) -> int | None:
+def _count_bytes(variable: Any) -> int:
+    """Return how many bytes a variable takes for a sequence; sizes that are not known count as one."""
+    if not isinstance(variable.type, TensorType):
+        return 0
+    sizes = [size for size in variable.type.shape if size is not None]
+    return int(np.prod(sizes, dtype=np.int64)) * np.dtype(variable.type.dtype).itemsize
+
+
+def fit_block_size(bytes_a_sequence: int, cache_bytes: int) -> int | None:
     """Return how many sequences make a block whose residuals fit the cache; None for the whole batch.
 
     Parameters
     ----------
-    bytes_a_step : int
-        Of a sequence, see :func:`count_bytes`.
-    num_steps : int
-        T
+    bytes_a_sequence : int
+        See :func:`count_bytes`.
     cache_bytes : int
         Of the second-level cache of a core.
     """
-    if not bytes_a_step or not num_steps:
+    if not bytes_a_sequence:
         return None
-    return max(int(CACHE_SHARE * cache_bytes / (bytes_a_step * num_steps)), MIN_BLOCK)
+    return max(int(CACHE_SHARE * cache_bytes / bytes_a_sequence), MIN_BLOCK)

@@ -5,20 +5,29 @@ devices, each with a part of the batch (:mod:`lasagne.accumulation`). How many d
 starts: at its first computation, or when it is first asked for its devices.
 """
 
-import logging
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ALL", "count_cores", "get_cache_bytes", "get_devices", "has_started", "start_devices"]
+__all__ = [
+    "ALL",
+    "count_cores",
+    "get_cache_bytes",
+    "get_devices",
+    "has_started",
+    "reserve_devices",
+    "start_devices",
+]
 
 #: As many devices as there are
 ALL = "all"
+#: JAX's setting of how many devices it makes of the CPU
+NUM_CPU_DEVICES = "jax_num_cpu_devices"
 #: What a core's second-level cache is taken to hold where the system does not tell
 CACHE_BYTES = 2**20
-
-logger = logging.getLogger(__name__)
+#: So many CPU devices may be asked for on any machine, be there fewer cores: results depend on the number by rounding
+MOST = 64
 
 
 def count_cores() -> int:
@@ -59,7 +68,9 @@ def _find_groups(root: Path) -> list[Path]:
     found = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        base = root if not controllers else root / "cpu" if "cpu" in controllers.split(",") else None
+        base = (
+            root if not controllers else root / "cpu" if "cpu" in controllers.split(",") else None
+        )
         if base is None:
             continue
         group = base / path.strip("/")
@@ -105,45 +116,60 @@ def start_devices(devices: int | str, platform: str | None = None) -> int:
     ImportError
         If several devices are asked for and JAX is not installed.
     """
-    if devices != ALL and (isinstance(devices, bool) or not isinstance(devices, int)):
-        raise TypeError(f"devices must be a positive integer or 'all', not {devices!r}")
-    if devices != ALL and devices < 1:
-        raise ValueError(f"devices must be a positive integer or 'all', not {devices!r}")
     if devices == 1:
         return 1
-    if not has_started():
-        _set_cpu_devices(count_cores() if devices == ALL else max(count_cores(), int(devices)))
+    reserve_devices(devices)
     available = len(get_devices(platform=platform))
     if devices == ALL:
         return available
-    if available < devices:
+    if available < int(devices):
         found = get_devices(platform=platform)[0].platform
-        raise ValueError(
-            f"devices is {devices}, but JAX has {available} of the kind {found}. JAX fixes the number when it starts, which "
-            f"it has done. At the top of the program, before anything is compiled, call "
-            f"lasagne.devices.start_devices({devices}), or set JAX_NUM_CPU_DEVICES={devices} in its environment"
-            if found == "cpu"
-            else f"devices is {devices}, but JAX finds {available} of the kind {found}"
-        )
+        message = f"devices is {devices}, but JAX has {available} of the kind {found!r}"
+        if found == "cpu":
+            message += (
+                ". JAX has started already, and that fixes the number. At the top of the program, before anything is "
+                f"compiled, call lasagne.devices.start_devices({devices}); or set JAX_NUM_CPU_DEVICES={devices} in the "
+                "environment"
+            )
+        raise ValueError(message)
     return int(devices)
 
 
-def _set_cpu_devices(count: int) -> None:
-    """Set how many devices JAX makes of the CPU, unless the user has set a number."""
+def reserve_devices(devices: int | str) -> None:
+    """Set how many devices JAX makes of the CPU when it starts, unless it has started or the user has set a number.
+
+    Parameters
+    ----------
+    devices : int or 'all'
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `devices` is none of these.
+    """
+    if devices != ALL and (isinstance(devices, bool) or not isinstance(devices, int)):
+        raise TypeError(f"devices must be a positive integer or 'all', not {devices!r}")
+    most = max(count_cores(), MOST)
+    if devices != ALL and not 1 <= int(devices) <= most:
+        raise ValueError(f"devices must be from 1 to {most}, or 'all', not {devices}")
+    if has_started():
+        return
     import jax
 
-    name = "jax_num_cpu_devices"
-    if jax.config.values[name] < 1 and "xla_force_host_platform_device_count" not in os.environ.get(
-        "XLA_FLAGS", ""
-    ):
-        jax.config.update(name, count)
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    set_before = jax.config.values[NUM_CPU_DEVICES]
+    if devices == ALL and set_before < 1:
+        jax.config.update(NUM_CPU_DEVICES, count_cores())
+    elif devices != ALL and set_before < int(devices):
+        jax.config.update(NUM_CPU_DEVICES, max(count_cores(), int(devices)))
 
 
 def get_devices(count: int | None = None, platform: str | None = None) -> list[Any]:
     """Return the first devices of JAX of a kind: that of its default device, unless given."""
     import jax
 
-    default = jax.config.jax_default_device
+    default: Any = jax.config.values["jax_default_device"]
     if platform is None and default is not None:
         platform = default if isinstance(default, str) else default.platform
     devices = jax.devices(platform) if platform else jax.devices()

@@ -25,7 +25,11 @@ from .checks import SizeCheck
 from .gradient import OwnGradient
 from .loop import Loop
 
-__all__ = ["check_independence"]
+__all__ = ["DependenceError", "check_independence"]
+
+
+class DependenceError(ValueError):
+    """The result of a sequence depends on other sequences of the batch."""
 
 
 class Mark(NamedTuple):
@@ -50,7 +54,7 @@ NOTHING = Mark()
 
 
 def check_independence(results: Sequence[Variable], batch: Iterable[Variable]) -> None:
-    """Raise a `ValueError` if results for a sequence depend on other sequences or on how many there are.
+    """Raise a `DependenceError` if results for a sequence depend on other sequences or on how many there are.
 
     Parameters
     ----------
@@ -61,10 +65,10 @@ def check_independence(results: Sequence[Variable], batch: Iterable[Variable]) -
     marks = {variable: Mark(frozenset([0])) for variable in batch}
     for result, mark in zip(results, _mark(results, marks), strict=True):
         if mark.mixed:
-            raise ValueError(
-                f"accumulate_gradients: {result} of a sequence must depend on this sequence alone, but there is "
-                f"{mark.mixed}. Give the loss of each sequence, (B,), without a mean over the batch; normalise without the "
-                "batch, for example by LayerNormLayer"
+            raise DependenceError(
+                f"accumulate_gradients: {result} must depend, for each sequence, on this sequence alone, but there is "
+                f"{mark.mixed}. Give the loss of each sequence, (B,), without a mean over the batch. Normalise without "
+                "the batch, for example by lasagne.layers.layer_norm"
             )
 
 

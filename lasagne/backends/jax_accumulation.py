@@ -17,15 +17,15 @@ from lasagne.backends.jax_dispatch import convert_graph
 from lasagne.backends.jax_registry import Conversion, jax_funcify
 from lasagne.devices import get_cache_bytes, get_devices
 
+
 @jax_funcify.register(Blocks)
 def _funcify_blocks(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
-    bytes_a_step = count_bytes(op.fgraph)
     run_block = convert_graph(op.fgraph.clone(), kwargs, pair=True)
 
     def run(*inputs: Any) -> list[Any]:
         split, generators, shared = op.split_inputs(inputs)
         count = _check_lengths(op, split)
-        largest = _choose_size(op, split, bytes_a_step)
+        largest = _choose_size(op, split)
         number = max(-(-count // (largest * op.num_devices)), 1)
         size = -(-count // (number * op.num_devices))
         padding = number * size * op.num_devices - count
@@ -80,22 +80,20 @@ def _check_lengths(op: Blocks, split: Sequence[Any]) -> int:
     lengths = [len(x) for x in split]
     if len(set(lengths)) > 1:
         names = [variable.name or "a variable" for variable in op.fgraph.inputs]
-        given = ", ".join(
-            f"{name} {length}" for name, length in zip(names, lengths, strict=False)
-        )
+        given = ", ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=False))
         raise ValueError(f"accumulate_gradients: the sequences of a batch disagree: {given}")
     return lengths[0]
 
 
-def _choose_size(op: Blocks, split: Sequence[Any], bytes_a_step: int) -> int:
+def _choose_size(op: Blocks, split: Sequence[Any]) -> int:
     """Return the largest number of sequences in a block."""
-    if op.block_size == AUTO:
+    size = op.block_size
+    if size == AUTO:
         num_steps = max((x.shape[1] for x in split if x.ndim > 1), default=0)
         is_cpu = get_devices()[0].platform == "cpu"
-        size = fit_block_size(bytes_a_step, num_steps, get_cache_bytes()) if is_cpu else None
-    else:
-        size = op.block_size  # type: ignore[assignment]
-    return max(len(split[0]), 1) if size is None else size
+        needed = count_bytes(op.fgraph.outputs, num_steps)
+        size = fit_block_size(needed, get_cache_bytes()) if is_cpu else None
+    return size if isinstance(size, int) else max(len(split[0]), 1)
 
 
 def _pad(x: jax.Array, count: int) -> jax.Array:

@@ -187,7 +187,7 @@ class FlexibleJAXLinker(JAXLinker):
             assert self.fgraph is not None
             with jax.default_device(self.device):
                 mesh = make_mesh(num_devices)
-            updates = dict(self.fgraph.update_mapping or {})
+            updates: Any = dict(self.fgraph.update_mapping or {})
             jitted = SeveralDevices(fn, mesh, updates, options)
         wide = self._find_wide_results()
         # Entering it again costs less than making it, and a function runs in one thread at a time
@@ -216,7 +216,9 @@ class FlexibleJAXLinker(JAXLinker):
     def _count_devices(self) -> int:
         """Return over how many devices the graph divides its work."""
         assert self.fgraph is not None
-        return max((getattr(node.op, "num_devices", 1) for node in self.fgraph.apply_nodes), default=1)
+        return max(
+            (getattr(node.op, "num_devices", 1) for node in self.fgraph.apply_nodes), default=1
+        )
 
     def _find_wide_results(self) -> list[int]:
         """Return the positions of the outputs that go to the caller and have 64 bits."""

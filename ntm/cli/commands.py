@@ -75,7 +75,12 @@ def train(options: Namespace) -> int:
 def resume(options: Namespace) -> int:
     """Go on with a run."""
     FolderLock(options.folder).check()  # Before the network is built, which takes its time
-    run = Run.open(options.folder, options.checkpoint)
+    run = Run.open(options.folder, options.checkpoint, options.devices)
+    began, now = run.settings.devices, run.trainer.training_step.division.devices
+    if began != now:
+        print(
+            f"The run began on {began} devices and goes on on {now}: results are equal up to rounding only"
+        )
     return _train(run, _make_loggers(run, options), options, options.max_steps)
 
 
@@ -167,7 +172,7 @@ def compare(options: Namespace) -> int:
 
 
 def _is_run_of(folder: Path, settings: Settings) -> bool:
-    return (folder / "settings.json").exists() and read_settings(folder) == settings
+    return (folder / "settings.json").exists() and settings.may_be(read_settings(folder))
 
 
 def _start_or_open(folder: Path, settings: Settings, options: Namespace) -> tuple[Run, Loggers]:

@@ -138,8 +138,7 @@ def _add(
         group.add_argument(flag, choices=option.choices, **common)
     else:
         metavar = {int: "N", float: "X"}.get(option.kind, "NAME")
-        if option.optional:
-            metavar += "|None"
+        metavar = "|".join([metavar, *option.words, *(["None"] if option.optional else [])])
         group.add_argument(flag, type=option.parse, metavar=metavar, **common)
 
 

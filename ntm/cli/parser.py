@@ -101,6 +101,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="training steps at most, instead of the run's setting",
     )
+    command.add_argument(
+        "--devices",
+        type=get_training_options()["devices"].parse,
+        metavar="N|all",
+        help="CPU cores or GPUs over which a batch is divided (default: as many as the run began with; another number "
+        "gives results that are equal up to rounding only)",
+    )
     _add_logging(command)
 
     command = _add_command(commands, "evaluate", evaluate, "measure the network of a run")

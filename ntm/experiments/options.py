@@ -42,6 +42,8 @@ class Option:
         The values that a str may have; empty if it may have any.
     optional : bool
         Whether None is a value.
+    words : tuple of str
+        What a number may be instead, such as 'auto'.
     """
 
     name: str
@@ -51,12 +53,15 @@ class Option:
     number: Number | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False
+    words: tuple[str, ...] = ()
 
     @property
     def expected(self) -> str:
         """What a value must be, for messages."""
         noun = str(self.number) if self.number else self.kind.__name__
-        return f"{noun}, or None" if self.optional else noun
+        return " or ".join([noun, *map(repr, self.words)] if self.words else [noun]) + (
+            ", or None" if self.optional else ""
+        )
 
     def check(self, value: Any) -> Any:
         """Return a value, a number as Python's own int or float.
@@ -66,8 +71,8 @@ class Option:
         ValueError
             If the value is of another type, outside the range or none of the choices.
         """
-        if value is None and self.optional:
-            return None
+        if (value is None and self.optional) or (isinstance(value, str) and value in self.words):
+            return value
         try:
             if self.number is not None:
                 return self.number.check(self.name, value)
@@ -89,7 +94,7 @@ class Option:
         """
         if self.optional and word.lower() == NONE:
             return None
-        if self.number is None:
+        if self.number is None or word in self.words:
             return word
         try:
             return self.number(word)
@@ -106,6 +111,7 @@ def option(
     high: float | None = None,
     above: float | None = None,
     choices: Iterable[str] = (),
+    words: Iterable[str] = (),
 ) -> Any:
     """Return the field of a dataclass that is an option.
 
@@ -119,11 +125,14 @@ def option(
     low, high, above : number, optional
         The range of a number: `low` and `high` are allowed, `above` itself is not.
     choices : iterable of str
+    words : iterable of str
+        What a number may be instead.
     """
     metadata = {
         "help": help,
         "range": {"low": low, "high": high, "above": above},
         "choices": tuple(choices),
+        "words": tuple(words),
     }
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)
@@ -148,6 +157,7 @@ def _make_option(each: Field) -> Option:
         Number(kind, **each.metadata["range"]) if kind in (int, float) else None,
         each.metadata["choices"],
         NoneType in kinds,
+        each.metadata["words"],
     )
 
 
@@ -226,7 +236,8 @@ def document_options(kind: Class) -> Class:
     lines = ["    Parameters", "    ----------"]
     for each in get_options(kind).values():
         known = f"{{{', '.join(map(repr, each.choices))}}}" if each.choices else each.kind.__name__
-        optional = " or None" if each.optional else ""
+        optional = "".join(f" or {word!r}" for word in each.words)
+        optional += " or None" if each.optional else ""
         default = "" if each.default is MISSING else f", {each.default!r} by default"
         lines += [
             f"    {each.name} : {known}{optional}{default}",

@@ -58,16 +58,26 @@ class Run:
     folder : str or path
         Nothing is written there before :meth:`begin` or :meth:`train`.
     settings : Settings
+    devices : int or 'all', optional
+        Train on so many devices, instead of those in the settings, which stay as they are.
 
     Attributes
     ----------
+    settings : Settings
+        With the block size and the number of devices that were chosen for ``'auto'``.
     trainer : Trainer
     """
 
-    def __init__(self, folder: PathLike, settings: Settings) -> None:
+    def __init__(
+        self, folder: PathLike, settings: Settings, devices: int | str | None = None
+    ) -> None:
         self.folder = Path(folder)
-        self.settings = settings
-        self.trainer = settings.make_trainer()
+        given = settings if devices is None else replace(settings, devices=devices)
+        self.trainer = given.make_trainer()
+        division = self.trainer.training_step.division
+        # What was chosen is written down, so that a resumed run goes on bit for bit
+        is_new = devices is None
+        self.settings = settings.divided_as(division) if is_new else settings
         self._lock = FolderLock(folder)
         #: The checkpoints that were there when the run was opened, and those that it has written
         self._known: set[Path] = set()
@@ -107,7 +117,9 @@ class Run:
             write_json(inside(self.folder, "settings.json"), asdict(self.settings))
 
     @classmethod
-    def open(cls, folder: PathLike, checkpoint: str | None = None) -> "Run":
+    def open(
+        cls, folder: PathLike, checkpoint: str | None = None, devices: int | str | None = None
+    ) -> "Run":
         """Open a run as it was at its latest checkpoint.
 
         Parameters
@@ -115,6 +127,8 @@ class Run:
         folder : str or path
         checkpoint : str, optional
             The name of another checkpoint in the folder.
+        devices : int or 'all', optional
+            Train on so many devices, instead of those that the run began with. The results are equal up to rounding.
 
         Raises
         ------
@@ -128,7 +142,7 @@ class Run:
         def open_at(path: Path | None, known: Sequence[Path]) -> Run:
             found = None if path is None else read_checkpoint(path, settings)
             with _making(folder, settings, found):
-                run = cls(folder, settings)
+                run = cls(folder, settings, devices)
             run._known = set(known)
             if path is not None and found is not None:
                 run._set_state(path, found)
@@ -418,7 +432,7 @@ def resize_memory(network: Layer, settings: Settings, num_slots: int) -> Layer:
 def _making(folder: PathLike, settings: Settings, checkpoint: Checkpoint | None) -> Iterator[None]:
     """Make a network from a stranger's settings in this context, after it was checked against the checkpoint."""
     # That this machine has no such device is no fault of the file
-    get_mode(settings.backend, settings.device)
+    settings.get_mode()
     with blaming(f"{Path(folder) / 'settings.json'}: no run can be made from it"):
         check_network(settings, None if checkpoint is None else checkpoint.arrays)
         yield

@@ -2,13 +2,15 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pytensor.compile.mode import Mode
 
 import lasagne
 from lasagne.backends.modes import BACKENDS, get_mode
+from lasagne.devices import ALL, reserve_devices
 from lasagne.layers import Layer, get_all_params
 from ntm.arguments import check_choice, is_integer
 from ntm.experiments.defaults import Block, find_block
@@ -23,6 +25,7 @@ from ntm.experiments.options import (
 from ntm.interruption import stop_on_signals
 from ntm.tasks import TASKS, Task
 from ntm.training.curricula import CURRICULA
+from ntm.training.division import AUTO, Division
 from ntm.training.recovery import Restarter
 from ntm.training.schedules import SCHEDULES, make_schedule
 from ntm.training.trainer import Trainer
@@ -132,6 +135,21 @@ class Settings:
         None, "device for jax: cpu, gpu, gpu:1, ...; None for the one that JAX prefers"
     )
 
+    block_size: int | str | None = option(
+        AUTO,
+        "sequences of a batch that run at once, at most; auto chooses, when the run begins, blocks that fit the "
+        "processor's cache; None is the whole batch; results differ by rounding alone",
+        low=1,
+        words=[AUTO],
+    )
+    devices: int | str = option(
+        AUTO,
+        "CPU cores or GPUs over which a batch is divided; auto takes as many CPU cores as the batch has blocks, all "
+        "takes all devices; results differ by rounding alone",
+        low=1,
+        words=[AUTO, ALL],
+    )
+
     def __post_init__(self) -> None:
         for name, value in check_options("Settings", vars(self), get_options(Settings)).items():
             setattr(self, name, value)
@@ -172,6 +190,8 @@ class Settings:
             If they are none.
         """
         given = {OLD_SETTINGS.get(name, name): value for name, value in found.items()}
+        # Before there were blocks and devices
+        given = {"block_size": None, "devices": 1, **given}
         options = given.get("model_options")
         if isinstance(options, dict):
             old = OLD_OPTIONS.get(given.get("model", "ntm"), {})
@@ -227,8 +247,25 @@ class Settings:
             solved_below=self.stop_below,
             num_buckets=self.num_buckets,
             seed=self.seed,
-            mode=get_mode(self.backend, self.device),
+            mode=self.get_mode(),
+            block_size=self.block_size,
+            devices=self.devices,
         )
+
+    def get_mode(self) -> Mode:
+        """Return what functions are compiled with. Where JAX has not started, the CPU gets its devices before."""
+        if self.backend == "jax" and self.batch_size > 1 and self.devices != 1:
+            reserve_devices(ALL if self.devices == AUTO else self.devices)
+        return get_mode(self.backend, self.device)
+
+    def divided_as(self, division: Division) -> "Settings":
+        """Return the settings of a run that has begun: what was chosen for `auto` is written into them."""
+        return replace(self, **division._asdict())
+
+    def may_be(self, other: "Settings") -> bool:
+        """Tell whether a run of these settings may have begun with those: `auto` stands for any choice."""
+        names = [name for name in ("block_size", "devices") if getattr(self, name) in (AUTO, ALL)]
+        return replace(self, **{name: getattr(other, name) for name in names}) == other
 
     def check_batch(self, task: Task) -> None:
         """Raise a `ValueError` if a batch of the task takes more memory than any machine has."""

@@ -20,10 +20,13 @@ from pytensor.link.jax.linker import JAXLinker
 from pytensor.tensor.random.type import RandomType
 
 from lasagne._norms import get_total_norm
+from lasagne.accumulation import accumulate_gradients
 from lasagne.backends.modes import get_mode
+from lasagne.independence import DependenceError
 from lasagne.layers import Layer, get_all_params, get_output
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from ntm.tasks import Batch, Task
+from ntm.training.division import AUTO, WHOLE, choose_division
 from ntm.training.inputs import NetworkInputs
 from ntm.training.losses import reduce_losses, sequence_loss
 from ntm.typing import Array, ArrayLike, Tensor
@@ -89,9 +92,17 @@ class TrainingStep:
         as weights of one: XLA then sums over sequences and steps at once, and the last bit of a loss may differ.
     mode : pytensor Mode, optional
         What the step is compiled with, :func:`ntm.get_mode` unless given.
+    block_size : int, 'auto' or None
+        How many sequences run at once at most, see :mod:`lasagne.accumulation`. ``'auto'`` chooses by the network, the
+        task's batches and the processor's cache; None is the whole batch.
+    devices : int, 'auto' or 'all'
+        Over how many CPU cores or GPUs a batch is divided. ``'auto'`` takes as many CPU cores as the task's batch has
+        blocks for.
 
     Attributes
     ----------
+    division : Division
+        The block size and the number of devices that were chosen.
     params, trainable : list of shared variable
         All parameters of the network, and those that the step changes.
     variables : dict from str to shared variable
@@ -110,6 +121,8 @@ class TrainingStep:
         clip_norm: float | None = None,
         weighted: bool = False,
         mode: Mode | None = None,
+        block_size: int | str | None = None,
+        devices: int | str = 1,
     ) -> None:
         self.mode = get_mode() if mode is None else mode
         self.params = get_all_params(l_out)
@@ -121,8 +134,15 @@ class TrainingStep:
         targets, mask = pt.tensor3("targets"), pt.matrix("mask")
         weights, rate = pt.vector("weights"), pt.scalar("learning_rate")
         losses = sequence_loss(task.output, get_output(l_out), targets, mask)
-        loss = reduce_losses(losses, weights if weighted else None)
-        grads = list(get_or_compute_grads(loss + penalty, self.trainable))
+        given_weights = weights if weighted else None
+        self.division = choose_division(losses, task, self.mode, block_size, devices)
+        loss, grads, losses = self._differentiate(
+            losses,
+            [x, targets, mask, *step_masks],
+            given_weights,
+            penalty,
+            is_chosen=AUTO in (block_size, devices),
+        )
         scaled_norm, scale = get_total_norm(grads)
         finite_grads = pt.stack([pt.isfinite(grad).all() for grad in grads])
         is_finite = pt.isfinite(loss) & finite_grads.all()
@@ -148,6 +168,33 @@ class TrainingStep:
         self._weighted = weighted
         self._inputs = [x, targets, mask, *step_masks, *([weights] if weighted else []), rate]
         self._outputs = [loss, losses, scaled_norm / scale, is_finite, finite_grads]
+
+    def _differentiate(
+        self,
+        losses: Tensor,
+        batch: list[Tensor],
+        weights: Tensor | None,
+        penalty: Tensor | float,
+        is_chosen: bool,
+    ) -> tuple[Tensor, list[Any], Tensor]:
+        """Return the loss, its gradients and the losses of the sequences.
+
+        A network whose sequences depend on each other is not divided, unless a division was asked for: then there is an
+        error.
+        """
+        if not self.division.is_whole:
+            try:
+                result = accumulate_gradients(
+                    losses, self.trainable, batch, weights, penalty, **self.division._asdict()
+                )
+            except DependenceError:
+                if not is_chosen:
+                    raise
+                self.division = WHOLE
+            else:
+                return result.loss, result.grads, result.losses
+        loss = reduce_losses(losses, weights)
+        return loss, list(get_or_compute_grads(loss + penalty, self.trainable)), losses
 
     def __call__(
         self, batch: Batch, learning_rate: float, weights: ArrayLike | None = None

@@ -21,6 +21,7 @@ from ntm.arguments import Number
 from ntm.interruption import stop_on_signals
 from ntm.tasks import Batch, Task
 from ntm.training.curricula import make_curriculum
+from ntm.training.division import AUTO, check_division
 from ntm.training.evaluator import Evaluator
 from ntm.training.inputs import NetworkInputs
 from ntm.training.losses import check_last_nonlinearity, get_unit
@@ -81,6 +82,13 @@ class Trainer:
         Of the curriculum's choices and of evaluations.
     mode : pytensor Mode or str, optional
         What functions are compiled with, :func:`ntm.get_mode` unless given.
+    block_size : int, 'auto' or None
+        A batch runs in blocks of so many sequences at most, whose gradients are added up. That changes results by
+        rounding alone. ``'auto'`` chooses blocks whose residuals fit the processor's cache; None is the whole batch.
+    devices : int, 'auto' or 'all'
+        Over how many CPU cores or GPUs a batch is divided. ``'auto'`` takes the CPU cores that this process may use, if
+        the batch has a block for each, and one GPU. JAX fixes how many CPU devices there are when it starts: make the
+        trainer before anything is compiled, or call :func:`lasagne.devices.start_devices` at the top of the program.
 
     Attributes
     ----------
@@ -126,10 +134,13 @@ class Trainer:
         num_buckets: int = 1,
         seed: int = 0,
         mode: Mode | str | None = None,
+        block_size: int | str | None = AUTO,
+        devices: int | str = AUTO,
     ) -> None:
         NetworkInputs(l_out, task, "Trainer")
         check_last_nonlinearity(l_out, task, "Trainer")
         _check_arguments(update, schedule, curriculum_options, penalty, rewind, restarter)
+        check_division("Trainer", block_size, devices)
         self.l_out, self.task = l_out, task
         self.seed = Number(int, 0).check("Trainer: seed", seed)
         self.learning_rate = Number(float, 0).check("Trainer: learning_rate", learning_rate)
@@ -146,7 +157,15 @@ class Trainer:
         rng = np.random.default_rng([self.seed, 0])
         self.curriculum = make_curriculum(curriculum, task.sizes, rng, curriculum_options)
         self.training_step = TrainingStep(
-            l_out, task, update, penalty, clip_value, clip_norm, mode=self.mode
+            l_out,
+            task,
+            update,
+            penalty,
+            clip_value,
+            clip_norm,
+            mode=self.mode,
+            block_size=block_size,
+            devices=devices,
         )
         self.params = self.training_step.params
         self.rewinder = Rewinder() if rewind else None

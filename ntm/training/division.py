@@ -1,0 +1,117 @@
+"""How a batch is divided: into blocks that fit the processor's cache, and over devices.
+
+Notation: B sequences in a batch.
+"""
+
+from typing import Any, NamedTuple
+
+from pytensor.compile.mode import Mode
+from pytensor.link.jax.linker import JAXLinker
+
+from lasagne.accumulation import AUTO, MIN_BLOCK, count_bytes, fit_block_size
+from lasagne.devices import ALL, get_cache_bytes, get_devices, start_devices
+from ntm.arguments import Number
+from ntm.tasks import Task
+from ntm.typing import Tensor
+
+__all__ = ["ALL", "AUTO", "WHOLE", "Division", "check_division", "choose_division"]
+
+
+class Division(NamedTuple):
+    """How a batch is divided.
+
+    Attributes
+    ----------
+    block_size : int or None
+        The largest number of sequences in a block; None for no blocks.
+    devices : int
+        Over how many CPU cores or GPUs.
+    """
+
+    block_size: int | None
+    devices: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the batch is not divided."""
+        return self == WHOLE
+
+
+#: The batch in one block on one device
+WHOLE = Division(None, 1)
+
+
+def check_division(caller: str, block_size: Any, devices: Any) -> None:
+    """Raise a `ValueError` unless these are a size of a block and a number of devices."""
+    for name, value, words in (
+        ("block_size", block_size, (AUTO, None)),
+        ("devices", devices, (AUTO, ALL)),
+    ):
+        if isinstance(value, str | None) and value in words:
+            continue
+        try:
+            Number(int, 1).check(f"{caller}: {name}", value)
+        except ValueError as error:
+            raise ValueError(f"{error}; it may also be {' or '.join(map(repr, words))}") from None
+
+
+def choose_division(
+    losses: Tensor, task: Task, mode: Mode, block_size: int | str | None, devices: int | str
+) -> Division:
+    """Return how to divide the batches of a task.
+
+    Parameters
+    ----------
+    losses : tensor (B,)
+    task : Task
+        Its batch size and its longest sequence are what is chosen for.
+    mode : pytensor Mode
+        What the training step is compiled with. All but JAX have one device.
+    block_size : int, 'auto' or None
+        ``'auto'`` chooses by the bytes that the network keeps for a sequence and the processor's cache.
+    devices : int, 'auto' or 'all'
+        ``'auto'`` takes as many CPU cores as the batch has blocks for, and one GPU. It takes one core where JAX has
+        started without the others.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer devices than asked for, or the back end has one only.
+    """
+    linker = mode.linker
+    if not isinstance(linker, JAXLinker):
+        if devices not in (1, AUTO, ALL):
+            raise ValueError(f"devices is {devices}, but several devices need the back end jax")
+        return Division(block_size if isinstance(block_size, int) else None, 1)
+    count = _choose_devices(getattr(linker, "device", None), task.batch_size, block_size, devices)
+    size = block_size
+    if size == AUTO:
+        size = None
+        if task.batch_size > MIN_BLOCK and get_devices()[0].platform == "cpu":
+            size = fit_block_size(count_bytes([losses], task.longest), get_cache_bytes())
+            if size is not None and size * count >= task.batch_size:
+                size = None
+    return Division(size, count)  # type: ignore[arg-type]
+
+
+def _choose_devices(
+    device: Any, batch_size: int, block_size: int | str | None, devices: int | str
+) -> int:
+    """Return over how many devices to divide a batch; `device` is the one of the mode, if it has one."""
+    smallest = block_size if isinstance(block_size, int) else MIN_BLOCK
+    if devices == 1 or (devices == AUTO and batch_size < 2 * smallest):
+        return 1
+    platform = None if device is None else device.platform
+    if device is not None and device != get_devices(platform=platform)[0]:
+        if devices in (AUTO, ALL):
+            return 1
+        raise ValueError(
+            f"devices is {devices}, but the mode is for {device} alone: name the kind, such as 'gpu', without a number"
+        )
+    if devices == AUTO:
+        available = start_devices(ALL, platform)
+        is_cpu = get_devices(platform=platform)[0].platform == "cpu"
+        return min(available, batch_size // smallest) if is_cpu else 1
+    if devices == ALL:
+        return min(start_devices(ALL, platform), max(batch_size, 1))
+    return start_devices(devices, platform)
