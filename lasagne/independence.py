@@ -51,6 +51,7 @@ class Mark(NamedTuple):
 
 
 NOTHING = Mark()
+SIZE = "a number computed from the size of the batch"
 
 
 def check_independence(results: Sequence[Variable], batch: Iterable[Variable]) -> None:
@@ -99,9 +100,15 @@ def _(op: Elemwise, node: Apply, inputs: list[Mark]) -> list[Mark]:
     axes = frozenset().union(*(mark.axes for mark in inputs))
     mixed = _get_mixed(inputs[1:] if isinstance(op.scalar_op, Second) else inputs)
     sizes = frozenset().union(*(mark.sizes for mark in inputs))
-    if sizes and node.outputs[0].type.dtype.startswith("float"):
-        mixed, sizes = mixed or "a number computed from the size of the batch", frozenset()
+    # A mean divides by one of the sizes that it has made floats of
+    is_shape = len(inputs) == 1 and node.outputs[0].type.ndim == 1 and not axes
+    if sizes and not is_shape and _is_float(node.outputs[0]):
+        return [Mark(axes, mixed=mixed or SIZE)] * len(node.outputs)
     return [Mark(axes, sizes, mixed) for _ in node.outputs]
+
+
+def _is_float(variable: Any) -> bool:
+    return str(variable.type.dtype).startswith("float")
 
 
 @_follow.register
@@ -195,8 +202,9 @@ def _(op: Subtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
     mark = inputs[0]
     if mark.sizes:
         (index,) = indices_from_subtensor(node.inputs[1:], op.idx_list)
-        is_size = isinstance(index, Constant) and int(index.data) in mark.sizes
-        return [Mark(sizes=frozenset([0])) if is_size else NOTHING]
+        if not (isinstance(index, Constant) and int(index.data) in mark.sizes):
+            return [NOTHING]
+        return [Mark(mixed=SIZE) if _is_float(node.outputs[0]) else Mark(sizes=frozenset([0]))]
     axes, kept, mixed = set(), 0, mark.mixed
     for axis in range(node.inputs[0].type.ndim):
         entry = op.idx_list[axis] if axis < len(op.idx_list) else slice(None)

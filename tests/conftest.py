@@ -21,6 +21,10 @@ import pytensor  # noqa: E402
 import pytest  # noqa: E402
 
 import lasagne  # noqa: E402
+from lasagne.devices import reserve_devices  # noqa: E402
+
+# So that a batch can be divided over devices. JAX fixes their number when it starts
+reserve_devices(4)
 
 
 @pytest.fixture(autouse=True, scope="session")
