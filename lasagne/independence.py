@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from typing import Any, NamedTuple
 
+import numpy as np
+from pytensor.compile.builders import OpFromGraph
 from pytensor.gradient import DisconnectedGrad, GradClip, GradScale, ZeroGrad
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.traversal import io_toposort
@@ -16,10 +18,17 @@ from pytensor.scalar import Second
 from pytensor.tensor.basic import Alloc, Join, MakeVector, ScalarFromTensor, TensorFromScalar
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.extra_ops import CumOp
 from pytensor.tensor.math import Argmax, Dot
 from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
+from pytensor.tensor.sort import ArgSortOp, SortOp
 from pytensor.tensor.special import LogSoftmax, Softmax
-from pytensor.tensor.subtensor import Subtensor, indices_from_subtensor
+from pytensor.tensor.subtensor import (
+    AdvancedSubtensor,
+    IncSubtensor,
+    Subtensor,
+    indices_from_subtensor,
+)
 
 from .checks import SizeCheck
 from .gradient import OwnGradient
@@ -135,10 +144,30 @@ def _(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
 @_follow.register(Softmax)
 @_follow.register(LogSoftmax)
 def _(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
-    (mark,) = inputs
-    if op.axis is None or op.axis in mark.axes:
-        return [Mark(mark.axes, mixed=mark.mixed or "a softmax over the batch")]
-    return [mark]
+    return [_run_along(op.axis, inputs[0], "a softmax")]
+
+
+@_follow.register
+def _(op: CumOp, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    return [_run_along(op.axis, inputs[0], "a cumulative sum or product")]
+
+
+@_follow.register(SortOp)
+@_follow.register(ArgSortOp)
+def _(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    return [_run_along(_get_axis(op, node, node.inputs[1:]), inputs[0], "a sort")]
+
+
+def _run_along(axes: Any, mark: Mark, name: str) -> Mark:
+    """Return what is known of a result of the same shape that depends on all items along some axes; None is all."""
+    taken = mark.axes if axes is None else mark.axes & set(np.atleast_1d(axes).tolist())
+    return mark._replace(mixed=mark.mixed or (f"{name} over the batch" if taken else ""))
+
+
+def _get_axis(op: Any, node: Apply, inputs: Sequence[Variable]) -> int | None:
+    """Return an axis that, by the version of PyTensor, the operation holds or gets as the first of some inputs."""
+    axis = op.axis if hasattr(op, "axis") else getattr(inputs[0], "data", None)
+    return None if axis is None else int(axis) % node.outputs[0].type.ndim
 
 
 @_follow.register
@@ -162,7 +191,9 @@ def _(op: Blockwise, node: Apply, inputs: list[Mark]) -> list[Mark]:
     if isinstance(op.core_op, Dot):
         left, right = (variable.type.ndim for variable in node.inputs)
         return [_multiply(inputs, left, right)]
-    return [Mark(mixed=_get_mixed(inputs)) for _ in node.outputs]
+    ndim = op.batch_ndim(node)
+    axes = frozenset(axis for mark in inputs for axis in mark.axes if axis < ndim)
+    return [Mark(axes, mixed=_get_mixed(inputs)) for _ in node.outputs]
 
 
 @_follow.register
@@ -219,9 +250,35 @@ def _(op: Subtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
 
 
 @_follow.register
+def _(op: IncSubtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    mark, mixed = inputs[0], _get_mixed(inputs[:2])
+    if any(k in mark.axes for k, entry in enumerate(op.idx_list) if not isinstance(entry, slice)):
+        mixed = mixed or "a part of the batch"
+    return [Mark(mark.axes, mixed=mixed)]
+
+
+@_follow.register
+def _(op: AdvancedSubtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    entries = op.idx_list
+    places = [k for k, entry in enumerate(entries) if not isinstance(entry, slice)]
+    mixed = _get_mixed(inputs)
+    if len(places) != 1 or entries.count(slice(None)) != len(entries) - 1:
+        return [Mark(mixed=mixed)]
+    # The index takes the place of one axis, as in the rows of an embedding
+    (place,), index = places, inputs[1 + entries[places[0]]]
+    added = node.inputs[1 + entries[place]].type.ndim - 1
+    axes = {axis + place for axis in index.axes}
+    axes |= {axis + added * (axis > place) for axis in inputs[0].axes if axis != place}
+    return [Mark(frozenset(axes), mixed=mixed)]
+
+
+@_follow.register
 def _(op: Join, node: Apply, inputs: list[Mark]) -> list[Mark]:
     axes = frozenset().union(*(mark.axes for mark in inputs))
-    return [Mark(axes, mixed=_get_mixed(inputs))]
+    mixed = _get_mixed(inputs)
+    if _get_axis(op, node, node.inputs) in axes:
+        mixed = mixed or "a concatenation along the batch"
+    return [Mark(axes, mixed=mixed)]
 
 
 @_follow.register(CheckAndRaise)
@@ -235,6 +292,11 @@ def _(op: Join, node: Apply, inputs: list[Mark]) -> list[Mark]:
 @_follow.register(TensorFromScalar)
 def _(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
     return [inputs[0]]
+
+
+@_follow.register
+def _(op: OpFromGraph, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    return _mark(op.fgraph.outputs, dict(zip(op.fgraph.inputs, inputs, strict=True)))
 
 
 @_follow.register
