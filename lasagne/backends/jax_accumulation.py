@@ -69,10 +69,27 @@ def _make_part(op: Blocks, run_block: Any, number: int, size: int) -> Any:
             sums, joined = jax.lax.scan(one_block, zeros, (blocks, keys))
             joined = [x.reshape(number * size, *x.shape[2:]) for x in joined]
         if op.num_devices > 1:
-            sums = jax.lax.psum(sums, AXIS)
+            sums = _sum_over_devices(sums)
         return sums, joined
 
     return run_part
+
+
+def _sum_over_devices(arrays: list[jax.Array]) -> list[jax.Array]:
+    """Return the sums of arrays over all devices.
+
+    All numbers of a type go as one vector: the devices wait for each other once a vector, and each wait takes time.
+    """
+    results = list(arrays)
+    for dtype in {x.dtype for x in arrays}:
+        chosen = [k for k, x in enumerate(arrays) if x.dtype == dtype]
+        vector = jax.lax.psum(jnp.concatenate([arrays[k].ravel() for k in chosen]), AXIS)
+        start = 0
+        for k in chosen:
+            end = start + arrays[k].size
+            results[k] = vector[start:end].reshape(arrays[k].shape)
+            start = end
+    return results
 
 
 def _check_lengths(op: Blocks, split: Sequence[Any]) -> int:
