@@ -4,6 +4,8 @@
 # make test-all     all tests, the exhaustive ones too, on Python 3.11 and 3.13
 # make reproduce    train every task on several seeds; writes docs/results.md
 # make benchmark    compare with PyTorch and with JAX by hand; writes benchmarks/results.md
+# make gpu          measure on an NVIDIA GPU; writes benchmarks/results-gpu.md and the table in docs/gpu.md
+# make gpu-pack     gather in .gpu/ what `make gpu` needs on a GPU machine without a network
 # make dist         build wheel and sdist into dist/
 # make hooks        lint before each commit
 
@@ -12,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: install install-test install-dev install-benchmarks copy-task reproduce benchmark quick test test-all \
+.PHONY: install install-test install-dev install-benchmarks copy-task reproduce benchmark gpu gpu-pack quick test test-all \
 	lint types unit format dist hooks clean
 
 # Whoever names a Python means it: an environment that was made with another one will not do.
@@ -59,6 +61,21 @@ reproduce: $(VENV)/installed
 
 benchmark: install-benchmarks
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+# The environment of this folder if there is one; a machine without a network has none
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(ARGS)
+
+# What such a machine is expected to have: this Python, JAX with CUDA, PyTorch, NumPy, SciPy and Numba
+GPU_PYTHON ?= 3.12
+GPU_PACKAGES ?= pytensor==3.3.8 platformdirs filelock tqdm safetensors
+GPU_PLATFORMS := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
+
+gpu-pack:
+	mkdir -p .gpu && rm -f .gpu/*.whl
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+		--python-version $(GPU_PYTHON) --implementation cp $(GPU_PLATFORMS:%=--platform %) --dest .gpu $(GPU_PACKAGES)
+	@ls -l .gpu/*.whl
 
 quick: $(VENV)/installed-test
 	$(PYTEST) -m 'not slow' $(ARGS)
