@@ -259,7 +259,7 @@ def _(op: IncSubtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
 
 @_follow.register
 def _(op: AdvancedSubtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
-    entries = op.idx_list
+    entries: Any = op.idx_list
     places = [k for k, entry in enumerate(entries) if not isinstance(entry, slice)]
     mixed = _get_mixed(inputs)
     if len(places) != 1 or entries.count(slice(None)) != len(entries) - 1:
