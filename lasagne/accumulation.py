@@ -23,7 +23,7 @@ from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
-from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
+from pytensor.graph.rewriting.basic import GraphRewriter, dfs_rewriter, node_rewriter
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.type import RandomType
 from pytensor.tensor.type import TensorType
@@ -131,8 +131,9 @@ def accumulate_gradients(
     >>> updates = lasagne.updates.adam(result.grads, params)
     >>> train = pytensor.function([x, y], result.loss, updates=updates)
     """
+    size = _check_block_size(block_size)
+    _check_penalty(penalty)
     block = _Block(losses, list(params), list(batch), list(outputs), list(whole))
-    _check_block_size(block_size)
     given: Any = pt.ones((block.batch[0].shape[0],)) if weights is None else pt.as_tensor(weights)
     if given.ndim != 1:
         raise ValueError(
@@ -144,7 +145,7 @@ def accumulate_gradients(
         len(block.split),
         len(block.generators),
         block.reached,
-        block_size,
+        size,
         start_devices(devices),
     )
     results: list[Any] = op.make_node(*block.batch, given, *block.generators, *block.whole).outputs
@@ -181,7 +182,7 @@ class _Block:
         outputs: list[Any],
         whole: list[Any],
     ) -> None:
-        _check_variables(losses, params, batch, outputs)
+        _check_variables(losses, params, batch, outputs, whole)
         self.batch = batch
         results = [losses, *outputs]
         self.generators = _find_generators(results, batch)
@@ -193,7 +194,10 @@ class _Block:
         own |= {variable: variable.type() for variable in self.whole if variable not in own}
         results = clone_replace([*results, *updated], own, rebuild_strict=False)
         joined, updated = results[: 1 + len(outputs)], results[1 + len(outputs) :]
-        check_independence(joined, [own[variable] for variable in batch])
+        try:
+            check_independence(joined, [own[variable] for variable in batch])
+        except DependenceError as error:
+            raise _name_averages(error, [losses, *outputs], batch) from None
         weight = pt.vector("weight", dtype=losses.dtype)
         total = (joined[0] * weight).sum()
         grads: Any = pytensor.grad(
@@ -213,10 +217,11 @@ class _Block:
         )
 
 
-def _check_variables(losses: Any, params: Any, batch: Any, outputs: Any) -> None:
+def _check_variables(losses: Any, params: Any, batch: Any, outputs: Any, whole: Any) -> None:
     """Raise an error for variables that are none that fit."""
     caller = "accumulate_gradients"
-    for name, variables in (("params", params), ("batch", batch), ("outputs", outputs)):
+    given = {"params": params, "batch": batch, "outputs": outputs, "whole": whole}
+    for name, variables in given.items():
         for each in variables:
             if not isinstance(each, Variable):
                 raise TypeError(f"{caller}: {name} must be symbolic variables, not {each!r}")
@@ -240,9 +245,10 @@ def _check_variables(losses: Any, params: Any, batch: Any, outputs: Any) -> None
             raise ValueError(f"{caller}: {name} must contain each variable once, not {variables}")
 
 
-def _check_block_size(block_size: Any) -> None:
-    if block_size is None or block_size == AUTO:
-        return
+def _check_block_size(block_size: Any) -> int | str | None:
+    """Return the size of a block, a number as Python's own."""
+    if block_size is None or (isinstance(block_size, str) and block_size == AUTO):
+        return block_size
     if isinstance(block_size, bool) or not isinstance(block_size, int | np.integer):
         raise TypeError(
             f"accumulate_gradients: block_size must be a number of sequences, 'auto' or None, not {block_size!r}"
@@ -251,25 +257,51 @@ def _check_block_size(block_size: Any) -> None:
         raise ValueError(
             f"accumulate_gradients: block_size must be positive, 'auto' or None, not {block_size}"
         )
+    return int(block_size)
 
 
-def _find_generators(results: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
-    """Return the random generators that the results draw from."""
-    updated = [
+def _check_penalty(penalty: Any) -> None:
+    if isinstance(penalty, Variable):
+        if getattr(penalty.type, "ndim", None) != 0:
+            raise ValueError(
+                f"accumulate_gradients: penalty must be a scalar, not {penalty} of type {penalty.type}"
+            )
+    elif np.ndim(penalty) or not isinstance(penalty, int | float | np.number | np.ndarray):
+        raise TypeError(
+            f"accumulate_gradients: penalty must be a scalar expression or a number, not {penalty!r}"
+        )
+
+
+def _find_updated(results: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
+    """Return the shared variables that results depend on and that every function with them updates."""
+    return [
         variable
         for variable in ancestors(results, blockers=batch)
         if isinstance(variable, SharedVariable)
         and variable.default_update is not None
         and variable not in batch
     ]
-    others = [variable for variable in updated if not isinstance(variable.type, RandomType)]
-    if others:
-        raise DependenceError(
-            "accumulate_gradients: the losses update the averages over a batch "
-            f"{', '.join(map(str, others))}, as layers with batch normalisation do. A block is not the batch: use "
-            "batch_norm_use_averages=True, or a normalisation of each sequence"
-        )
-    return updated
+
+
+def _find_generators(results: Sequence[Any], batch: Sequence[Any]) -> list[Any]:
+    """Return the random generators that the results draw from."""
+    updated = _find_updated(results, batch)
+    return [variable for variable in updated if isinstance(variable.type, RandomType)]
+
+
+def _name_averages(
+    error: DependenceError, results: Sequence[Any], batch: Sequence[Any]
+) -> DependenceError:
+    """Return the error to raise: one that says what to do where layers with batch normalisation are the reason."""
+    updated = _find_updated(results, batch)
+    averages = [variable for variable in updated if not isinstance(variable.type, RandomType)]
+    if not averages:
+        return error
+    return DependenceError(
+        "accumulate_gradients: the losses depend on averages over the batch, which update "
+        f"{', '.join(map(str, averages))}, as layers with batch normalisation do. A block is not the batch: use "
+        "batch_norm_use_averages=True, or a normalisation of each sequence"
+    )
 
 
 def _find_whole(results: Sequence[Any], known: Collection[Any]) -> list[Any]:
@@ -380,6 +412,14 @@ class Blocks(Op):
             "computed from them, with pytensor.grad on the whole batch"
         )
 
+    def check_one_device(self) -> None:
+        """Raise a `ValueError` if the node has several devices, for a back end that has none."""
+        if self.num_devices > 1:
+            raise ValueError(
+                f"accumulate_gradients: {self.num_devices} devices need the back end jax: compile with "
+                "get_mode('jax'), or set devices=1"
+            )
+
     def expand(self, inputs: Sequence[Variable]) -> list[Any]:
         """Return the outputs of the same node as a `pytensor.scan` over the blocks.
 
@@ -388,11 +428,7 @@ class Blocks(Op):
         ValueError
             If the node has several devices, which JAX alone has.
         """
-        if self.num_devices > 1:
-            raise ValueError(
-                f"accumulate_gradients: {self.num_devices} devices need the back end jax: compile with "
-                "get_mode('jax'), or set devices=1"
-            )
+        self.check_one_device()
         fgraph = self.fgraph.clone()
         dfs_rewriter(expand_loop).rewrite(fgraph)  # type: ignore[no-untyped-call]
         if not isinstance(self.block_size, int):
@@ -460,10 +496,29 @@ def expand_blocks(fgraph: FunctionGraph, node: Apply) -> list[Variable]:
     ]
 
 
+class ExpandBlocks(GraphRewriter):
+    """Expands all blocks of a graph.
+
+    PyTensor makes warnings of the errors of a rewrite, but not of those of what it requires.
+    """
+
+    def __init__(self) -> None:
+        self._rewriter = dfs_rewriter(expand_blocks)
+
+    def add_requirements(self, fgraph: FunctionGraph) -> None:
+        for node in fgraph.apply_nodes:
+            if isinstance(node.op, Blocks):
+                node.op.check_one_device()
+        self._rewriter.add_requirements(fgraph)
+
+    def apply(self, fgraph: FunctionGraph, *args: Any, **kwargs: Any) -> Any:
+        return self._rewriter.apply(fgraph, *args, **kwargs)
+
+
 # Before loops are expanded; a back end that knows blocks excludes "expand_blocks"
 optdb.register(
     "expand_blocks",
-    dfs_rewriter(expand_blocks),
+    ExpandBlocks(),
     "fast_compile",
     "fast_run",
     "minimum_compile",
@@ -481,9 +536,8 @@ def count_bytes(results: Sequence[Variable], num_steps: int) -> int:
     as the sizes are known when the graph is built.
     """
     total = 0
-    for variable in ancestors(results):
-        node = variable.owner
-        if node is None or not isinstance(node.op, Loop) or variable is not node.outputs[0]:
+    for node in {variable.owner: None for variable in ancestors(results)}:
+        if node is None or not isinstance(node.op, Loop):
             continue
         outputs = node.op.fgraph.outputs
         total += num_steps * sum(map(_count_bytes, outputs[: node.op.num_states]))

@@ -7,6 +7,7 @@ starts: at its first computation, or when it is first asked for its devices.
 
 import os
 import sys
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def start_devices(devices: int | str, platform: str | None = None) -> int:
     ImportError
         If several devices are asked for and JAX is not installed.
     """
+    _check_devices(devices)
     if devices == 1:
         return 1
     reserve_devices(devices)
@@ -147,11 +149,7 @@ def reserve_devices(devices: int | str) -> None:
     TypeError, ValueError
         If `devices` is none of these.
     """
-    if devices != ALL and (isinstance(devices, bool) or not isinstance(devices, int)):
-        raise TypeError(f"devices must be a positive integer or 'all', not {devices!r}")
-    most = max(count_cores(), MOST)
-    if devices != ALL and not 1 <= int(devices) <= most:
-        raise ValueError(f"devices must be from 1 to {most}, or 'all', not {devices}")
+    _check_devices(devices)
     if has_started():
         return
     import jax
@@ -163,6 +161,16 @@ def reserve_devices(devices: int | str) -> None:
         jax.config.update(NUM_CPU_DEVICES, count_cores())
     elif devices != ALL and set_before < int(devices):
         jax.config.update(NUM_CPU_DEVICES, max(count_cores(), int(devices)))
+
+
+def _check_devices(devices: Any) -> None:
+    if isinstance(devices, str) and devices == ALL:
+        return
+    if isinstance(devices, bool) or not isinstance(devices, Integral):
+        raise TypeError(f"devices must be a positive integer or 'all', not {devices!r}")
+    most = max(count_cores(), MOST)
+    if not 1 <= int(devices) <= most:
+        raise ValueError(f"devices must be from 1 to {most}, or 'all', not {devices}")
 
 
 def get_devices(count: int | None = None, platform: str | None = None) -> list[Any]:
