@@ -41,11 +41,12 @@ def count_cores() -> int:
     return cores if limit is None else max(min(cores, int(limit)), 1)
 
 
-def _read_limit(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+def _read_limit(
+    root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")
+) -> float | None:
     """Return how many cores' time the control group has, as in a container; None for no limit."""
-    groups = [root, *_find_groups(root)]
     limits = []
-    for folder in groups:
+    for folder in (root, *_find_groups(root, groups)):
         try:
             if (folder / "cpu.max").exists():
                 quota, period = (folder / "cpu.max").read_text().split()
@@ -55,20 +56,21 @@ def _read_limit(root: Path = Path("/sys/fs/cgroup")) -> float | None:
                 )
             if quota.strip() not in ("max", "-1"):
                 limits.append(int(quota) / int(period))
-        except (OSError, ValueError):
+        except (OSError, ValueError, ZeroDivisionError):
             continue
     return min(limits, default=None)
 
 
-def _find_groups(root: Path) -> list[Path]:
+def _find_groups(root: Path, groups: Path) -> list[Path]:
     """Return the folders of the control groups that this process is in, those above them too."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = groups.read_text().splitlines()
     except OSError:
         return []
     found = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         base = (
             root if not controllers else root / "cpu" if "cpu" in controllers.split(",") else None
         )
