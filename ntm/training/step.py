@@ -141,7 +141,7 @@ class TrainingStep:
             [x, targets, mask, *step_masks],
             given_weights,
             penalty,
-            is_chosen=AUTO in (block_size, devices),
+            is_chosen=block_size in (AUTO, None) and devices in (AUTO, 1),
         )
         scaled_norm, scale = get_total_norm(grads)
         finite_grads = pt.stack([pt.isfinite(grad).all() for grad in grads])
