@@ -5,6 +5,7 @@ Notation: B sequences in a batch.
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from pytensor.compile.mode import Mode
 from pytensor.link.jax.linker import JAXLinker
 
@@ -78,6 +79,9 @@ def choose_division(
     ValueError
         If there are fewer devices than asked for, or the back end has one only.
     """
+    # Numbers of NumPy would be taken for none, and could not be written into settings
+    block_size = int(block_size) if isinstance(block_size, np.integer) else block_size
+    devices = int(devices) if isinstance(devices, np.integer) else devices
     linker = mode.linker
     if not isinstance(linker, JAXLinker):
         if devices not in (1, AUTO, ALL):
