@@ -52,6 +52,8 @@ WORDS = {
     "save_every": ("19", 19),
     "backend": ("c", "c"),
     "device": ("cpu", "cpu"),
+    "block_size": ("4", 4),
+    "devices": ("2", 2),
 }
 
 
@@ -91,6 +93,38 @@ def test_the_old_name_of_stop_below():
 def test_advance_below():
     settings = read("copy", "--curriculum", "naive", "--advance-below", "0.25")
     assert settings.curriculum_options == {"advance_below": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ("auto", "auto")),
+        (["--block-size", "auto", "--devices", "auto"], ("auto", "auto")),
+        (["--block-size", "none", "--devices", "all"], (None, "all")),
+        (["--block-size", "3", "--devices", "1"], (3, 1)),
+    ],
+)
+def test_words_instead_of_numbers(words, expected):
+    settings = read("copy", *words)
+    assert (settings.block_size, settings.devices) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--block-size", "0"], "--block-size"),
+        (["--block-size", "all"], "--block-size"),
+        (["--block-size", "1.5"], "'auto'"),
+        (["--devices", "0"], "--devices"),
+        (["--devices", "many"], "'all'"),
+        (["--devices", "none"], "--devices"),
+    ],
+)
+def test_divisions_that_are_none(capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        make_parser().parse_args(["train", "copy", *words])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -197,6 +231,38 @@ def test_resume(run, seen):
     assert seen.trained[1].max_steps == 9
     assert not seen.trained[1].progress
     assert [each[1:] for each in seen.boards] == [("events", 2)]
+
+
+@pytest.mark.slow
+def test_resume_on_other_devices(run, seen, capsys):
+    """The settings stay as they are; the output says what that means for results."""
+    main(["resume", run])
+    assert "up to rounding" not in capsys.readouterr().out
+    main(["resume", run, "--devices", "2"])
+    said = "The run began on 1 devices and goes on on 2: results are equal up to rounding only"
+    assert said in capsys.readouterr().out
+    divisions = [each.run.trainer.training_step.division for each in seen.trained]
+    assert [each.devices for each in divisions] == [1, 2]
+    assert [each.run.settings.devices for each in seen.trained] == [1, 1]
+    assert json.loads(Path(run, "settings.json").read_text())["devices"] == 1
+
+
+@pytest.mark.slow
+def test_compare_goes_on_with_runs_for_which_a_division_was_chosen(seen):
+    words = ["compare", "copy", "--num-units", "3", "--num-layers", "1", "--models", "dense"]
+    words += ["--batch-size", "16"]
+    assert main(words) == 0
+    (first,) = seen.trained
+    assert first.run.settings.devices > 1
+    folder = first.run.folder
+    (folder / "result.json").unlink()
+    assert main(words) == 0
+    assert seen.trained[1].run.folder == folder
+    assert seen.trained[1].run.settings == first.run.settings
+    # Its run has ended now: another division is another run, whose folder is taken
+    assert main([*words, "--devices", "all"]) == 0
+    assert len(seen.trained) == 2
+    assert main([*words, "--devices", "3"]) == 1
 
 
 @pytest.mark.slow
@@ -337,7 +403,7 @@ SEEN = {
         "--measure",
         "--output",
     },
-    "resume": {"--checkpoint", "--max-steps", "--quiet", "--tensorboard"},
+    "resume": {"--checkpoint", "--max-steps", "--devices", "--quiet", "--tensorboard"},
     "evaluate": {"--checkpoint", "--num-sequences", "--memory-slots", "--size", "--json"},
     "plot": {"--kind", "--size", "--measure", "--output"},
 }

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ntm.experiments.runs import Run
 from ntm.experiments.settings import Settings, make_settings
 from ntm.serialization.encoding import encode_network
 from ntm.tasks import TASKS
+from ntm.training.division import WHOLE
 from ntm.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -28,6 +30,7 @@ class Received(Trainer):
     def __init__(self, l_out, task, **given):
         self.l_out, self.task, self.given = l_out, task, given
         self.params, self.losses, self.skipped = [], [], []
+        self.training_step = SimpleNamespace(division=WHOLE)
         self.step_count, self.solved_at, self.restarter = 0, None, given["restarter"]
         self._seconds, self._started = 0.0, None
 
@@ -90,6 +93,8 @@ SETTINGS = {
     "save_every": (29, lambda t: t.given["save_every"] == 29),
     "backend": ("numba", lambda t: t.given["mode"] == ("numba", None)),
     "device": ("cpu", lambda t: t.given["mode"] == ("jax", "cpu")),
+    "block_size": (3, lambda t: t.given["block_size"] == 3),
+    "devices": ("all", lambda t: t.given["devices"] == "all"),
 }
 #: Settings that another one needs
 WITH = {

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -399,6 +400,79 @@ def test_a_checkpoint_that_is_removed_while_it_is_opened(stopped, monkeypatch):
 
     monkeypatch.setattr(Run, "restore", remove)
     assert Run.open(stopped).trainer.step_count == 20
+
+
+# ---- Batches that are divided
+
+DIVIDED = {
+    "model_options": {"num_units": 4, "num_layers": 1},
+    "task_options": {"size": 2, "max_length": 1},
+    "batch_size": 5,
+    "evaluate_at": [],
+    "solve_every": 0,
+}
+
+
+def make_divided(**given):
+    """The settings of a run in blocks of two, on two devices."""
+    return make_small("gru", **{**DIVIDED, "block_size": 2, "devices": 2, **given})
+
+
+def test_what_was_chosen_is_written(tmp_path):
+    settings = make_divided(block_size="auto", devices="auto", batch_size=8)
+    run = Run.create(tmp_path / "run", settings)
+    written = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert (written["block_size"], written["devices"]) == run.trainer.training_step.division
+    assert written["devices"] == 2
+    found = read_settings(tmp_path / "run")
+    assert found == run.settings != settings
+    assert settings.may_be(found)
+    assert settings.may_be(settings)
+    assert make_divided(block_size="auto", devices="all", batch_size=8).may_be(found)
+    assert not make_divided(block_size="auto", devices=3, batch_size=8).may_be(found)
+    assert not make_divided(block_size=7, devices="auto", batch_size=8).may_be(found)
+    assert not make_divided(devices="auto", block_size="auto", batch_size=9).may_be(found)
+    # Opened again, it is divided as it was when it began
+    assert Run.open(tmp_path / "run").trainer.training_step.division == (None, 2)
+
+
+def test_settings_of_before_there_were_blocks_and_devices(tmp_path):
+    settings = asdict(make_divided(batch_size=64))
+    del settings["block_size"], settings["devices"]
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    found = read_settings(tmp_path)
+    assert (found.block_size, found.devices) == (None, 1)
+    assert Run.open(tmp_path).trainer.training_step.division.is_whole
+
+
+def test_a_run_on_other_devices_keeps_its_settings(tmp_path):
+    run = Run.create(tmp_path / "run", make_divided())
+    assert run.settings == make_divided()
+    other = Run.open(tmp_path / "run", devices=1)
+    assert other.settings == make_divided()
+    assert other.trainer.training_step.division == (2, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no such signals")
+def test_a_divided_run_that_is_interrupted_and_killed(tmp_path):
+    """By Ctrl-C, at which it saves, and by a signal at which it cannot: it ends as one that was left alone."""
+    settings = make_divided(max_steps=3000, save_every=100, log_every=10)
+    calm, folder = tmp_path / "calm", tmp_path / "stopped"
+    Run.create(calm, settings).train(progress=False)
+    command = [sys.executable, "-c", WORKER, str(folder), json.dumps(asdict(settings))]
+    steps = []
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "training\n"
+            process.send_signal(number)
+            ended = "ended" in process.stdout.read()
+        assert ended == (number == signal.SIGINT)
+        assert process.returncode == (0 if ended else -signal.SIGKILL)
+        steps.append(read_state(folder)[1]["step"])
+    assert 0 < steps[0] <= steps[1] < 3000
+    Run.open(folder).train(progress=False)
+    assert_same_run(folder, calm)
 
 
 # ---- Kills
