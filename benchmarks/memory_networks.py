@@ -6,6 +6,7 @@ python benchmarks/memory_networks.py --only dnc-64-1 'sam-*'
 
 import argparse
 import fnmatch
+import sys
 import time
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from memory_timing import (
     WIDTH,
     Network,
 )
-from rivals import OURS
-from workers import WorkerError, available_cores, call
+from quiet import WAIT, Guard
+from rivals import BLOCKS, OURS
+from workers import available_cores
 
 INTRODUCTION = f"""\
 # Benchmarks of DNC, SAM and SDNC
@@ -29,11 +31,15 @@ INTRODUCTION = f"""\
 A controller of {NUM_UNITS} LSTM units, a memory of N slots of {WIDTH} numbers, R read heads; for the sparse memories
 {NUM_READ_SLOTS} slots a head, found by exact search or, where it says so, by our index. A training step on {BATCH}
 sequences of {STEPS} steps of {NUM_FEATURES} bits: loss, gradient, clipping and RMSProp, until the loss is a Python
-float. On one thread, both in turn in one process. Times are medians; the ratio is the median of each round's, above one
-where ours is faster. The peer is the PyTorch package `dnc` 1.1.0, whose sparse memories had to be repaired
-(`benchmarks/peer.py`); its models are not the same to the last equation. `python benchmarks/memory_networks.py` writes
-this page.
-"""
+float. "One block" is `pytensor.grad` of the mean loss, on one of JAX's devices; "blocks" is
+`lasagne.accumulation.accumulate_gradients`, which chooses the size of a block and uses each core as a device. "÷ ours"
+is by the faster of the two. The peer is the PyTorch package `dnc` 1.1.0 with the number of threads that is best for it,
+which stands beside its time. Its sparse memories had to be repaired (`benchmarks/peer.py`); its models are not the same
+to the last equation. `python benchmarks/memory_networks.py` writes this page.
+
+All run in turn in one process.
+
+{report.FIGURES}"""
 
 NETWORKS = [
     Network("dnc", 64, 1),
@@ -47,38 +53,66 @@ NETWORKS = [
 ]
 
 
+def make_row(network, result):
+    """The cells of a network's row, from what `memory_timing.measure` gives or a message."""
+    title = f"{network.kind}, N = {network.num_slots:,}, R = {network.num_reads}"
+    title += ", index" if network.nearest != "exact" else ""
+    if isinstance(result, str):
+        return [title, result, "", "", "", ""]
+    peer, failed = result.get(PEER), result["failed"]
+    return [
+        title + report.mark(result["notes"]),
+        report.times(result[OURS]),
+        report.times(result[BLOCKS]) if BLOCKS in result else failed[BLOCKS],
+        report.ratios(result["factor"]) if result["factor"] else "",
+        report.times(peer) if peer else failed[PEER],
+        report.ratios(peer) if peer else "",
+    ]
+
+
 def main():
     """Measure, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=["*"], help="names, or patterns of them")
-    parser.add_argument("--budget", type=float, default=20.0, help="seconds for each of the two")
+    parser.add_argument("--budget", type=float, default=3.0, help="seconds for each of the three")
     default = Path(__file__).with_name("results-memory-networks.md")
     parser.add_argument("--output", type=Path, default=default)
+    cores = len(available_cores())
+    parser.add_argument("--threads", type=int, default=cores, help="cores; all unless given")
+    parser.add_argument(
+        "--wait", type=float, default=WAIT, help="seconds to wait for a quiet machine, in all"
+    )
     arguments = parser.parse_args()
-    lines = [INTRODUCTION, *report.describe_machine(len(available_cores()))]
-    rows, started = [], time.time()
+    threads = arguments.threads
+    if not 1 <= threads <= cores:
+        parser.error(f"--threads must be between 1 and {cores}, the cores that there are")
+    started = time.time()
+    lines = [INTRODUCTION, *report.describe_machine(cores)]
+    guard = Guard(arguments.wait)
+    results = {}
     for network in NETWORKS:
         if not any(fnmatch.fnmatch(str(network), pattern) for pattern in arguments.only):
             continue
-        request = {**network._asdict(), "threads": 1, "budget": arguments.budget}
-        try:
-            result = call("memory_timing.py", request, 1)
-        except WorkerError as error:
-            rows.append([str(network), "failed", str(error), ""])
-        else:
-            ours, peer = result[OURS], result.get(PEER)
-            rows.append(
-                [
-                    f"{network.kind}, N = {network.num_slots:,}, R = {network.num_reads}"
-                    + (", index" if network.nearest != "exact" else ""),
-                    f"{report.milliseconds(ours['seconds'])} ms",
-                    f"{report.milliseconds(peer['seconds'])} ms" if peer else result["failed"],
-                    f"{peer['ratio']:.1f}" if peer else "",
-                ]
-            )
-        print(f"[{time.time() - started:.0f} s]", *rows[-1], flush=True)
-    lines += report.table(["training step", "ours", "`dnc`", "÷ ours"], rows)
-    arguments.output.write_text("\n".join(lines))
+        request = {**network._asdict(), "threads": threads, "budget": arguments.budget}
+        results[network] = guard.attempt("memory_timing.py", request, threads)
+        print(
+            f"[{time.time() - started:.0f} s]",
+            *make_row(network, results[network]),
+            flush=True,
+        )
+    rows = [make_row(network, result) for network, result in results.items()]
+    head = ["training step", "ours, one block, ms", "ours, blocks, ms", "one block ÷ blocks"]
+    lines += report.table([*head, "`dnc`, ms", "÷ ours"], rows)
+    notes = {
+        rows[index][0]: result["notes"]
+        for index, result in enumerate(results.values())
+        if not isinstance(result, str)
+    }
+    lines += [report.describe_cores(results.values()), "", *report.footnotes(notes)]
+    arguments.output.write_text("\n".join(lines).rstrip() + "\n")
+    problems = [result for result in results.values() if isinstance(result, str)]
+    if problems:
+        sys.exit(f"{len(problems)} measurements failed; the first: {problems[0]}")
 
 
 if __name__ == "__main__":

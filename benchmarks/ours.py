@@ -6,6 +6,7 @@ import pytensor.tensor as pt
 from cases import CLIP, LEARNING_RATE, NUM_FEATURES, NUM_SHIFTS, NUM_UNITS
 
 import lasagne
+from lasagne.accumulation import accumulate_gradients
 from lasagne.backends.modes import get_mode
 from lasagne.init import Constant
 from lasagne.layers import DenseLayer, InputLayer, get_all_params, get_output
@@ -90,7 +91,7 @@ def trained_sizes(network):
 
 
 def make_graph(network, parameters=None):
-    """The graph of the loss.
+    """The graph of the losses.
 
     Parameters
     ----------
@@ -103,8 +104,8 @@ def make_graph(network, parameters=None):
     inputs : list of tensors
         Inputs and targets (B, T, 9) and mask (B, T).
     logits : tensor (B, T, 9)
-    loss : scalar
-        Cross-entropy over the masked steps, in nats a sequence.
+    losses : tensor (B,)
+        Cross-entropy over the masked steps, in nats.
     params : list of shared variables
         What is trained.
     """
@@ -114,13 +115,13 @@ def make_graph(network, parameters=None):
         for param in get_all_params(l_output):
             param.set_value(parameters[param.name])
     logits = get_output(l_output)
-    loss = ((pt.softplus(logits) - y * logits) * mask[:, :, None]).sum() / x.shape[0]
-    return [x, y, mask], logits, loss, get_all_params(l_output, trainable=True)
+    losses = ((pt.softplus(logits) - y * logits) * mask[:, :, None]).sum(axis=(1, 2))
+    return [x, y, mask], logits, losses, get_all_params(l_output, trainable=True)
 
 
-def make_updates(loss, params):
-    """The training step's updates, from the clipped gradient."""
-    grads = [pt.clip(grad, -CLIP, CLIP) for grad in pytensor.grad(loss, params)]
+def make_updates(grads, params):
+    """The training step's updates, from the gradients, which it clips."""
+    grads = [pt.clip(grad, -CLIP, CLIP) for grad in grads]
     return centered_rmsprop(grads, params, learning_rate=LEARNING_RATE)
 
 
@@ -135,8 +136,9 @@ class Ours:
     """
 
     def __init__(self, network, parameters):
-        inputs, logits, loss, params = make_graph(network, parameters)
-        updates, mode = make_updates(loss, params), get_mode("jax")
+        inputs, logits, losses, params = make_graph(network, parameters)
+        loss, mode = losses.mean(), get_mode("jax")
+        updates = make_updates(pytensor.grad(loss, params), params)
         self._train = pytensor.function(inputs, loss, updates=updates, mode=mode)
         self._predict = pytensor.function([inputs[0]], pt.sigmoid(logits), mode=mode)
 
@@ -147,3 +149,28 @@ class Ours:
     def predict(self, x):
         """Probabilities, an array (B, T, 9)."""
         return np.asarray(self._predict(x))
+
+
+class OursInBlocks:
+    """The training step that adds up the gradients of blocks of the batch, on all cores.
+
+    Parameters
+    ----------
+    network : cases.Network
+    parameters : dict from name to array
+        From :func:`initial_parameters`.
+    devices : int
+        How many of JAX's devices share the batch.
+    block_size : int or 'auto'
+        Sequences in a block.
+    """
+
+    def __init__(self, network, parameters, devices, block_size="auto"):
+        inputs, _, losses, params = make_graph(network, parameters)
+        sums = accumulate_gradients(losses, params, inputs, block_size=block_size, devices=devices)
+        updates = make_updates(sums.grads, params)
+        self._train = pytensor.function(inputs, sums.loss, updates=updates, mode=get_mode("jax"))
+
+    def train(self, x, y, mask):
+        """One training step on inputs and targets (B, T, 9) and mask (B, T): the loss before it, a float."""
+        return float(self._train(x, y, mask))

@@ -12,20 +12,21 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 
 import memory
 import numpy as np
 import report
 from cases import DEFAULT, Case, all_cases
 from ours import initial_parameters, trained_sizes
-from rivals import JAX, OURS, TORCH
+from quiet import WAIT, Guard, describe_change
+from rivals import BLOCKS, JAX, OURS, TORCH
 from workers import WorkerError, available_cores, call
 
 SECTIONS = ["timing", "memory", "start", "floor"]
-STARTED = Case(DEFAULT, 1, 42)
+STARTED = Case(DEFAULT, 16, 42)
 NEW_STEPS = 62
-STARTS = 3
+STARTS, QUICK_STARTS = 3, 1
+BUDGET, QUICK_BUDGET = 4.0, 1.0  # seconds
 
 INTRODUCTION = """\
 # Benchmarks
@@ -36,8 +37,20 @@ and one read head. All start from the same parameters, and are seen to give the 
 they are timed.
 
 A training step is loss, gradient, clipping and update, until the loss is a Python float; an inference, until the
-probabilities are a NumPy array. The rivals run in turn in one process. Times are medians; "÷ ours" is the median of
-each round's ratio to ours: above one, ours is faster. `python benchmarks/run.py` writes this page.
+probabilities are a NumPy array. The rivals run in turn in one process.
+
+- Ours, one block: `pytensor.grad` of the mean loss, on one of JAX's devices, which uses more than one core for large
+  operations only.
+- Ours, blocks: `lasagne.accumulation.accumulate_gradients`, which chooses the size of a block; each core is one of
+  JAX's devices. "÷ ours" is by the faster of these two.
+- JAX by hand: a scan, as one writes it first. JAX, tuned: with another layout of the memory, products of matrices in
+  place of broadcasts, and gradient checkpointing. JAX, tuned, all cores: the tuned one in blocks, with its batch split
+  over the cores (`jax_sharded.py`). A batch of one sequence has no blocks.
+- PyTorch runs with each number of threads from one to the number of cores; the best stands beside its time. Compiled,
+  it has the number that is best without.
+
+{figures}
+`python benchmarks/run.py` writes this page.
 """
 
 
@@ -54,7 +67,7 @@ def attempt(*args):
         return f"failed: {error}"
 
 
-def run_timing(cases, thread_counts, budget, folder, started):
+def run_timing(cases, thread_counts, budget, compiled, guard, folder, started):
     """Check all networks, then time all cases.
 
     Returns a dict from (case, threads) to what `timing.measure` gives, or to a message.
@@ -62,7 +75,8 @@ def run_timing(cases, thread_counts, budget, folder, started):
     results = {}
     wrong = {}
     for network in dict.fromkeys(case.network for case in cases):
-        wrong[network] = attempt("check.py", {"network": asdict(network)}, max(thread_counts))
+        request = {"network": asdict(network), "threads": max(thread_counts)}
+        wrong[network] = attempt("check.py", request, max(thread_counts))
         progress(started, f"{network.name}: {wrong[network] or 'all rivals agree'}")
     for threads in thread_counts:
         for case in cases:
@@ -75,15 +89,19 @@ def run_timing(cases, thread_counts, budget, folder, started):
                 "steps": case.steps,
                 "threads": threads,
                 "budget": budget,
+                "compiled": compiled,
             }
             with tempfile.TemporaryDirectory(dir=folder) as caches:
                 # First calls compile, whatever was compiled before
                 environment = {
-                    "TORCHINDUCTOR_CACHE_DIR": caches,
-                    "JAX_ENABLE_COMPILATION_CACHE": "false",
+                    "TORCHINDUCTOR_CACHE_DIR": f"{caches}/torch",
+                    "JAX_COMPILATION_CACHE_DIR": f"{caches}/jax",
                 }
-                results[case, threads] = attempt("timing.py", request, threads, environment)
-            progress(started, f"{case.name}, {threads} threads: {brief(results[case, threads])}")
+                results[case, threads] = guard.attempt("timing.py", request, threads, environment)
+            progress(
+                started,
+                f"{case.name}, {report.plural(threads, 'core')}: {brief(results[case, threads])}",
+            )
     return results
 
 
@@ -93,47 +111,56 @@ def brief(result):
         return result
     kinds = {
         kind: ", ".join(
-            f"{name} {report.milliseconds(entry['seconds'])}"
+            f"{name} {report.milliseconds(entry['minimum'])}"
             for name, entry in result[kind].items()
         )
         for kind in report.KINDS
     }
-    return f"train {kinds['train']} ms; predict {kinds['predict']} ms"
+    notes = [f"{kind}: {text}" for kind, texts in result["notes"].items() for text in texts]
+    return "; ".join([f"train {kinds['train']} ms", f"predict {kinds['predict']} ms", *notes])
 
 
-def run_memory(threads, folder, started):
-    """A dict from (case, rival) to what `memory.measure` gives, or to a message."""
+def run_memory(cases, threads, folder, started):
+    """A dict from (case, (rival, block size)) to what `memory.measure` gives, or to a message."""
     results = {}
-    for case in memory.CASES:
+    for case in cases:
         file = save(folder, f"{case.network.name}.npz", initial_parameters(case.network))
-        for rival in memory.RIVALS:
+        for form in memory.forms_of(case):
             request = {
-                "rival": rival,
+                "rival": form[0],
+                "block_size": form[1],
                 "network": asdict(case.network),
                 "batch": case.batch,
                 "steps": case.steps,
                 "parameters": file,
                 "threads": threads,
             }
-            results[case, rival] = attempt("memory.py", request, threads)
-            progress(started, f"memory, {case.name}, {rival}: {results[case, rival]}")
+            results[case, form] = attempt("memory.py", request, threads)
+            progress(started, f"memory, {case.name}, {form[0]}: {results[case, form]}")
     return results
 
 
-def run_start(threads, folder, started):
-    """A dict from (rival, 'cold' or 'warm') to the medians of what `start.measure` gives, or to a message."""
+def run_start(repeats, threads, guard, folder, started):
+    """Measure the start of Python to the first step.
+
+    Returns
+    -------
+    results : dict from (rival, 'cold' or 'warm') to a list of what `start.measure` gives, or to a message
+    notes : dict from rival to a list of what disturbed it
+    """
     longer = Case(DEFAULT, STARTED.batch, NEW_STEPS)
     request = {
         "network": asdict(DEFAULT),
         "data": save(folder, "data.npz", STARTED.data()._asdict()),
         "longer": save(folder, "longer.npz", longer.data()._asdict()),
         "parameters": save(folder, "parameters.npz", initial_parameters(DEFAULT)),
+        "threads": threads,
     }
-    results = {}
-    for rival in (OURS, JAX, TORCH):
+    results, notes = {}, {}
+    for rival in (OURS, BLOCKS, JAX, TORCH):
         runs = {"cold": [], "warm": []}
-        # The first brings the packages' files into memory and does not count
-        for _ in range(1 + STARTS):
+        before = guard.attempt("quiet.py", {}, threads)
+        for _ in range(repeats):
             with tempfile.TemporaryDirectory(dir=folder) as caches:
                 environment = {
                     "PYTENSOR_FLAGS": f"base_compiledir={caches}/pytensor",
@@ -142,18 +169,22 @@ def run_start(threads, folder, started):
                 for measured in runs.values():
                     now = {"rival": rival, "started": time.time()}
                     measured.append(attempt("start.py", request | now, threads, environment))
+        notes[rival] = compare_looks(before, guard.attempt("quiet.py", {}, threads))
         for state, measured in runs.items():
-            results[rival, state] = medians(measured[1:])
-            progress(started, f"start, {rival}, {state}: {results[rival, state]}")
-    return results
+            messages = [each for each in measured if isinstance(each, str)]
+            results[rival, state] = messages[0] if messages else measured
+            totals = [f"{each['total']:.2f}" for each in measured if not isinstance(each, str)]
+            progress(started, f"start, {rival}, {state}: {messages or totals}; {notes[rival]}")
+    return results, notes
 
 
-def medians(measured):
-    """The median of each figure of some dicts, or the message that stands instead of one."""
-    messages = [each for each in measured if isinstance(each, str)]
-    if messages:
-        return messages[0]
-    return {stage: median(each[stage] for each in measured) for stage in measured[0]}
+def compare_looks(before, after):
+    """What two answers of `quiet.measure` say about the time between them."""
+    failed = [look for look in (before, after) if isinstance(look, str)]
+    if failed:
+        return failed
+    change = after["seconds"] / before["seconds"] - 1.0
+    return [*before["notes"], *describe_change(change)]
 
 
 def save(folder, name, arrays):
@@ -173,7 +204,9 @@ def parse_options():
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help=f"only the network {DEFAULT.name}")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"only the network {DEFAULT.name}, briefly"
+    )
     parser.add_argument(
         "--only",
         nargs="+",
@@ -181,13 +214,23 @@ def parse_options():
         help="networks, or cases: dense-128x20-1/16x42, */1x12",
     )
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    cores = len(available_cores())
     parser.add_argument(
-        "--budget", type=float, default=4.0, help="seconds for each rival in each case"
+        "--threads", nargs="+", type=int, default=[cores], help="cores to measure with"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        help=f"seconds for each rival in each case ({BUDGET:g}; with --quick {QUICK_BUDGET:g})",
+        default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--wait", type=float, default=WAIT, help="seconds to wait for a quiet machine, in all"
     )
     parser.add_argument("--output", default=str(Path(__file__).with_name("results.md")))
     options = parser.parse_args()
-    cores = len(available_cores())
+    if "budget" not in options:
+        options.budget = QUICK_BUDGET if options.quick else BUDGET
     if not all(1 <= threads <= cores for threads in options.threads):
         parser.error(f"--threads must be between 1 and {cores}, the cores that there are")
     if not Path(options.output).absolute().parent.is_dir():
@@ -203,24 +246,36 @@ def main():
     """Measure, print the tables and write them."""
     options = parse_options()
     started = time.time()
-    lines = [*INTRODUCTION.splitlines(), "", *report.describe_machine(len(available_cores()))]
+    introduction = INTRODUCTION.format(figures=report.FIGURES)
+    lines = [*introduction.splitlines(), "", *report.describe_machine(len(available_cores()))]
     problems = []
     timings = {}
+    guard = Guard(options.wait)
     with tempfile.TemporaryDirectory() as folder:
         if "timing" in options.sections:
-            timings = run_timing(options.cases, options.threads, options.budget, folder, started)
+            timings = run_timing(
+                options.cases,
+                options.threads,
+                options.budget,
+                not options.quick,
+                guard,
+                folder,
+                started,
+            )
             problems += failures(timings)
             for threads in options.threads:
                 lines += report.timing_tables(timings, threads)
             lines += report.first_call_table(timings)
         if "memory" in options.sections:
-            peaks = run_memory(max(options.threads), folder, started)
+            cases = memory.QUICK_CASES if options.quick else memory.CASES
+            peaks = run_memory(cases, max(options.threads), folder, started)
             problems += failures(peaks)
             lines += report.memory_table(peaks)
         if "start" in options.sections:
-            starts = run_start(max(options.threads), folder, started)
+            repeats = QUICK_STARTS if options.quick else STARTS
+            starts, notes = run_start(repeats, max(options.threads), guard, folder, started)
             problems += failures(starts)
-            lines += report.start_table(starts, STARTED, NEW_STEPS)
+            lines += report.start_table(starts, notes, STARTED, NEW_STEPS)
         if "floor" in options.sections:
             sizes = trained_sizes(DEFAULT)
             rates = {

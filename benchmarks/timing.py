@@ -7,19 +7,33 @@ from statistics import median
 from cases import DEFAULT, Case, Network
 from check import compare
 from ours import initial_parameters
-from rivals import COMPILED, JAX, OURS, TORCH, TUNED, import_rival
-from workers import answer
+from quiet import Quiet
+from rivals import BLOCKS, COMPILED, JAX, OURS, SHARDED, TORCH, TUNED, import_rival
+from workers import answer, available_cores
 
-COMPILED_SHAPES = [(1, 12), (16, 42)]  # it takes most of a minute to compile one
+from lasagne.devices import start_devices
+
+COMPILED_SHAPES = [(16, 42)]  # it takes most of a minute to compile one
 MIN_ROUNDS = 3
 MAX_ROUNDS = 60
 SHORT = 0.02  # seconds
+PAUSE = 0.005  # seconds, in which PyTorch's threads go to sleep
+TRIAL = 0.3  # seconds for each number of threads
 
 
 def rivals_of(case):
     """The names of those who run a case."""
+    several = case.batch > 1
     compiled = case.network == DEFAULT and (case.batch, case.steps) in COMPILED_SHAPES
-    return [OURS, JAX, TUNED, TORCH] + [COMPILED] * compiled
+    return [
+        OURS,
+        *[BLOCKS] * several,
+        JAX,
+        TUNED,
+        *[SHARDED] * several,
+        TORCH,
+        *[COMPILED] * compiled,
+    ]
 
 
 def run_rounds(calls, budget):
@@ -44,6 +58,7 @@ def run_rounds(calls, budget):
     for index in range(MAX_ROUNDS):
         names = [name for name in calls if index < MIN_ROUNDS or spent[name] < budget]
         for name in names if index % 2 else reversed(names):
+            time.sleep(PAUSE)
             begin = time.perf_counter()
             if index == 0 or seconds[name][-1] < SHORT:
                 calls[name]()
@@ -57,19 +72,66 @@ def run_rounds(calls, budget):
 
 
 def summarise(seconds):
-    """Median of the seconds, and of each round's ratio to ours, for everyone."""
-    ours = seconds[OURS]
+    """Minimum and median of the seconds, and the ratios to ours, for everyone.
+
+    Ours is the faster of our two forms. ``ratio`` is that of the minima, ``round_ratio`` the median of each round's.
+    """
+    ours = seconds[min((OURS, BLOCKS), key=lambda name: min(seconds.get(name, [float("inf")])))]
     return {
         name: {
-            "seconds": median(values),
-            "ratio": median(a / b for a, b in zip(values, ours, strict=False)),
+            "minimum": min(values),
+            "median": median(values),
+            "ratio": min(values) / min(ours),
+            "round_ratio": median(a / b for a, b in zip(values, ours, strict=False)),
             "rounds": len(values),
         }
         for name, values in seconds.items()
     }
 
 
-def measure(network, batch, steps, threads, budget):
+def summarise_factor(seconds):
+    """How many times as long one block takes as blocks, by minima and by rounds; ``None`` without blocks."""
+    if BLOCKS not in seconds:
+        return None
+    one, blocks = seconds[OURS], seconds[BLOCKS]
+    return {
+        "ratio": min(one) / min(blocks),
+        "round_ratio": median(a / b for a, b in zip(one, blocks, strict=False)),
+    }
+
+
+def choose_threads(function, most):
+    """The number of PyTorch's threads, from one to the most, with which a function is fastest; it stays set."""
+    import torch
+
+    best = {}
+    for threads in range(1, most + 1):
+        torch.set_num_threads(threads)
+        function()
+        seconds = []
+        while not seconds or sum(seconds) < TRIAL:
+            start = time.perf_counter()
+            function()
+            seconds.append(time.perf_counter() - start)
+        best[threads] = min(seconds)
+    chosen = min(best, key=best.get)
+    torch.set_num_threads(chosen)
+    return chosen
+
+
+def with_threads(function, threads):
+    """A function that sets the number of PyTorch's threads, if it is another, before it calls the given one."""
+    import torch
+
+    def run():
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        return function()
+
+    return run
+
+
+def measure(network, batch, steps, threads, budget, quiet, compiled=True):
     """Check and time all rivals of a case.
 
     Parameters
@@ -78,55 +140,78 @@ def measure(network, batch, steps, threads, budget):
         The fields of `cases.Network`.
     batch, steps : int
     threads : int
+        The cores. PyTorch tries all numbers of threads up to it, and JAX has so many devices.
     budget : float
         Seconds for each rival's training and for its inference.
+    quiet : dict
+        The fields of `quiet.Quiet`.
+    compiled : bool
+        Whether a compiled PyTorch may be among the rivals.
 
     Returns
     -------
     dict
         Under ``train`` and ``predict`` a dict from name to what :func:`summarise` gives, with the seconds of the
-        first call under ``first``; under ``failed`` a dict from name to message.
+        first call under ``first`` and PyTorch's ``threads``; under ``factor`` what :func:`summarise_factor` gives of
+        training; under ``notes`` a dict from ``train`` and ``predict`` to what disturbed the measurement; under
+        ``failed`` a dict from name to message; under ``quiet`` the fields of `quiet.Quiet` afterwards, and under
+        ``cores`` the numbers of the cores that the process is pinned to.
     """
+    start_devices(threads)
+    quiet = Quiet(**quiet)
     case = Case(Network(**network), batch, steps)
     data, parameters = case.data(), initial_parameters(case.network)
-    rivals, first, failed, expected = {}, {}, {}, None
+    devices = max(count for count in range(1, threads + 1) if batch % count == 0)
+    calls, first, failed, expected = {"predict": {}, "train": {}}, {}, {}, None
+    chosen = {"predict": {}, "train": {}}
     for name in rivals_of(case):
-        if name in (TORCH, COMPILED):
-            import torch
-
-            torch.set_num_threads(threads)
+        if name == COMPILED and not compiled:
+            continue
         try:
-            rival = import_rival(name)(case.network, parameters)
-            start = time.perf_counter()
-            prediction = rival.predict(data.inputs)
-            middle = time.perf_counter()
-            loss = rival.train(*data)
-            end = time.perf_counter()
+            rival = import_rival(name, devices)(case.network, parameters)
+            ways = {"train": lambda r=rival: r.train(*data)}
+            if name != BLOCKS:
+                ways = {"predict": lambda r=rival: r.predict(data.inputs), **ways}
+            results, first[name] = {}, {}
+            for kind, run in ways.items():
+                if name == COMPILED:  # each number of threads would be compiled anew
+                    run = with_threads(run, chosen[kind].get(TORCH, threads))
+                start = time.perf_counter()
+                results[kind] = run()
+                first[name][kind] = time.perf_counter() - start
         except (RuntimeError, MemoryError) as error:
             failed[name] = "out of memory" if is_lack_of_memory(error) else first_line(error)
             continue
-        expected = expected or (loss, prediction)
-        compare(name, loss, prediction, *expected)
-        rivals[name], first[name] = rival, {"predict": middle - start, "train": end - middle}
-    if OURS not in rivals:
+        found = results["train"], results.get("predict")
+        expected = expected or found
+        compare(name, *found, *expected)
+        for kind, run in ways.items():
+            run()  # where the first step has moved the parameters, XLA compiles once more
+            if name == TORCH:
+                chosen[kind][name] = choose_threads(run, threads)
+            elif name == COMPILED:
+                chosen[kind][name] = chosen[kind].get(TORCH, threads)
+            if name in chosen[kind]:
+                run = with_threads(run, chosen[kind][name])
+            calls[kind][name] = run
+    if OURS not in calls["train"]:
         raise RuntimeError(f"ours failed: {failed[OURS]}")
-    summaries = {
-        "predict": summarise(
-            run_rounds(
-                {name: lambda r=rival: r.predict(data.inputs) for name, rival in rivals.items()},
-                budget,
-            )
-        ),
-        "train": summarise(
-            run_rounds(
-                {name: lambda r=rival: r.train(*data) for name, rival in rivals.items()}, budget
-            )
-        ),
-    }
-    for kind, summary in summaries.items():
-        for name, entry in summary.items():
+    summaries, notes = {}, {}
+    for kind, functions in calls.items():
+        with quiet.watch() as notes[kind]:
+            seconds = run_rounds(functions, budget)
+        summaries[kind] = summarise(seconds)
+        for name, entry in summaries[kind].items():
             entry["first"] = first[name][kind]
-    return {**summaries, "failed": failed}
+            entry["threads"] = chosen[kind].get(name)
+    return {
+        **summaries,
+        "factor": summarise_factor(seconds),
+        "notes": notes,
+        "failed": failed,
+        "quiet": {"best": quiet.best, "wait": quiet.wait},
+        "cores": available_cores(),
+    }
 
 
 def is_lack_of_memory(error):
