@@ -12,6 +12,7 @@ LEARNING_RATE = 1e-4
 CLIP = 1.0  # of the gradient, element by element
 
 SHAPES = [(1, 12), (1, 42), (1, 202), (1, 802), (16, 42), (64, 42), (16, 202)]
+QUICK_SHAPES = [shape for shape in SHAPES if shape != (1, 802)]
 CONTROLLERS = ["dense", "lstm"]
 MEMORIES = [(128, 20), (1024, 64)]
 HEADS = [1, 4]
@@ -77,6 +78,7 @@ class Case:
 
 
 DEFAULT = Network()
+QUICK_CASES = [Case(DEFAULT, *shape) for shape in QUICK_SHAPES]
 
 
 def all_cases():

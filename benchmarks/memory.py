@@ -65,8 +65,8 @@ def measure(rival, block_size, network, batch, steps, parameters, threads):
     -------
     dict
         Bytes: ``whole``, the peak of building, compiling and the first steps above the state after the imports;
-        ``step``, the peak of a later step above the state before it, the largest of some; ``xla``, XLA's own figure for the step's
-        temporary memory, ``None`` for PyTorch, and for blocks that of a device.
+        ``step``, the peak of a later step above the state before it, the largest of some; ``xla``, XLA's own figure for
+        the step's temporary memory, ``None`` for PyTorch, and for blocks that of a device.
     """
     options = {} if block_size is None else {"devices": threads, "block_size": block_size}
     build = import_rival(rival, **options)

@@ -118,9 +118,7 @@ def measure(kind, num_slots, num_reads, nearest, threads, budget, quiet):
     try:
         from peer import Peer
 
-        peer = Peer(
-            kind, num_slots, WIDTH, num_reads, NUM_READ_SLOTS, NUM_UNITS, NUM_FEATURES, threads
-        )
+        peer = Peer(kind, num_slots, WIDTH, num_reads, NUM_READ_SLOTS, NUM_UNITS, NUM_FEATURES, 1)
         peer.train(*data)
         chosen = choose_threads(lambda: peer.train(*data), threads)
         calls[PEER] = lambda: peer.train(*data)

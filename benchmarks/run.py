@@ -16,7 +16,7 @@ from pathlib import Path
 import memory
 import numpy as np
 import report
-from cases import DEFAULT, Case, all_cases
+from cases import DEFAULT, QUICK_CASES, Case, all_cases
 from ours import initial_parameters, trained_sizes
 from quiet import WAIT, Guard, describe_change
 from rivals import BLOCKS, JAX, OURS, TORCH
@@ -205,7 +205,9 @@ def parse_options():
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
-        "--quick", action="store_true", help=f"only the network {DEFAULT.name}, briefly"
+        "--quick",
+        action="store_true",
+        help=f"only the network {DEFAULT.name}, fewer cases, and briefly",
     )
     parser.add_argument(
         "--only",
@@ -235,8 +237,9 @@ def parse_options():
         parser.error(f"--threads must be between 1 and {cores}, the cores that there are")
     if not Path(options.output).absolute().parent.is_dir():
         parser.error(f"there is no folder to write {options.output} to")
-    patterns = options.only or ([DEFAULT.name] if options.quick else ["*"])
-    options.cases = [case for case in all_cases() if any(map(case.matches, patterns))]
+    patterns = options.only or ["*"]
+    cases = QUICK_CASES if options.quick and not options.only else all_cases()
+    options.cases = [case for case in cases if any(map(case.matches, patterns))]
     if not options.cases:
         parser.error(f"no case matches {' '.join(patterns)}")
     return options

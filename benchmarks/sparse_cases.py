@@ -8,6 +8,7 @@ from statistics import median
 
 import numpy as np
 from memory import status
+from quiet import Quiet
 from workers import answer
 
 WIDTH, STEPS, NUM_FEATURES, NUM_UNITS, READ_SLOTS = 32, 100, 8, 64, 4
@@ -41,10 +42,14 @@ def make_training(num_slots, nearest):
     return lambda: float(train(*data))
 
 
-def measure_training(num_slots, nearest, budget):
-    """Median of the seconds of a step, until the loss is a Python float, and bytes: the peak above the imports."""
+def measure_training(num_slots, nearest, budget, quiet):
+    """Time a step, until the loss is a Python float: minimum and median; and bytes, the peak above the imports.
+
+    ``notes`` are what disturbed the measurement, ``quiet`` the fields of `quiet.Quiet` afterwards.
+    """
     import jax
 
+    quiet = Quiet(**quiet)
     jax.devices()
     before = status("VmRSS")
     train = make_training(num_slots, nearest)
@@ -52,16 +57,23 @@ def measure_training(num_slots, nearest, budget):
     ctypes.CDLL(None).malloc_trim(0)
     resting = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    train()
+    step = status("VmHWM") - resting
+    whole = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     seconds = []
-    while len(seconds) < 3 or (sum(seconds) < budget and len(seconds) < 100):
-        start = time.perf_counter()
-        train()
-        seconds.append(time.perf_counter() - start)
+    with quiet.watch() as notes:
+        while len(seconds) < 3 or (sum(seconds) < budget and len(seconds) < 100):
+            start = time.perf_counter()
+            train()
+            seconds.append(time.perf_counter() - start)
     return {
-        "seconds": median(seconds),
+        "minimum": min(seconds),
+        "median": median(seconds),
         "runs": len(seconds),
-        "step": status("VmHWM") - resting,
-        "whole": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before,
+        "step": step,
+        "whole": whole,
+        "notes": notes,
+        "quiet": {"best": quiet.best, "wait": quiet.wait},
     }
 
 
