@@ -15,23 +15,22 @@ SLOTS = [2**12, 2**14, 2**16, 2**18, 2**20]
 SECTIONS = {"training": "Seconds of a training step", "recall": "What the index finds"}
 
 
-def complain(section, request, message):
-    """Say on the standard error that a measurement failed."""
-    print(f"{section}, {request}: {message}", file=sys.stderr)
-
-
 def measure_recall(threads, **request):
     """What the case gives, or ``None`` and a message."""
     try:
         return call("sparse_cases.py", {"section": "recall", **request}, threads)
     except WorkerError as error:
-        return complain("recall", request, f"failed: {error}")
+        print(f"recall, {request}: failed: {error}", file=sys.stderr)
+        return None
 
 
 def measure_training(guard, threads, **request):
     """What the case gives, or ``None`` and a message."""
     result = guard.attempt("sparse_cases.py", {"section": "training", **request}, threads)
-    return complain("training", request, result) if isinstance(result, str) else result
+    if isinstance(result, str):
+        print(f"training, {request}: {result}", file=sys.stderr)
+        return None
+    return result
 
 
 def print_training(slots, threads, budget, wait):
