@@ -36,7 +36,9 @@ RUNS = (
 )
 #: Networks that no command builds
 NETWORKS = ("shared-sam", "stacked-ntm")
-#: How far losses may be apart on another processor or with other versions, relative
+#: Runs whose gradient is summed in another order since the version of the files: losses differ in the last digits
+REORDERED = ("dnc",)
+#: How far losses may be apart on another processor, with other versions, or if reordered, relative
 CLOSE = {"float32": 1e-3, "float64": 1e-9}
 
 
@@ -68,12 +70,12 @@ def get_processor():
     )
 
 
-def assert_same(actual, expected, saved, dtype):
-    """Bit for bit on the processor and with the versions of the file, else nearly."""
+def assert_same(actual, expected, saved, dtype, reordered=False):
+    """Bit for bit on the processor and with the versions of the file, else or if reordered nearly."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "pytensor")}
     here = {**versions, "processor": get_processor()}
     exact = all(saved[name] == value for name, value in here.items())
-    if exact:
+    if exact and not reordered:
         np.testing.assert_array_equal(actual, expected)
     else:
         np.testing.assert_allclose(actual, expected, rtol=CLOSE[dtype], atol=CLOSE[dtype])
@@ -106,11 +108,12 @@ def test_a_run(name, dtype, unpack, monkeypatch):
     saved, losses = read_losses(unpack(dtype), dtype)
     folder = unpack(dtype) / f"{name}-{dtype}"
     trainer = read_settings(folder).make_trainer()
-    assert_same(train_to_50(trainer), losses[name], saved, dtype)
+    reordered = name in REORDERED
+    assert_same(train_to_50(trainer), losses[name], saved, dtype, reordered)
     monkeypatch.setattr(Settings, "make_trainer", lambda self: trainer)
     assert Run.open(folder).trainer is trainer
     assert trainer.step_count == 25
-    assert_same(train_to_50(trainer), losses[name], saved, dtype)
+    assert_same(train_to_50(trainer), losses[name], saved, dtype, reordered)
 
 
 @pytest.mark.slow

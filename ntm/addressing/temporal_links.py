@@ -6,11 +6,12 @@ writing are those of an NTM; see `ntm.addressing`.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytensor
 import pytensor.tensor as pt
 
-from lasagne.gradient import apply_with_gradient
+from lasagne.gradient import OwnGradient
 from ntm.typing import Tensor
 
 
@@ -109,9 +110,15 @@ def follow_links(
     links : tensor (B, N, N)
     backward, forward : tensor (B, R, N)
     """
-    return apply_with_gradient(
-        _follow_links, _pull_back_links, links, write_weights, precedence, read_weights
-    )
+    inputs = map(pt.as_tensor, (links, write_weights, precedence, read_weights))
+    outputs: list[Any] = FollowLinks(_follow_links, _pull_back_links).make_node(*inputs).outputs
+    return outputs
+
+
+class FollowLinks(OwnGradient):
+    """:func:`follow_links` as one node; JAX computes and differentiates it by `ntm.addressing.jax_temporal_links`."""
+
+    jax_conversions = "ntm.addressing.jax_temporal_links"
 
 
 def _follow_links(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lasagne.loop import loop
 from ntm.addressing import allocation, temporal_links
 
 from .. import dnc_reference
@@ -188,6 +189,49 @@ def test_following_the_links(compile, num_reads):
         ]
         slope = (results[4 + k] * direction).sum()
         np.testing.assert_allclose(slope, (costs[0] - costs[1]) / 2e-6, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_reads", [1, 4, 9])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_following_the_links_in_a_loop_on_jax(dtype, num_reads):
+    """JAX has arithmetic of its own for it: the same as one equation after another, differentiated by PyTensor."""
+    steps, slots = 3, 20
+    values = [
+        weightings(steps, B, slots, seed=1),
+        weightings(steps, B, slots, seed=2),
+        weightings(steps, B, num_reads, slots, seed=3),
+        weightings(B, slots, slots) * (1.0 - np.eye(slots)),
+    ]
+    tolerance = {"float32": 1e-5, "float64": 1e-13}[dtype]
+
+    def follow_one_by_one(links, write_weights, precedence, read_weights):
+        links = temporal_links.update_links(links, write_weights, precedence)
+        backward = temporal_links.get_backward_weights(links, read_weights)
+        return [links, backward, temporal_links.get_forward_weights(links, read_weights)]
+
+    def differentiate(follow, compile):
+        inputs = make_inputs(*values)
+        nowhere = pt.zeros_like(inputs[2][0])
+        outputs = loop(
+            lambda write, precedence, read, links, *_: follow(links, write, precedence, read),
+            inputs[:3],
+            [inputs[3], nowhere, nowhere],
+        )
+        weights = (pt.cos(k + pt.arange(each.size)) for k, each in enumerate(outputs))
+        cost = sum(
+            (each * factor.astype(each.dtype).reshape(each.shape)).sum()
+            for each, factor in zip(outputs, weights, strict=True)
+        )
+        return compile(inputs, [*outputs, *pytensor.grad(cost, inputs)])(*values)
+
+    expected = differentiate(follow_one_by_one, to_python)
+    values = [each.astype(dtype) for each in values]
+    with pytensor.config.change_flags(floatX=dtype):
+        results = differentiate(temporal_links.follow_links, to_jax)
+    for result, wanted in zip(results, expected, strict=True):
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result, wanted, rtol=tolerance, atol=tolerance)
 
 
 def test_read_weights():
