@@ -87,8 +87,8 @@ def main():
     if not 1 <= threads <= cores:
         parser.error(f"--threads must be between 1 and {cores}, the cores that there are")
     started = time.time()
-    lines = [INTRODUCTION, *report.describe_machine(cores)]
     guard = Guard(arguments.wait)
+    lines = [INTRODUCTION, *report.describe_machine(cores)]
     results = {}
     for network in NETWORKS:
         if not any(fnmatch.fnmatch(str(network), pattern) for pattern in arguments.only):

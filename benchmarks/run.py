@@ -249,11 +249,11 @@ def main():
     """Measure, print the tables and write them."""
     options = parse_options()
     started = time.time()
+    guard = Guard(options.wait)
     introduction = INTRODUCTION.format(figures=report.FIGURES)
     lines = [*introduction.splitlines(), "", *report.describe_machine(len(available_cores()))]
     problems = []
     timings = {}
-    guard = Guard(options.wait)
     with tempfile.TemporaryDirectory() as folder:
         if "timing" in options.sections:
             timings = run_timing(

@@ -103,7 +103,7 @@ def test_calibration(load):
 
 def test_the_guard_hands_on_what_was_found(load, monkeypatch):
     quiet = load("quiet")
-    monkeypatch.setattr(quiet, "wait_for_load", lambda limit, seconds: 20.0)
+    monkeypatch.setattr(quiet, "wait_for_load", lambda limit, seconds: seconds - 10.0)
     requests = []
 
     def call(script, request, threads, environment):
