@@ -45,6 +45,7 @@ MIN_SECONDS = 12.0  # a section that has less is not worth starting
 MAX_BESIDE = 4  # processes that use the device at once while no time is measured
 PATIENCE = 5.0  # so much longer may all of a rehearsal take: it has no machine for itself
 POLL = 0.5
+STOPPED = "the run was stopped"
 
 COMMAND_BUFFERS = {
     "as XLA chooses": "",
@@ -397,7 +398,8 @@ class Runner:
         """Run a section on some cores, and enter its result in the book."""
         left = self.deadline - time.monotonic()
         if self._is_stopped or left < MIN_SECONDS:
-            result = {"state": "left out", "seconds": 0.0, "rows": [], "message": "no time left"}
+            message = STOPPED if self._is_stopped else "no time left"
+            result = {"state": "left out", "seconds": 0.0, "rows": [], "message": message}
             self.book.enter(section.name, result)
             return result
         limit, start = min(section.limit, left), time.monotonic()
@@ -452,6 +454,8 @@ class Runner:
                 end(process)
                 self._running.discard(process)
         rows = read_rows(output)
+        if self._is_stopped:
+            return self._enter(section, "cut", start, rows, STOPPED)
         if is_cut:
             return self._enter(section, "cut", start, rows, f"it took more than {limit:.0f} s")
         if process.returncode:
