@@ -60,6 +60,7 @@ def measure(rival, block_size, network, batch, steps, parameters, threads):
     parameters : str
         An .npz file.
     threads : int
+        The cores, which are devices for blocks.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def measure(rival, block_size, network, batch, steps, parameters, threads):
     if rival == TORCH:
         import torch
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)  # the memory is the same, and one is fast on a busy machine, too
     else:
         import jax
 
