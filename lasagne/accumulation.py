@@ -34,12 +34,23 @@ from .loop import Loop, expand_loop
 from .tensors import update_by_default
 from .typing import Tensor, TensorLike
 
-__all__ = ["AUTO", "Accumulated", "Blocks", "accumulate_gradients", "count_bytes", "fit_block_size"]
+__all__ = [
+    "AUTO",
+    "Accumulated",
+    "Blocks",
+    "Bytes",
+    "accumulate_gradients",
+    "count_bytes",
+    "fit_block_size",
+]
 
 #: Choose the size of a block by the bytes of a sequence and the size of the processor's cache
 AUTO = "auto"
-#: How much of the second-level cache the residuals of a block may take, and the smallest block that is chosen
-CACHE_SHARE, MIN_BLOCK = 4.0, 4
+#: How much of the second-level cache a block takes: the states of a step, and all residuals. By measurement, see
+#: docs/speed.md
+STEP_SHARE, TOTAL_SHARE = 1 / 4, 6
+#: The smallest block that is chosen. With one sequence, products with the weights are slow
+SMALLEST = 2
 
 
 class Accumulated(NamedTuple):
@@ -529,20 +540,34 @@ optdb.register(
 # ---- How large a block is
 
 
-def count_bytes(results: Sequence[Variable], num_steps: int) -> int:
-    """Return how many bytes the gradient of results needs for a sequence, of so many steps.
+class Bytes(NamedTuple):
+    """How many bytes the gradient of a network needs for one sequence.
 
-    These are the states before each step of the loops, and what the loops of sparse memories carry along, twice, as far
-    as the sizes are known when the graph is built.
+    Attributes
+    ----------
+    step : int
+        For the states of one step.
+    total : int
+        For all residuals: the states before each step, and what the loops of sparse memories carry along, twice.
     """
-    total = 0
+
+    step: int
+    total: int
+
+
+def count_bytes(results: Sequence[Variable], num_steps: int) -> Bytes:
+    """Return how many bytes the gradient of results needs for a sequence of so many steps.
+
+    These are bytes of the loops, as far as the sizes are known when the graph is built.
+    """
+    steps, carried = [0], 0
     for node in {variable.owner: None for variable in ancestors(results)}:
         if node is None or not isinstance(node.op, Loop):
             continue
         outputs = node.op.fgraph.outputs
-        total += num_steps * sum(map(_count_bytes, outputs[: node.op.num_states]))
-        total += 2 * sum(map(_count_bytes, outputs[node.op.num_states :]))
-    return total
+        steps.append(sum(map(_count_bytes, outputs[: node.op.num_states])))
+        carried += 2 * sum(map(_count_bytes, outputs[node.op.num_states :]))
+    return Bytes(max(steps), num_steps * sum(steps) + carried)
 
 
 def _count_bytes(variable: Any) -> int:
@@ -553,16 +578,21 @@ def _count_bytes(variable: Any) -> int:
     return int(np.prod(sizes, dtype=np.int64)) * np.dtype(variable.type.dtype).itemsize
 
 
-def fit_block_size(bytes_a_sequence: int, cache_bytes: int) -> int | None:
-    """Return how many sequences make a block whose residuals fit the cache; None for the whole batch.
+def fit_block_size(needed: Bytes, cache_bytes: int) -> int | None:
+    """Return how many sequences make a block that suits the cache; None for the whole batch.
+
+    The states of a step shall stay in the cache from step to step, beside what is computed from them. The residuals are
+    written and read once: they shall not be many times as large as the cache.
 
     Parameters
     ----------
-    bytes_a_sequence : int
-        See :func:`count_bytes`.
+    needed : Bytes
     cache_bytes : int
         Of the second-level cache of a core.
     """
-    if not bytes_a_sequence:
+    if not needed.total:
         return None
-    return max(int(CACHE_SHARE * cache_bytes / bytes_a_sequence), MIN_BLOCK)
+    fits = [TOTAL_SHARE * cache_bytes / needed.total]
+    if needed.step:
+        fits.append(STEP_SHARE * cache_bytes / needed.step)
+    return max(int(min(fits)), SMALLEST)

@@ -9,8 +9,8 @@ import numpy as np
 from pytensor.compile.mode import Mode
 from pytensor.link.jax.linker import JAXLinker
 
-from lasagne.accumulation import AUTO, MIN_BLOCK, count_bytes, fit_block_size
-from lasagne.devices import ALL, get_cache_bytes, get_devices, start_devices
+from lasagne.accumulation import AUTO, SMALLEST, count_bytes, fit_block_size
+from lasagne.devices import ALL, get_cache_bytes, get_devices, reserve_devices, start_devices
 from ntm.arguments import Number
 from ntm.tasks import Task
 from ntm.typing import Tensor
@@ -38,6 +38,8 @@ class Division(NamedTuple):
         return self == WHOLE
 
 
+#: A device gets so many sequences at least, unless their blocks are smaller: with fewer, handing over takes as long
+FEWEST = 4
 #: The batch in one block on one device
 WHOLE = Division(None, 1)
 
@@ -87,25 +89,41 @@ def choose_division(
         if devices not in (1, AUTO, ALL):
             raise ValueError(f"devices is {devices}, but several devices need the back end jax")
         return Division(block_size if isinstance(block_size, int) else None, 1)
-    count = _choose_devices(getattr(linker, "device", None), task.batch_size, block_size, devices)
-    size = block_size
-    if size == AUTO:
+    device = getattr(linker, "device", None)
+    if task.batch_size > 1 and devices != 1:
+        # Before anything else asks JAX for its devices
+        reserve_devices(ALL if devices == AUTO else devices)
+    fitting = None
+    if task.batch_size > SMALLEST and _get_platform(device) == "cpu":
+        fitting = fit_block_size(count_bytes([losses], task.longest), get_cache_bytes())
+    size = fitting if block_size == AUTO else block_size
+    smallest = block_size if isinstance(block_size, int) else min(FEWEST, fitting or FEWEST)
+    count = _choose_devices(device, task.batch_size, smallest, devices)
+    if block_size == AUTO and size is not None and int(size) * count >= task.batch_size:
         size = None
-        if task.batch_size > MIN_BLOCK and get_devices()[0].platform == "cpu":
-            size = fit_block_size(count_bytes([losses], task.longest), get_cache_bytes())
-            if size is not None and size * count >= task.batch_size:
-                size = None
     return Division(size, count)  # type: ignore[arg-type]
 
 
-def _choose_devices(
-    device: Any, batch_size: int, block_size: int | str | None, devices: int | str
-) -> int:
-    """Return over how many devices to divide a batch; `device` is the one of the mode, if it has one."""
-    smallest = block_size if isinstance(block_size, int) else MIN_BLOCK
+def _get_platform(device: Any) -> str:
+    """Return the kind of device that a mode runs on: 'cpu', 'gpu' or 'tpu'."""
+    return device.platform if device is not None else get_devices()[0].platform
+
+
+def _choose_devices(device: Any, batch_size: int, smallest: int, devices: int | str) -> int:
+    """Return over how many devices to divide a batch.
+
+    Parameters
+    ----------
+    device : jax.Device or None
+        The one of the mode, if it has one.
+    batch_size : int
+    smallest : int
+        For ``'auto'``: how many sequences a device gets at least.
+    devices : int, 'auto' or 'all'
+    """
     if devices == 1 or (devices == AUTO and batch_size < 2 * smallest):
         return 1
-    platform = None if device is None else device.platform
+    platform = _get_platform(device)
     if device is not None and device != get_devices(platform=platform)[0]:
         if devices in (AUTO, ALL):
             return 1
@@ -113,9 +131,7 @@ def _choose_devices(
             f"devices is {devices}, but the mode is for {device} alone: name the kind, such as 'gpu', without a number"
         )
     if devices == AUTO:
-        available = start_devices(ALL, platform)
-        is_cpu = get_devices(platform=platform)[0].platform == "cpu"
-        return min(available, batch_size // smallest) if is_cpu else 1
+        return min(start_devices(ALL, platform), batch_size // smallest) if platform == "cpu" else 1
     if devices == ALL:
         return min(start_devices(ALL, platform), max(batch_size, 1))
     return start_devices(devices, platform)

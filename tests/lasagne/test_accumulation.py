@@ -12,7 +12,7 @@ import pytensor.tensor as pt
 import pytest
 
 import lasagne
-from lasagne.accumulation import accumulate_gradients, count_bytes, fit_block_size
+from lasagne.accumulation import Bytes, accumulate_gradients, count_bytes, fit_block_size
 from lasagne.backends.modes import get_mode
 from lasagne.independence import DependenceError
 from lasagne.layers import (
@@ -623,18 +623,22 @@ def test_bytes_of_a_recurrent_network():
     x = pt.tensor3("x")
     layer = LSTMLayer(InputLayer((None, None, F), x), 10)
     # The cell and the output, of 10 numbers of 8 bytes
-    assert count_bytes([get_output(layer)], 7) == 7 * 2 * 10 * 8
+    assert count_bytes([get_output(layer)], 7) == (2 * 10 * 8, 7 * 2 * 10 * 8)
     above = GRULayer(layer, 5, only_return_final=True)
-    assert count_bytes([get_output(above).sum(axis=1)], 7) == 7 * (2 * 10 + 5) * 8
-    assert count_bytes([get_output(DenseLayer(InputLayer((None, F), x[:, 0]), 4))], 7) == 0
+    assert count_bytes([get_output(above).sum(axis=1)], 7) == (2 * 10 * 8, 7 * (2 * 10 + 5) * 8)
+    assert count_bytes([get_output(DenseLayer(InputLayer((None, F), x[:, 0]), 4))], 7) == (0, 0)
 
 
 def test_blocks_fit_the_cache():
-    sizes = [fit_block_size(2**k, 2**20) for k in range(8, 24)]
+    sizes = [fit_block_size(Bytes(2**k // 50, 2**k), 2**20) for k in range(8, 30)]
     assert all(a >= b for a, b in pairwise(sizes))
     assert sizes[0] > 100
-    assert sizes[-1] == fit_block_size(2**40, 2**20) > 1
-    assert fit_block_size(0, 2**20) is None
+    assert sizes[-1] == fit_block_size(Bytes(0, 2**40), 2**20) > 1
+    assert fit_block_size(Bytes(0, 0), 2**20) is None
+    # Few steps of large states: what counts is that the states of one step stay in the cache
+    assert 2 * 2**17 <= fit_block_size(Bytes(2**17, 2**18), 2**20) * 2**17 < 2**20
+    # Sparse memories have small steps, but keep the memory itself
+    assert fit_block_size(Bytes(2**8, 2**21), 2**20) < 8
 
 
 # ---- memory

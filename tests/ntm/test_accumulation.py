@@ -133,10 +133,10 @@ def test_states_that_are_carried_in_shared_variables():
 
 def test_bytes_of_memory_networks():
     """A dense memory is kept at each step; of a sparse one, few rows are, and two memories."""
-    counted = {name: count_bytes([build(name)[2]], 100) for name in ("NTM", "DNC", "SAM")}
+    counted = {name: count_bytes([build(name)[2]], 100).total for name in ("NTM", "DNC", "SAM")}
     memory = 6 * 3 * 8
     assert counted["NTM"] > 100 * memory
     assert counted["DNC"] > counted["NTM"] + 100 * 6 * 6 * 8  # Temporal links
     assert 2 * memory < counted["SAM"] < counted["NTM"]
     # They grow with the number of steps
-    assert count_bytes([build("NTM")[2]], 200) == 2 * counted["NTM"]
+    assert count_bytes([build("NTM")[2]], 200).total == 2 * counted["NTM"]

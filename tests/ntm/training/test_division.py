@@ -76,7 +76,9 @@ def machine(monkeypatch):
     longest = make_task(64, 20).longest
     needed = longest * 2 * 100 * 4
     monkeypatch.setattr(division, "get_cache_bytes", lambda: needed)
-    monkeypatch.setattr(division, "fit_block_size", lambda needed, cache: 16 * cache // needed)
+    monkeypatch.setattr(
+        division, "fit_block_size", lambda needed, cache: 16 * cache // needed.total
+    )
     monkeypatch.setattr(division, "start_devices", lambda devices, platform: 4)
 
 
