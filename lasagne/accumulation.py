@@ -133,8 +133,9 @@ def accumulate_gradients(
     Notes
     -----
     A batch that does not divide into blocks of one size is padded by copies of its last sequence, whose weight is zero.
-    Dropout and other noise are drawn for each block: another size of a block gives other draws, another number of
-    devices the same. The results have no gradient themselves.
+    Dropout and other noise are drawn for each block: another size of a block gives other draws. Another number of
+    devices gives the same ones, unless the blocks shrink so that every device gets as many. The results have no
+    gradient themselves.
 
     Examples
     --------
@@ -254,6 +255,12 @@ def _check_variables(losses: Any, params: Any, batch: Any, outputs: Any, whole: 
     for name, variables in (("params", params), ("batch", batch)):
         if len(set(variables)) < len(variables):
             raise ValueError(f"{caller}: {name} must contain each variable once, not {variables}")
+    for name, variables in (("params", params), ("whole", whole)):
+        if both := [variable for variable in variables if variable in batch]:
+            raise ValueError(
+                f"{caller}: {both[0]} is in batch and in {name}: what is divided has no gradient, and no block gets "
+                "all of it"
+            )
 
 
 def _check_block_size(block_size: Any) -> int | str | None:

@@ -56,7 +56,7 @@ def build(name):
 
 
 #: The other networks are further cases
-SLOW = ("NTM", "DNC", "SAM", "SDNC")
+SLOW = ("NTM", "SAM")
 
 
 @pytest.mark.slow
