@@ -97,7 +97,7 @@ def test_a_function_runs_on_the_device_asked_for():
 @pytest.mark.parametrize(
     ("backend", "device", "message"),
     [
-        ("jax", "cpu:99", "no device 'cpu:99', only 1 of the kind 'cpu'"),
+        ("jax", "cpu:99", r"no device 'cpu:99', only \d+ of the kind 'cpu'"),
         ("jax", "cpu:x", "no device 'cpu:x'"),
         ("jax", "cpu:", "no device 'cpu:'"),
         ("jax", "abacus", r"no device 'abacus', only: cpu.*jax\[cuda13\]"),
