@@ -148,6 +148,7 @@ settings = make_settings("copy", batch_size=16)
 start_devices(1)
 before = jax.config.jax_num_cpu_devices
 assert before < 1, before
+ntm.get_mode()
 ntm.get_mode("numba")
 assert jax.config.jax_num_cpu_devices == before
 assert not has_started()
