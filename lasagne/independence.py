@@ -15,6 +15,7 @@ from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.traversal import io_toposort
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import Second
+from pytensor.scan.op import Scan
 from pytensor.tensor.basic import Alloc, Join, MakeVector, ScalarFromTensor, TensorFromScalar
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
@@ -252,9 +253,14 @@ def _(op: Subtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
 @_follow.register
 def _(op: IncSubtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
     mark, mixed = inputs[0], _get_mixed(inputs[:2])
-    if any(k in mark.axes for k, entry in enumerate(op.idx_list) if not isinstance(entry, slice)):
+    numbers = {k for k, entry in enumerate(op.idx_list) if not isinstance(entry, slice)}
+    if mark.axes & numbers:
         mixed = mixed or "a part of the batch"
-    return [Mark(mark.axes, mixed=mixed)]
+    # What is written stands in the last of the axes that have no number
+    kept = [axis for axis in range(node.inputs[0].type.ndim) if axis not in numbers]
+    first = len(kept) - node.inputs[1].type.ndim
+    axes = mark.axes | {kept[first + axis] for axis in inputs[1].axes}
+    return [Mark(axes, mixed=mixed)]
 
 
 @_follow.register
@@ -320,6 +326,32 @@ def _(op: Loop, node: Apply, inputs: list[Mark]) -> list[Mark]:
         inner[first : first + count] = joined
     traces = [_move(mark, 1) for mark in after[: op.num_states]]
     return [*traces, *after[op.num_states :]]
+
+
+@_follow.register
+def _(op: Scan, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    info = op.info
+    if info.n_mit_mot:  # Of a gradient
+        return [Mark(mixed=_get_mixed(inputs)) for _ in node.outputs]
+    outer = iter(inputs[1:])
+    # Of each state, of how many steps before it is read. The first ones have an axis of steps
+    taps = [len(each) for each in (*info.mit_sot_in_slices, *info.sit_sot_in_slices)]
+    sequences = [_move(next(outer), -1) for _ in range(info.n_seqs)]
+    states = [_move(next(outer), -1) for _ in taps]
+    states += [next(outer) for _ in range(info.n_untraced_sit_sot)]
+    taps += [1] * info.n_untraced_sit_sot
+    others = list(outer)[info.n_nit_sot :]
+    # The outputs of a step are those with an axis of steps, then the others
+    traced = len(states) - info.n_untraced_sit_sot + info.n_nit_sot
+    while True:
+        read = [state for state, count in zip(states, taps, strict=True) for _ in range(count)]
+        given = dict(zip(op.fgraph.inputs, [*sequences, *read, *others], strict=True))
+        after = _mark(op.fgraph.outputs, given)[: traced + info.n_untraced_sit_sot]
+        new = [*after[: traced - info.n_nit_sot], *after[traced:]]
+        joined = [_join(*pair) for pair in zip(states, new, strict=True)]
+        if joined == states:
+            return [*(_move(mark, 1) for mark in after[:traced]), *after[traced:]]
+        states = joined
 
 
 def _move(mark: Mark, by: int) -> Mark:

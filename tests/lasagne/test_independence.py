@@ -65,6 +65,22 @@ def run(step):
     return states[-1].sum(axis=1)
 
 
+def scan(step, taps=(-1,)):
+    """A recurrent network by `pytensor.scan`."""
+    start = pt.zeros((len(taps), x.shape[0], F)) if len(taps) > 1 else pt.zeros((x.shape[0], F))
+    return pytensor.scan(
+        step,
+        sequences=[x.dimshuffle(1, 0, 2)],
+        outputs_info=[{"initial": start, "taps": list(taps)}],
+        return_updates=False,
+    )
+
+
+def own_states():
+    """The sum of the states of a recurrent network, for each sequence."""
+    return scan(lambda x, h: x + h).sum(axis=(0, 2))
+
+
 INDEPENDENT = {
     "means over time and features": lambda: x.mean(axis=2).mean(axis=1),
     "mean of a masked sequence": lambda: (x.sum(axis=2) * mask).sum(axis=1) / mask.sum(axis=1),
@@ -109,6 +125,8 @@ INDEPENDENT = {
     "hinge loss": lambda: multiclass_hinge_loss(last, classes),
     "loop": lambda: run(lambda x, h: pt.tanh(x + h @ W)),
     "loop that normalises features": lambda: run(lambda x, h: x + h / h.sum(axis=1, keepdims=True)),
+    "scan": lambda: scan(lambda x, h: pt.tanh(x + h @ W))[-1].mean(axis=1),
+    "scan of two states": lambda: scan(lambda x, g, h: x + g * h, (-2, -1)).sum(axis=(0, 2)),
     "layer normalisation": lambda: output(layer_norm(DenseLayer(l_in(), 4, num_leading_axes=2))),
     "standardisation": lambda: output(StandardizationLayer(l_in())),
     "dropout": lambda: output(DropoutLayer(l_in())),
@@ -184,6 +202,12 @@ DEPENDENT = {
     "einsum over the batch": lambda: pt.einsum("btf,ctf->b", x, y),
     "tensordot over the batch": lambda: own(pt.tensordot(x, y, axes=[[0, 1], [0, 1]])),
     "mean of embeddings": lambda: own(W[classes].mean(axis=0)),
+    "scan that mixes": lambda: scan(lambda x, h: x + h - h.mean(axis=0))[-1].sum(axis=1),
+    "scan of two states that mixes": lambda: (
+        scan(lambda x, g, h: x + h - g.mean(axis=0), (-2, -1))[-1].sum(axis=1)
+    ),
+    "mean of what a scan gives": lambda: own(scan(lambda x, h: x + h).mean(axis=1)),
+    "divided by the number in a scan": lambda: own_states() / own_states().shape[0],
     "loop that mixes": lambda: run(lambda x, h: pt.tanh(x + h - h.mean(axis=0))),
     "loop that mixes inputs": lambda: run(lambda x, h: h + x - x.mean(axis=0)),
     "loop that mixes what it read": lambda: run(lambda x, h: x + h.T @ h @ W),
