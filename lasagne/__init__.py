@@ -1,7 +1,9 @@
 """The Lasagne layer API on PyTensor: layers, initializers, objectives, updates, regularization."""
 
 from . import (
+    accumulation,
     backends,
+    devices,
     init,
     layers,
     nonlinearities,
@@ -15,7 +17,9 @@ from . import (
 __version__ = "0.2.dev1"
 
 __all__ = [
+    "accumulation",
     "backends",
+    "devices",
     "init",
     "layers",
     "nonlinearities",

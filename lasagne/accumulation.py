@@ -139,9 +139,13 @@ def accumulate_gradients(
 
     Examples
     --------
-    >>> result = accumulate_gradients(losses, params, [x, y], block_size=8)
-    >>> updates = lasagne.updates.adam(result.grads, params)
-    >>> train = pytensor.function([x, y], result.loss, updates=updates)
+    >>> x, w = pt.matrix("x"), pytensor.shared(np.zeros(3), "w")
+    >>> losses = pt.sqr(x @ w - 1)
+    >>> result = accumulate_gradients(losses, [w], [x], block_size=8)
+    >>> updates = [(w, w - 0.1 * result.grads[0])]
+    >>> train = pytensor.function([x], result.loss, updates=updates, mode="FAST_COMPILE")
+    >>> float(train(np.ones((20, 3), x.dtype)))
+    1.0
     """
     size = _check_block_size(block_size)
     _check_penalty(penalty)

@@ -5,7 +5,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lasagne.accumulation import accumulate_gradients
     from lasagne.backends import get_mode, use_jax
+    from lasagne.devices import start_devices
     from ntm import updates as updates
     from ntm.addressing.nearest import HyperplaneIndex
     from ntm.controllers import (
@@ -86,6 +88,7 @@ __all__ = [
     "StackController",
     "StepFunction",
     "WriteHead",
+    "accumulate_gradients",
     "get_mode",
     "get_output_and_states",
     "load",
@@ -94,12 +97,15 @@ __all__ = [
     "save",
     "set_first_layout_values",
     "set_later_layout_values",
+    "start_devices",
     "use_jax",
 ]
 
 #: Where each name comes from
 _MODULES = {
+    "lasagne.accumulation": ("accumulate_gradients",),
     "lasagne.backends": ("get_mode", "use_jax"),
+    "lasagne.devices": ("start_devices",),
     "ntm.addressing.nearest": ("HyperplaneIndex",),
     "ntm.controllers": (
         "Controller",
