@@ -127,6 +127,24 @@ def test_other_functions_between_steps(both, backend):
 
 
 @pytest.mark.slow
+def test_parameters_stay_on_all_devices(both):
+    """They are not sent from one device to the others at each step, but when they are set."""
+    import jax
+
+    several, single = both
+    for each in both:
+        each.train(VALUES)
+    with jax.transfer_guard_device_to_device("disallow_explicit"):
+        several.train(VALUES)
+    several.W.set_value(several.W.get_value() + 1)
+    single.train(VALUES)
+    single.W.set_value(single.W.get_value() + 1)
+    for each in both:
+        each.train(VALUES)
+    assert_same(*both)
+
+
+@pytest.mark.slow
 def test_batches_of_other_lengths(both):
     for count in (5, 1, 8, 5):
         for each in both:

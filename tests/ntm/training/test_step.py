@@ -42,10 +42,11 @@ def test_losses_of_sequences_and_their_mean():
 
 
 @pytest.mark.slow
-def test_weights_of_sequences():
+@pytest.mark.parametrize("division", [{}, {"block_size": 1, "devices": 2}])
+def test_weights_of_sequences(division):
     """A sequence of weight zero is as if it were not there; one of weight two as if it were there twice."""
     batch = make_task().sample(length=[1, 2, 3])
-    step, l_out = make_step(weighted=True)
+    step, l_out = make_step(weighted=True, **division)
     result = step(batch, 0.5, weights=[0.0, 1.0, 2.0])
     other, l_other = make_step()
     expected = other(take(batch, 1, 2, 2), 0.5)
