@@ -1,7 +1,9 @@
 """How JAX runs a `lasagne.accumulation.Blocks`: blocks one after the other, devices side by side.
 
-Each device gets a part of the batch and runs its blocks in a loop. What is summed over blocks is then summed over
-devices, once. XLA could divide a program by itself, but would sum the gradients at each time step.
+Where a function has several devices, each of them runs all of it, on the same arguments
+(`lasagne.backends.jax_linker.SeveralDevices`). Only here do they divide the work: each device takes its part of the
+batch and runs its blocks in a loop. What is summed over blocks is then summed over devices, once. XLA could divide a
+program by itself, but would sum the gradients at each time step.
 """
 
 from collections.abc import Sequence
@@ -9,10 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from lasagne.accumulation import AUTO, Blocks, count_bytes, fit_block_size
-from lasagne.backends.jax_devices import AXIS, make_mesh
+from lasagne.backends.jax_devices import AXIS
 from lasagne.backends.jax_dispatch import convert_graph
 from lasagne.backends.jax_registry import Conversion, jax_funcify
 from lasagne.devices import get_cache_bytes, get_devices
@@ -26,33 +27,28 @@ def _funcify_blocks(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
         split, generators, shared = op.split_inputs(inputs)
         count = _check_lengths(op, split)
         largest = _choose_size(op, split)
-        number = max(-(-count // (largest * op.num_devices)), 1)
-        size = -(-count // (number * op.num_devices))
-        padding = number * size * op.num_devices - count
+        devices = _count_devices(op)
+        number = max(-(-count // (largest * devices)), 1)
+        size = -(-count // (number * devices))
+        padding = number * size * devices - count
         split = [_pad(x, padding) for x in split[:-1]] + [jnp.pad(split[-1], (0, padding))]
-        keys, after = _split_keys(generators, number * op.num_devices)
-        run_part = _make_part(op, run_block, number, size)
-        if op.num_devices > 1:
-            here, everywhere = PartitionSpec(AXIS), PartitionSpec()
-            run_part = jax.shard_map(
-                run_part,
-                mesh=make_mesh(op.num_devices),
-                in_specs=(here, here, everywhere, everywhere),
-                out_specs=(everywhere, here),
-                check_vma=False,
-            )
-        sums, joined = run_part(split, keys, generators, shared)
+        keys, after = _split_keys(generators, number * devices)
+        if devices > 1:
+            split, keys = (list(map(_take_part, each)) for each in (split, keys))
+        sums, joined = run_part(number, size, split, keys, generators, shared)
+        if devices > 1:
+            sums = _sum_over_devices(sums)
+            joined = [jax.lax.all_gather(x, AXIS, tiled=True) for x in joined]
         return [*sums, *(x[:count] for x in joined), *after]
 
-    return run
-
-
-def _make_part(op: Blocks, run_block: Any, number: int, size: int) -> Any:
-    """Return the function that runs the part of one device, so many blocks of one size."""
     first, last = op.num_summed, op.num_summed + op.num_joined
 
-    def run_part(split: Any, keys: Any, generators: Any, shared: Any) -> Any:
-        def one_block(sums: list[Any], items: Any) -> tuple[Any, Any]:
+    def run_part(
+        number: int, size: int, split: Any, keys: Any, generators: Any, shared: Any
+    ) -> tuple[list[jax.Array], list[jax.Array]]:
+        """Return the sums and the joined results of the part of one device: so many blocks of one size."""
+
+        def one_block(sums: Any, items: Any) -> tuple[Any, Any]:
             pieces, own_keys = items
             drawn = [_with_key(g, key) for g, key in zip(generators, own_keys, strict=True)]
             results = list(run_block(*pieces, *drawn, *shared))
@@ -61,18 +57,31 @@ def _make_part(op: Blocks, run_block: Any, number: int, size: int) -> Any:
             return results[:first], results[first:last]
 
         if number == 1:
-            sums, joined = one_block(None, (split, [key[0] for key in keys]))  # type: ignore[arg-type]
-        else:
-            blocks = [x.reshape(number, size, *x.shape[1:]) for x in split]
-            like = [jnp.zeros((), split[-1].dtype), *(shared[k] for k in op.reached)]
-            zeros = [jnp.zeros_like(x) for x in like]
-            sums, joined = jax.lax.scan(one_block, zeros, (blocks, keys))
-            joined = [x.reshape(number * size, *x.shape[2:]) for x in joined]
-        if op.num_devices > 1:
-            sums = _sum_over_devices(sums)
-        return sums, joined
+            return one_block(None, (split, [key[0] for key in keys]))
+        blocks = [x.reshape(number, size, *x.shape[1:]) for x in split]
+        like = [jnp.zeros((), split[-1].dtype), *(shared[k] for k in op.reached)]
+        sums, joined = jax.lax.scan(one_block, [jnp.zeros_like(x) for x in like], (blocks, keys))
+        return sums, [x.reshape(number * size, *x.shape[2:]) for x in joined]
 
-    return run_part
+    return run
+
+
+def _count_devices(op: Blocks) -> int:
+    """Return over how many devices the function that is compiled is divided."""
+    if op.num_devices == 1:
+        return 1
+    try:
+        return jax.lax.psum(1, AXIS)
+    except NameError as error:
+        raise RuntimeError(
+            f"accumulate_gradients: {op.num_devices} devices need a function compiled with ntm.get_mode('jax')"
+        ) from error
+
+
+def _take_part(x: jax.Array) -> jax.Array:
+    """Return this device's part of an array that all devices have."""
+    size = len(x) // jax.lax.psum(1, AXIS)
+    return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(AXIS) * size, size)
 
 
 def _sum_over_devices(arrays: list[jax.Array]) -> list[jax.Array]:
@@ -81,7 +90,7 @@ def _sum_over_devices(arrays: list[jax.Array]) -> list[jax.Array]:
     All numbers of a type go as one vector: the devices wait for each other once a vector, and each wait takes time.
     """
     results = list(arrays)
-    for dtype in {x.dtype for x in arrays}:
+    for dtype in dict.fromkeys(x.dtype for x in arrays):
         chosen = [k for k, x in enumerate(arrays) if x.dtype == dtype]
         vector = jax.lax.psum(jnp.concatenate([arrays[k].ravel() for k in chosen]), AXIS)
         start = 0

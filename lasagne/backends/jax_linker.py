@@ -10,7 +10,7 @@ computes with those but our functions.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -80,14 +80,17 @@ class Argument:
 class SeveralDevices:
     """A function that runs on several devices, from arrays on the first device to such arrays.
 
-    Every device gets all arguments and holds all results; what the devices divide is up to the function
-    (`lasagne.backends.jax_accumulation`). Parameters stay on all devices: an argument that is a result of the last call
-    is not sent again. Everything else that uses parameters sees arrays on one device.
+    Every device gets all arguments, runs the whole function and has all results; what the devices divide is up to the
+    function (`lasagne.backends.jax_accumulation`). Parameters stay on all devices: an argument that was on the first
+    device before, or is a result of the last call, is not sent again. Everything else that uses parameters sees arrays
+    on one device.
 
     Parameters
     ----------
     fn : callable
     mesh : jax.sharding.Mesh
+    shared : list of int
+        The arguments that are shared variables.
     updates : dict from int to int
         Which argument of the next call each result becomes.
     options : dict
@@ -98,29 +101,35 @@ class SeveralDevices:
         self,
         fn: Callable[..., Any],
         mesh: jax.sharding.Mesh,
-        updates: dict[int, int],
+        shared: Sequence[int],
+        updates: Mapping[int, int],
         options: dict[str, str],
     ) -> None:
-        self._everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        whole = jax.sharding.PartitionSpec()
+        self._everywhere = jax.sharding.NamedSharding(mesh, whole)
         self._jitted = jax.jit(
-            fn,
+            jax.shard_map(fn, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False),
             in_shardings=self._everywhere,
             out_shardings=self._everywhere,
             compiler_options=options,
         )
-        self._updates = updates
-        # By argument: the array on the first device that was handed out, and the same array on all devices
+        self._shared, self._updates = shared, updates
+        # By argument: the array on the first device, and the same array on all devices
         self._kept: dict[int, tuple[Any, Any]] = {}
         self.lower = self._jitted.lower
 
     def __call__(self, *args: Any) -> list[Any]:
         given = list(args)
-        for k, (local, everywhere) in self._kept.items():
-            if given[k] is local:
-                given[k] = everywhere
-        for k, value in enumerate(given):
-            if isinstance(value, jax.Array) and value.sharding != self._everywhere:
-                given[k] = jax.device_put(value, self._everywhere)
+        for k in self._shared:
+            local, everywhere = self._kept.get(k, (None, None))
+            if given[k] is not local or local is None:
+                local = given[k]
+                everywhere = jax.device_put(local, self._everywhere)
+                # An array of NumPy may be written to by others
+                self._kept[k] = (
+                    (None, None) if isinstance(local, np.ndarray) else (local, everywhere)
+                )
+            given[k] = everywhere
         results = self._jitted(*given)
         handed = [jax.tree.map(lambda x: x.addressable_data(0), result) for result in results]
         for k, argument in self._updates.items():
@@ -167,11 +176,11 @@ class FlexibleJAXLinker(JAXLinker):
         inputs = super().create_thunk_inputs(storage_map)
         assert self.fgraph is not None
         shared = [isinstance(variable, SharedVariable) for variable in self.fgraph.inputs]
-        if self._platform != "cpu":
+        if self._platform != "cpu" or self._count_devices() > 1:
             # What is not updated would else be sent to the device at every call
             for storage in inputs:
                 if isinstance(storage[0], np.ndarray):
-                    storage[0] = jax.device_put(storage[0], self.device)
+                    storage[0] = jax.device_put(storage[0].copy(), self.device)
         return [
             storage if is_shared else Argument(storage)
             for storage, is_shared in zip(inputs, shared, strict=True)
@@ -187,8 +196,13 @@ class FlexibleJAXLinker(JAXLinker):
             assert self.fgraph is not None
             with jax.default_device(self.device):
                 mesh = make_mesh(num_devices)
-            updates: Any = dict(self.fgraph.update_mapping or {})
-            jitted = SeveralDevices(fn, mesh, updates, options)
+            shared = [
+                k
+                for k, variable in enumerate(self.fgraph.inputs)
+                if isinstance(variable, SharedVariable)
+            ]
+            updates: Any = self.fgraph.update_mapping or {}
+            jitted = SeveralDevices(fn, mesh, shared, updates, options)
         wide = self._find_wide_results()
         # Entering it again costs less than making it, and a function runs in one thread at a time
         in_64_bits = jax.enable_x64(True)
