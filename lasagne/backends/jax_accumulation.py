@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from pytensor.compile.sharedvalue import SharedVariable
 
 from lasagne.accumulation import AUTO, Blocks, count_bytes, fit_block_size
 from lasagne.backends.jax_devices import AXIS
@@ -22,11 +23,16 @@ from lasagne.devices import get_cache_bytes, get_devices
 @jax_funcify.register(Blocks)
 def _funcify_blocks(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     run_block = convert_graph(op.fgraph.clone(), kwargs, pair=True)
+    are_shared = [
+        isinstance(variable, SharedVariable) for variable in op.split_inputs(node.inputs)[0]
+    ]
 
     def run(*inputs: Any) -> list[Any]:
         split, generators, shared = op.split_inputs(inputs)
         count = _check_lengths(op, split)
-        largest = _choose_size(op, split)
+        # States that are carried from call to call have no axis of time
+        sequences = [x for x, is_shared in zip(split, are_shared, strict=True) if not is_shared]
+        largest = _choose_size(op, count, sequences)
         devices = _count_devices(op)
         number = max(-(-count // (largest * devices)), 1)
         size = -(-count // (number * devices))
@@ -38,7 +44,8 @@ def _funcify_blocks(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
         sums, joined = run_part(number, size, split, keys, generators, shared)
         if devices > 1:
             sums = _sum_over_devices(sums)
-            joined = [jax.lax.all_gather(x, AXIS, tiled=True) for x in joined]
+            if count:
+                joined = [jax.lax.all_gather(x, AXIS, tiled=True) for x in joined]
         return [*sums, *(x[:count] for x in joined), *after]
 
     first, last = op.num_summed, op.num_summed + op.num_joined
@@ -111,15 +118,15 @@ def _check_lengths(op: Blocks, split: Sequence[Any]) -> int:
     return lengths[0]
 
 
-def _choose_size(op: Blocks, split: Sequence[Any]) -> int:
-    """Return the largest number of sequences in a block."""
+def _choose_size(op: Blocks, count: int, sequences: Sequence[Any]) -> int:
+    """Return the largest number of sequences in a block, for so many sequences (B, T, ...)."""
     size = op.block_size
     if size == AUTO:
-        num_steps = max((x.shape[1] for x in split if x.ndim > 1), default=0)
+        num_steps = max((x.shape[1] for x in sequences if x.ndim > 1), default=0)
         is_cpu = get_devices()[0].platform == "cpu"
         needed = count_bytes(op.fgraph.outputs, num_steps)
         size = fit_block_size(needed, get_cache_bytes()) if is_cpu else None
-    return size if isinstance(size, int) else max(len(split[0]), 1)
+    return size if isinstance(size, int) else max(count, 1)
 
 
 def _pad(x: jax.Array, count: int) -> jax.Array:

@@ -250,7 +250,7 @@ def _times(x: jax.Array, y: jax.Array) -> jax.Array:
 @jax.custom_vjp
 def _times_transposed(x: jax.Array, y: jax.Array) -> jax.Array:
     """Return ``x @ y.T`` for matrices in the last two axes."""
-    if x.shape[:-2] != y.shape[:-2] or x.shape[-2] > _FEW_ROWS:
+    if x.shape[:-2] != y.shape[:-2] or not 0 < x.shape[-2] <= _FEW_ROWS:
         return jnp.matmul(x, _transpose(y))
     rows = [jnp.einsum("...mn,...n->...m", y, x[..., k, :]) for k in range(x.shape[-2])]
     return jnp.stack(rows, axis=-2)

@@ -41,13 +41,31 @@ CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
 }
 
+# The same for several devices. Each core has work of its own: a device does not divide a loop over threads. And a
+# device waits for the others as long as it takes: XLA would end the process after 40 s, as when it was suspended
+DIVIDED_CPU_OPTIONS = {
+    **CPU_OPTIONS,
+    "xla_disable_hlo_passes": "tree_reduction_rewriter,cpu-parallel-task-assigner",
+    "xla_cpu_collective_call_terminate_timeout_seconds": "1000000000",
+    "xla_cpu_collective_timeout_seconds": "1000000000",
+}
+
 
 @cache
-def get_compiler_options(platform: str) -> dict[str, str]:
-    """Return the options for XLA on a kind of device, without those that the installed JAX does not know."""
+def get_compiler_options(platform: str, is_divided: bool = False) -> dict[str, str]:
+    """Return the options for XLA on a kind of device, without those that the installed JAX does not know.
+
+    Parameters
+    ----------
+    platform : str
+        'cpu', 'gpu' or 'tpu'.
+    is_divided : bool
+        Whether a function runs on several devices at once.
+    """
     if platform != "cpu":
         return {}
-    return {name: value for name, value in CPU_OPTIONS.items() if _is_known(name, value)}
+    options = DIVIDED_CPU_OPTIONS if is_divided else CPU_OPTIONS
+    return {name: value for name, value in options.items() if _is_known(name, value)}
 
 
 def _is_known(name: str, value: str) -> bool:
@@ -187,8 +205,8 @@ class FlexibleJAXLinker(JAXLinker):
         ]
 
     def jit_compile(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        options = get_compiler_options(self._platform)
         num_devices = self._count_devices()
+        options = get_compiler_options(self._platform, num_devices > 1)
         jitted: Any
         if num_devices == 1:
             jitted = jax.jit(fn, compiler_options=options)
