@@ -254,6 +254,7 @@ def train(entry: Entry, seed: int, folder: Path) -> str:
         words = ["resume", str(run)]
     else:
         words = ["train", entry.task, "--seed", str(seed), "--folder", str(run), *entry.options]
+        words += ["--devices", "1"]  # The other cores train other runs
     environment = os.environ | {
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
         "OMP_NUM_THREADS": "1",
