@@ -31,7 +31,6 @@ from pytensor.tensor.type import TensorType
 from .devices import start_devices
 from .independence import DependenceError, check_independence
 from .loop import Loop, expand_loop
-from .tensors import update_by_default
 from .typing import Tensor, TensorLike
 
 __all__ = [
@@ -133,9 +132,11 @@ def accumulate_gradients(
     Notes
     -----
     A batch that does not divide into blocks of one size is padded by copies of its last sequence, whose weight is zero.
-    Dropout and other noise are drawn for each block: another size of a block gives other draws. Another number of
-    devices gives the same ones, unless the blocks shrink so that every device gets as many. The results have no
+    Dropout and other noise are drawn for each block: blocks of another size give other draws. The results have no
     gradient themselves.
+
+    Whether sequences depend on each other is checked as far as the operations of the graph are known. What is behind an
+    operation that the check cannot see through is taken on trust.
 
     Examples
     --------
@@ -149,13 +150,15 @@ def accumulate_gradients(
     """
     size = _check_block_size(block_size)
     _check_penalty(penalty)
-    block = _Block(losses, list(params), list(batch), list(outputs), list(whole))
+    params, whole = list(params), [each for each in dict.fromkeys(whole) if each not in params]
+    block = _Block(losses, params, list(batch), list(outputs), whole)
     given: Any = pt.ones((block.batch[0].shape[0],)) if weights is None else pt.as_tensor(weights)
     if given.ndim != 1:
         raise ValueError(
             f"accumulate_gradients: weights must be a vector, a weight for each sequence, not of {given.ndim} axes"
         )
     given = given.astype(losses.dtype)
+    _check_dependence_on_params([given, *block.batch, *whole], params)
     op = Blocks(
         block.fgraph,
         len(block.split),
@@ -163,18 +166,16 @@ def accumulate_gradients(
         block.reached,
         size,
         start_devices(devices),
+        block.unseen,
     )
     results: list[Any] = op.make_node(*block.batch, given, *block.generators, *block.whole).outputs
     total, *sums = results[: op.num_summed]
     joined = results[op.num_summed : op.num_summed + op.num_joined]
-    for variable, value in zip(
-        block.generators, results[op.num_summed + op.num_joined :], strict=True
-    ):
-        update_by_default(variable, value)
     scale = given.sum()
     found = dict(zip(block.reached, sums, strict=True))
     means = [found[k] / scale if k in found else None for k in range(len(params))]
-    return Accumulated(total / scale, _add_penalty(means, penalty, params), joined[0], joined[1:])
+    grads = _add_penalty(means, penalty, params)
+    return Accumulated(total / scale, grads, joined[0], joined[1:])
 
 
 class _Block:
@@ -188,6 +189,8 @@ class _Block:
     batch, generators, whole : list of variables
     reached : list of int
         The parameters that the losses depend on.
+    unseen : str
+        The operation that the check of independence could not see through; empty if the check has seen all.
     """
 
     def __init__(
@@ -200,7 +203,7 @@ class _Block:
     ) -> None:
         _check_variables(losses, params, batch, outputs, whole)
         self.batch = batch
-        results = [losses, *outputs]
+        results: list[Any] = [losses, *outputs]
         self.generators = _find_generators(results, batch)
         own: dict[Any, Any] = {variable: _of_any_length(variable) for variable in batch}
         own |= {variable: variable.type() for variable in (*params, *self.generators)}
@@ -211,7 +214,7 @@ class _Block:
         results = clone_replace([*results, *updated], own, rebuild_strict=False)
         joined, updated = results[: 1 + len(outputs)], results[1 + len(outputs) :]
         try:
-            check_independence(joined, [own[variable] for variable in batch])
+            self.unseen = check_independence(joined, [own[variable] for variable in batch])
         except DependenceError as error:
             raise _name_averages(error, [losses, *outputs], batch) from None
         weight = pt.vector("weight", dtype=losses.dtype)
@@ -265,6 +268,17 @@ def _check_variables(losses: Any, params: Any, batch: Any, outputs: Any, whole: 
                 f"{caller}: {both[0]} is in batch and in {name}: what is divided has no gradient, and no block gets "
                 "all of it"
             )
+
+
+def _check_dependence_on_params(given: Sequence[Any], params: Sequence[Any]) -> None:
+    """Raise a `ValueError` if something that gradients do not go through depends on a parameter."""
+    for variable in given:
+        for param in params:
+            if variable is not param and param in set(ancestors([variable])):
+                raise ValueError(
+                    f"accumulate_gradients: {variable} depends on the parameter {param}, and gradients do not go "
+                    "through weights, batch and whole: name the variables that it is computed from instead"
+                )
 
 
 def _check_block_size(block_size: Any) -> int | str | None:
@@ -332,6 +346,12 @@ def _find_whole(results: Sequence[Any], known: Collection[Any]) -> list[Any]:
     for variable in ancestors(results, blockers=known):
         if variable.owner is not None or variable in known or isinstance(variable, Constant):
             continue
+        if isinstance(variable.type, RandomType):
+            raise ValueError(
+                f"accumulate_gradients: the losses draw from the random generator {variable}, which has no default "
+                "update: every block would draw the same numbers. Draw for the whole batch before, and name the draw "
+                "in batch; or use the layers of lasagne.layers, such as DropoutLayer"
+            )
         if not isinstance(variable, SharedVariable) and getattr(variable.type, "ndim", 1) > 0:
             raise ValueError(
                 f"accumulate_gradients: the losses depend on the input {variable}, of type {variable.type}. Name it in "
@@ -382,6 +402,8 @@ class Blocks(Op):
         What is shared that the sums after the first one are gradients of. The first sum is a scalar.
     block_size : int, 'auto' or None
     num_devices : int
+    unseen : str
+        The operation that the check of independence could not see through; empty if the check has seen all.
     """
 
     jax_conversions = "lasagne.backends.jax_accumulation"
@@ -394,6 +416,7 @@ class Blocks(Op):
         reached: Sequence[int],
         block_size: int | str | None,
         num_devices: int = 1,
+        unseen: str = "",
     ) -> None:
         self.fgraph = fgraph
         self.num_split = num_split
@@ -403,6 +426,7 @@ class Blocks(Op):
         self.num_joined = len(fgraph.outputs) - self.num_summed - num_carried
         self.block_size = block_size
         self.num_devices = num_devices
+        self.unseen = unseen
 
     def __str__(self) -> str:
         return f"Blocks{{of {self.block_size}, on {self.num_devices} devices}}"
@@ -460,7 +484,9 @@ class Blocks(Op):
         number = pt.maximum((count + self.block_size - 1) // self.block_size, 1)
         size = (count + number - 1) // number
         blocks = [_pad(variable, number * size - count) for variable in split[:-1]]
-        blocks.append(pt.concatenate([split[-1], pt.zeros((number * size - count,))]))
+        blocks.append(
+            pt.concatenate([split[-1], pt.zeros((number * size - count,), split[-1].dtype)])
+        )
         blocks = [
             block.reshape((number, size, *(block.shape[k] for k in range(1, block.ndim))))
             for block in blocks

@@ -28,7 +28,7 @@ NUM_CPU_DEVICES = "jax_num_cpu_devices"
 #: What a core's second-level cache is taken to hold where the system does not tell
 CACHE_BYTES = 2**20
 #: So many CPU devices may be asked for on any machine, be there fewer cores: results depend on the number by rounding
-MOST = 64
+MOST = 1024
 
 
 def count_cores() -> int:
@@ -98,9 +98,9 @@ def has_started() -> bool:
 
 
 def start_devices(devices: int | str, platform: str | None = None) -> int:
-    """Make the processor's cores devices of JAX, and return how many devices to use.
+    """Make the processor's cores devices of JAX, start JAX, and return how many devices to use.
 
-    Nothing is done for one device.
+    For one device nothing is done, and GPUs are only counted.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def start_devices(devices: int | str, platform: str | None = None) -> int:
         ``'all'`` is all cores that the process may use, or all GPUs; or, where JAX has started already, as many devices
         as JAX has.
     platform : str, optional
-        ``'cpu'`` or ``'gpu'``; unless given, that of JAX's default device.
+        ``'cpu'`` or ``'gpu'``; unless given, that of JAX's default device, or the CPU.
 
     Raises
     ------
@@ -126,6 +126,8 @@ def start_devices(devices: int | str, platform: str | None = None) -> int:
     available = len(get_devices(platform=platform))
     if devices == ALL:
         return available
+    if platform is None:  # A function may be compiled for the CPU where JAX prefers a GPU
+        available = max(available, len(get_devices(platform="cpu")))
     if available < int(devices):
         found = get_devices(platform=platform)[0].platform
         message = f"devices is {devices}, but JAX has {available} of the kind {found!r}"
@@ -156,7 +158,8 @@ def reserve_devices(devices: int | str) -> None:
         return
     import jax
 
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if by_flag or NUM_CPU_DEVICES.upper() in os.environ:
         return
     set_before = jax.config.values[NUM_CPU_DEVICES]
     if devices == ALL and set_before < 1:
@@ -176,11 +179,21 @@ def _check_devices(devices: Any) -> None:
 
 
 def get_devices(count: int | None = None, platform: str | None = None) -> list[Any]:
-    """Return the first devices of JAX of a kind: that of its default device, unless given."""
+    """Return the first devices of JAX of a kind: that of its default device, unless given.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than `count`.
+    """
     import jax
 
     default: Any = jax.config.values["jax_default_device"]
     if platform is None and default is not None:
         platform = default if isinstance(default, str) else default.platform
     devices = jax.devices(platform) if platform else jax.devices()
-    return devices if count is None else devices[:count]
+    if count is not None and len(devices) < count:
+        raise ValueError(
+            f"{count} devices are asked for, but JAX has {len(devices)} of the kind {devices[0].platform!r}"
+        )
+    return devices[:count]

@@ -16,7 +16,15 @@ from pytensor.graph.traversal import io_toposort
 from pytensor.raise_op import CheckAndRaise
 from pytensor.scalar import Second
 from pytensor.scan.op import Scan
-from pytensor.tensor.basic import Alloc, Join, MakeVector, ScalarFromTensor, TensorFromScalar
+from pytensor.tensor.basic import (
+    Alloc,
+    ARange,
+    Join,
+    MakeVector,
+    ScalarFromTensor,
+    Split,
+    TensorFromScalar,
+)
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.extra_ops import CumOp
@@ -25,6 +33,7 @@ from pytensor.tensor.shape import Reshape, Shape, Shape_i, SpecifyShape
 from pytensor.tensor.sort import ArgSortOp, SortOp
 from pytensor.tensor.special import LogSoftmax, Softmax
 from pytensor.tensor.subtensor import (
+    AdvancedIncSubtensor,
     AdvancedSubtensor,
     IncSubtensor,
     Subtensor,
@@ -53,18 +62,24 @@ class Mark(NamedTuple):
         Of a shape or a size: which of its items are the number of sequences; 0 for a size.
     mixed : str
         What made it depend on several sequences at once, if anything did.
+    lost : str
+        The operation behind which the axis of the batch is not known any more, if there is one.
+    merged : bool
+        Whether an axis holds the batch together with others in front of the batch, such as steps and sequences.
     """
 
     axes: frozenset[int] = frozenset()
     sizes: frozenset[int] = frozenset()
     mixed: str = ""
+    lost: str = ""
+    merged: bool = False
 
 
 NOTHING = Mark()
 SIZE = "a number computed from the size of the batch"
 
 
-def check_independence(results: Sequence[Variable], batch: Iterable[Variable]) -> None:
+def check_independence(results: Sequence[Variable], batch: Iterable[Variable]) -> str:
     """Raise a `DependenceError` if results for a sequence depend on other sequences or on how many there are.
 
     Parameters
@@ -72,15 +87,26 @@ def check_independence(results: Sequence[Variable], batch: Iterable[Variable]) -
     results : list of tensors (B, ...)
     batch : list of tensors (B, ...)
         The variables of the graph whose first axis is the batch.
+
+    Returns
+    -------
+    str
+        The operation behind which the axis of the batch is not known any more; empty if the check has seen all.
     """
     marks = {variable: Mark(frozenset([0])) for variable in batch}
-    for result, mark in zip(results, _mark(results, marks), strict=True):
+    found = _mark(results, marks)
+    for result, mark in zip(results, found, strict=True):
+        if not mark.lost and mark.axes and 0 not in mark.axes:
+            raise DependenceError(
+                f"accumulate_gradients: the first axis of {result} must be the batch, and it is axis {min(mark.axes)}"
+            )
         if mark.mixed:
             raise DependenceError(
                 f"accumulate_gradients: {result} must depend, for each sequence, on this sequence alone, but there is "
                 f"{mark.mixed}. Give the loss of each sequence, (B,), without a mean over the batch. Normalise without "
                 "the batch, for example by lasagne.layers.layer_norm"
             )
+    return next((mark.lost for mark in found if mark.lost), "")
 
 
 def _mark(results: Sequence[Variable], marks: dict[Any, Mark]) -> list[Mark]:
@@ -90,7 +116,11 @@ def _mark(results: Sequence[Variable], marks: dict[Any, Mark]) -> list[Mark]:
         inputs = [marks.get(variable, NOTHING) for variable in node.inputs]
         if all(mark == NOTHING for mark in inputs):
             continue
+        is_shape = isinstance(node.op, Shape | Shape_i)
+        lost = "" if is_shape else _get_lost(inputs)
+        merged = not isinstance(node.op, Reshape) and any(mark.merged for mark in inputs)
         for output, mark in zip(node.outputs, _follow(node.op, node, inputs), strict=True):
+            mark = mark._replace(lost=mark.lost or lost, merged=mark.merged or merged)
             marks.setdefault(output, mark)
     return [marks.get(result, NOTHING) for result in results]
 
@@ -99,10 +129,27 @@ def _get_mixed(inputs: Iterable[Mark]) -> str:
     return next((mark.mixed for mark in inputs if mark.mixed), "")
 
 
+def _get_lost(inputs: Iterable[Mark]) -> str:
+    return next((mark.lost for mark in inputs if mark.lost), "")
+
+
+def _lose(node: Apply, inputs: Iterable[Mark]) -> list[Mark]:
+    """Return what is known of the outputs of an operation that the check cannot follow."""
+    inputs = list(inputs)
+    lost = str(node.op) if any(mark.axes or mark.sizes for mark in inputs) else ""
+    return [Mark(mixed=_get_mixed(inputs), lost=lost) for _ in node.outputs]
+
+
 @singledispatch
 def _follow(op: Any, node: Apply, inputs: list[Mark]) -> list[Mark]:
-    """Return what is known of the outputs of a node."""
-    return [Mark(mixed=_get_mixed(inputs)) for _ in node.outputs]
+    """Return what is known of the outputs of a node.
+
+    An operation outside of this package whose inputs and outputs have the batch in front says so in its class:
+    ``keeps_sequences_apart = True``.
+    """
+    if getattr(op, "keeps_sequences_apart", False):
+        return [Mark(frozenset([0]), mixed=_get_mixed(inputs)) for _ in node.outputs]
+    return _lose(node, inputs)
 
 
 @_follow.register
@@ -199,9 +246,18 @@ def _(op: Blockwise, node: Apply, inputs: list[Mark]) -> list[Mark]:
 
 @_follow.register
 def _(op: Reshape, node: Apply, inputs: list[Mark]) -> list[Mark]:
-    mark = inputs[0]
-    # Joined with the axes after it, or taken apart again, the batch stays in front
-    return [Mark(frozenset([0]) if 0 in mark.axes else frozenset(), mixed=mark.mixed)]
+    mark, shape = inputs
+    if not mark.axes:
+        return [Mark(sizes=mark.sizes, mixed=mark.mixed)]
+    if shape.sizes:
+        return [Mark(shape.sizes, mark.sizes, mark.mixed)]
+    joined = node.inputs[0].type.ndim - node.outputs[0].type.ndim
+    if mark.axes == {0} and not mark.merged:
+        # Joined with the axes after it, or taken apart again, the batch stays in front
+        return [Mark(mark.axes, mark.sizes, mark.mixed)]
+    if max(mark.axes) <= joined:
+        return [Mark(frozenset([0]), mixed=mark.mixed, merged=True)]
+    return _lose(node, [mark])
 
 
 @_follow.register
@@ -234,7 +290,10 @@ def _(op: Subtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
     mark = inputs[0]
     if mark.sizes:
         (index,) = indices_from_subtensor(node.inputs[1:], op.idx_list)
-        if not (isinstance(index, Constant) and int(index.data) in mark.sizes):
+        length = node.inputs[0].type.shape[0]
+        if not isinstance(index, Constant) or (length is None and int(index.data) < 0):
+            return [NOTHING]
+        if int(index.data) % (length or int(index.data) + 1) not in mark.sizes:
             return [NOTHING]
         return [Mark(mixed=SIZE) if _is_float(node.outputs[0]) else Mark(sizes=frozenset([0]))]
     axes, kept, mixed = set(), 0, mark.mixed
@@ -268,14 +327,44 @@ def _(op: AdvancedSubtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
     entries: Any = op.idx_list
     places = [k for k, entry in enumerate(entries) if not isinstance(entry, slice)]
     mixed = _get_mixed(inputs)
-    if len(places) != 1 or entries.count(slice(None)) != len(entries) - 1:
-        return [Mark(mixed=mixed)]
-    # The index takes the place of one axis, as in the rows of an embedding
-    (place,), index = places, inputs[1 + entries[places[0]]]
-    added = node.inputs[1 + entries[place]].type.ndim - 1
-    axes = {axis + place for axis in index.axes}
-    axes |= {axis + added * (axis > place) for axis in inputs[0].axes if axis != place}
+    if not places or entries.count(slice(None)) != len(entries) - len(places):
+        return _lose(node, inputs)
+    first, marks = places[0], [inputs[1 + entries[k]] for k in places]
+    ndims = [node.inputs[1 + entries[k]].type.ndim for k in places]
+    if len(places) == 1:
+        # The index takes the place of one axis, as in the rows of an embedding
+        if first in inputs[0].axes and not marks[0].sizes:
+            mixed = mixed or "a choice of sequences by their numbers"
+        axes = {axis + first for axis in marks[0].axes}
+        axes |= {axis + (ndims[0] - 1) * (axis > first) for axis in inputs[0].axes if axis != first}
+        return [Mark(frozenset(axes), mixed=mixed)]
+    if places != list(range(len(places))) or not inputs[0].axes <= {0}:
+        return _lose(node, inputs)
+    # An item of each sequence, by the number of the sequence: x[arange(B), numbers]
+    axes = {
+        axis + max(ndims) - n for mark, n in zip(marks, ndims, strict=True) for axis in mark.axes
+    }
+    if inputs[0].axes and not (marks[0].sizes and len(axes) == 1):
+        return _lose(node, inputs)
     return [Mark(frozenset(axes), mixed=mixed)]
+
+
+@_follow.register
+def _(op: AdvancedIncSubtensor, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    base, _, *others = inputs
+    entries: Any = op.idx_list
+    places = [k for k, entry in enumerate(entries) if not isinstance(entry, slice)]
+    if base.axes & set(places) and not (base.axes == {0} and others[entries[0]].sizes):
+        return _lose(node, inputs)
+    return [Mark(base.axes, mixed=_get_mixed(inputs))]
+
+
+@_follow.register
+def _(op: ARange, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    # The numbers of the sequences: to find what belongs to each, not to compute with
+    is_numbers = bool(inputs[1].sizes) and not inputs[0].sizes
+    sizes = frozenset([0]) if is_numbers else frozenset()
+    return [Mark(frozenset([0]) if is_numbers else frozenset(), sizes, _get_mixed(inputs))]
 
 
 @_follow.register
@@ -285,6 +374,14 @@ def _(op: Join, node: Apply, inputs: list[Mark]) -> list[Mark]:
     if _get_axis(op, node, node.inputs) in axes:
         mixed = mixed or "a concatenation along the batch"
     return [Mark(axes, mixed=mixed)]
+
+
+@_follow.register
+def _(op: Split, node: Apply, inputs: list[Mark]) -> list[Mark]:
+    mark = inputs[0]
+    is_part = _get_axis(op, node, node.inputs[1:]) in mark.axes
+    mixed = mark.mixed or ("a part of the batch" if is_part else "")
+    return [Mark(mark.axes, mixed=mixed)] * len(node.outputs)
 
 
 @_follow.register(CheckAndRaise)
@@ -332,7 +429,7 @@ def _(op: Loop, node: Apply, inputs: list[Mark]) -> list[Mark]:
 def _(op: Scan, node: Apply, inputs: list[Mark]) -> list[Mark]:
     info = op.info
     if info.n_mit_mot:  # Of a gradient
-        return [Mark(mixed=_get_mixed(inputs)) for _ in node.outputs]
+        return _lose(node, inputs)
     outer = iter(inputs[1:])
     # Of each state, of how many steps before it is read. The first ones have an axis of steps
     taps = [len(each) for each in (*info.mit_sot_in_slices, *info.sit_sot_in_slices)]
@@ -360,4 +457,10 @@ def _move(mark: Mark, by: int) -> Mark:
 
 
 def _join(one: Mark, other: Mark) -> Mark:
-    return Mark(one.axes | other.axes, one.sizes | other.sizes, one.mixed or other.mixed)
+    return Mark(
+        one.axes | other.axes,
+        one.sizes | other.sizes,
+        one.mixed or other.mixed,
+        one.lost or other.lost,
+        one.merged or other.merged,
+    )

@@ -58,7 +58,7 @@ def _funcify_blocks(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
         def one_block(sums: Any, items: Any) -> tuple[Any, Any]:
             pieces, own_keys = items
             drawn = [_with_key(g, key) for g, key in zip(generators, own_keys, strict=True)]
-            results = list(run_block(*pieces, *drawn, *shared))
+            results = _run_named(run_block, size, [*pieces, *drawn, *shared])
             if sums is not None:
                 results[:first] = [a + b for a, b in zip(sums, results, strict=False)]
             return results[:first], results[first:last]
@@ -71,6 +71,17 @@ def _funcify_blocks(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
         return sums, [x.reshape(number * size, *x.shape[2:]) for x in joined]
 
     return run
+
+
+def _run_named(run_block: Any, size: int, inputs: Sequence[Any]) -> list[Any]:
+    """Return the results of a block. An error about shapes says what may be the reason."""
+    try:
+        return list(run_block(*inputs))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"accumulate_gradients, in a block of {size} sequences: {error}\nWhat has the batch as its first axis must "
+            "be named in batch, and no layer may have a fixed batch size: InputLayer((None, ...)), not (16, ...)"
+        ) from error
 
 
 def _count_devices(op: Blocks) -> int:

@@ -24,6 +24,7 @@ class ReadRows(Op):
 
     __props__ = ()
     jax_conversions = "ntm.addressing.jax_rows"
+    keeps_sequences_apart = True
 
     def make_node(self, memory: TensorLike, positions: TensorLike) -> Apply:
         memory, positions = pt.as_tensor(memory), pt.as_tensor(positions)
@@ -62,6 +63,7 @@ class WriteRows(Op):
 
     __props__ = ()
     jax_conversions = "ntm.addressing.jax_rows"
+    keeps_sequences_apart = True
 
     def make_node(
         self, memory: TensorLike, positions: TensorLike, added: TensorLike, erases: TensorLike
@@ -150,6 +152,7 @@ class TopK(Op):
 
     __props__ = ("count",)
     jax_conversions = "ntm.addressing.jax_rows"
+    keeps_sequences_apart = True
 
     def __init__(self, count: int) -> None:
         self.count = count

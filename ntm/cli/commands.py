@@ -3,11 +3,12 @@
 import inspect
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from lasagne.devices import reserve_devices
 from ntm.cli.options import get_settings
 from ntm.cli.output import (
     choose_path,
@@ -79,7 +80,7 @@ def resume(options: Namespace) -> int:
     began, now = run.settings.devices, run.trainer.training_step.division.devices
     if began != now:
         print(
-            f"The run began on {began} devices and goes on on {now}: results are equal up to rounding only"
+            f"The run began with --devices {began} and goes on with {now}: results are equal up to rounding only"
         )
     return _train(run, _make_loggers(run, options), options, options.max_steps)
 
@@ -154,9 +155,11 @@ def compare(options: Namespace) -> int:
     parent = Path(options.folder or "runs")
     with _blaming_usage():
         settings = {model: get_settings(options, options.task, model) for model in options.models}
+    folders = {model: parent / get_default_folder(each).name for model, each in settings.items()}
+    _reserve_devices(folders.values())
     results = {}
     for model, each in settings.items():
-        folder = parent / get_default_folder(each).name
+        folder = folders[model]
         has_ended = _is_run_of(folder, each) and (folder / "result.json").exists()
         if not has_ended:
             code = _train(*_start_or_open(folder, each, options), options)
@@ -169,6 +172,14 @@ def compare(options: Namespace) -> int:
         results[model] = result
     save_picture(plot_generalisation(results, options.task, measure_name), path)
     return DONE if all(result["solved"] for result in results.values()) else NOT_SOLVED
+
+
+def _reserve_devices(folders: Iterable[Path]) -> None:
+    """Let JAX have the devices of all runs in some folders: when the first run is trained, the number is fixed."""
+    found = [read_settings(folder) for folder in folders if (folder / "settings.json").exists()]
+    counts = [each.devices for each in found if isinstance(each.devices, int)]
+    if max(counts, default=1) > 1:
+        reserve_devices(max(counts))
 
 
 def _is_run_of(folder: Path, settings: Settings) -> bool:

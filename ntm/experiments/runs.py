@@ -138,6 +138,8 @@ class Run:
             If a file is damaged; the message says which one, and which checkpoint came before.
         """
         settings = read_settings(folder)
+        # That this machine has no such device is no fault of the file
+        (settings if devices is None else replace(settings, devices=devices)).get_mode()
 
         def open_at(path: Path | None, known: Sequence[Path]) -> Run:
             found = None if path is None else read_checkpoint(path, settings)
@@ -379,6 +381,7 @@ def open_evaluator(
         If a file is damaged, the network has no memory to resize, or it has learnt a value for each slot.
     """
     settings = read_settings(folder)
+    mode = get_mode(settings.backend, settings.device)
 
     def open_at(path: Path | None, known: Sequence[Path]) -> Evaluator:
         found = None if path is None else read_checkpoint(path, settings)
@@ -390,9 +393,7 @@ def open_evaluator(
                 set_parameters(network, found.arrays)
         if memory_slots is not None:
             network = resize_memory(network, settings, memory_slots)
-        return Evaluator(
-            network, task, mode=get_mode(settings.backend, settings.device), seed=settings.seed
-        )
+        return Evaluator(network, task, mode=mode, seed=settings.seed)
 
     return _at_checkpoint(folder, checkpoint, open_at)
 
@@ -431,8 +432,6 @@ def resize_memory(network: Layer, settings: Settings, num_slots: int) -> Layer:
 @contextmanager
 def _making(folder: PathLike, settings: Settings, checkpoint: Checkpoint | None) -> Iterator[None]:
     """Make a network from a stranger's settings in this context, after it was checked against the checkpoint."""
-    # That this machine has no such device is no fault of the file
-    settings.get_mode()
     with blaming(f"{Path(folder) / 'settings.json'}: no run can be made from it"):
         check_network(settings, None if checkpoint is None else checkpoint.arrays)
         yield

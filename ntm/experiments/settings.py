@@ -10,7 +10,7 @@ from pytensor.compile.mode import Mode
 
 import lasagne
 from lasagne.backends.modes import BACKENDS, get_mode
-from lasagne.devices import ALL, reserve_devices
+from lasagne.devices import ALL, MOST, reserve_devices, start_devices
 from lasagne.layers import Layer, get_all_params
 from ntm.arguments import check_choice, is_integer
 from ntm.experiments.defaults import Block, find_block
@@ -138,7 +138,7 @@ class Settings:
     block_size: int | str | None = option(
         AUTO,
         "sequences of a batch that run at once, at most; auto chooses, when the run begins, blocks that fit the "
-        "processor's cache; None is the whole batch; results differ by rounding alone",
+        "processor's cache; None is the whole batch; results differ by rounding, and dropout draws other numbers",
         low=1,
         words=[AUTO],
     )
@@ -147,6 +147,7 @@ class Settings:
         "CPU cores or GPUs over which a batch is divided; auto takes as many CPU cores as the batch has blocks, all "
         "takes all devices; results differ by rounding alone",
         low=1,
+        high=MOST,
         words=[AUTO, ALL],
     )
 
@@ -253,10 +254,19 @@ class Settings:
         )
 
     def get_mode(self) -> Mode:
-        """Return what functions are compiled with. Where JAX has not started, the CPU gets its devices before."""
+        """Return what functions are compiled with. Where JAX has not started, the CPU gets its devices before.
+
+        Raises
+        ------
+        ValueError
+            If there is no such device, or there are not so many.
+        """
         if self.backend == "jax" and self.batch_size > 1 and self.devices != 1:
             reserve_devices(ALL if self.devices == AUTO else self.devices)
-        return get_mode(self.backend, self.device)
+        mode = get_mode(self.backend, self.device)
+        if self.backend == "jax" and isinstance(self.devices, int):
+            start_devices(self.devices, self.device and self.device.partition(":")[0])
+        return mode
 
     def divided_as(self, division: Division) -> "Settings":
         """Return the settings of a run that has begun: what was chosen for `auto` is written into them."""

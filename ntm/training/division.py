@@ -85,11 +85,14 @@ def choose_division(
     block_size = int(block_size) if isinstance(block_size, np.integer) else block_size
     devices = int(devices) if isinstance(devices, np.integer) else devices
     linker = mode.linker
-    if not isinstance(linker, JAXLinker):
+    # PyTensor's own linker for JAX has one device
+    if not isinstance(linker, JAXLinker) or not hasattr(linker, "device"):
         if devices not in (1, AUTO, ALL):
-            raise ValueError(f"devices is {devices}, but several devices need the back end jax")
+            raise ValueError(
+                f"devices is {devices}, but several devices need the back end jax: mode=ntm.get_mode('jax')"
+            )
         return Division(block_size if isinstance(block_size, int) else None, 1)
-    device = getattr(linker, "device", None)
+    device = linker.device
     if task.batch_size > 1 and devices != 1:
         # Before anything else asks JAX for its devices
         reserve_devices(ALL if devices == AUTO else devices)

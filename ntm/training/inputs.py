@@ -33,6 +33,8 @@ class NetworkInputs:
     inputs : tensor (B, T, F)
     step_masks : list of tensor (B, T)
         The masks that layers take: none, one or several.
+    batch_size : int or None
+        The batch size that the network was made for; None if it takes batches of any size.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class NetworkInputs:
                     f"{expected} features: expected (batch, time, {expected})"
                 )
         self.inputs = cast(Tensor, inputs[0].input_var)
+        self.batch_size: int | None = inputs[0].output_shape[0]
 
     @property
     def variables(self) -> list[Tensor]:

@@ -141,7 +141,7 @@ class TrainingStep:
             [x, targets, mask, *step_masks],
             given_weights,
             penalty,
-            is_chosen=block_size in (AUTO, None) and devices in (AUTO, 1),
+            may_stay_whole=block_size in (AUTO, None) and devices in (AUTO, 1),
         )
         scaled_norm, scale = get_total_norm(grads)
         finite_grads = pt.stack([pt.isfinite(grad).all() for grad in grads])
@@ -175,24 +175,27 @@ class TrainingStep:
         batch: list[Tensor],
         weights: Tensor | None,
         penalty: Tensor | float,
-        is_chosen: bool,
+        may_stay_whole: bool,
     ) -> tuple[Tensor, list[Any], Tensor]:
         """Return the loss, its gradients and the losses of the sequences.
 
-        A network whose sequences depend on each other is not divided, unless a division was asked for: then there is an
-        error.
+        Where nobody has asked for a division, a batch stays whole if the network's sequences depend on each other, or
+        if that is not known.
         """
+        if may_stay_whole and self._network.batch_size is not None:
+            self.division = WHOLE
         if not self.division.is_whole:
             try:
                 result = accumulate_gradients(
                     losses, self.trainable, batch, weights, penalty, **self.division._asdict()
                 )
             except DependenceError:
-                if not is_chosen:
+                if not may_stay_whole:
                     raise
-                self.division = WHOLE
             else:
-                return result.loss, result.grads, result.losses
+                if not (may_stay_whole and result.losses.owner.op.unseen):
+                    return result.loss, result.grads, result.losses
+            self.division = WHOLE
         loss = reduce_losses(losses, weights)
         return loss, list(get_or_compute_grads(loss + penalty, self.trainable)), losses
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from pytensor.tensor.random.variable import shared_rng
 
 import lasagne
 from lasagne.accumulation import Bytes, accumulate_gradients, count_bytes, fit_block_size
@@ -674,3 +675,83 @@ def test_blocks_need_less_memory():
         needed[size] = temporary_bytes(train, data(512, 20, F))
     assert needed[None] > 512 * 20 * 8 * 8
     assert needed[8] < needed[None] / 5
+
+
+# ---- what would give wrong numbers
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda x, w: {"batch": [x], "weights": pt.sigmoid(x @ w)}, "depends on the parameter w"),
+        (lambda x, w: {"batch": [x * w]}, "depends on the parameter w"),
+        (lambda x, w: {"batch": [x], "whole": [pt.exp(w)]}, "depends on the parameter w"),
+    ],
+)
+def test_gradients_do_not_go_through_what_is_divided_or_whole(make, name):
+    x, w = pt.matrix("x"), pytensor.shared(np.zeros(3), "w")
+    given = make(x, w)
+    inside = [*given["batch"][:1], *given.get("whole", [])]
+    losses = sum_of_squares(inside[0] + (inside[1] if len(inside) > 1 else w))
+    with pytest.raises(ValueError, match=name):
+        accumulate_gradients(losses, [w], **given)
+
+
+def test_whole_variables_that_are_parameters_or_come_twice():
+    x, w, v = pt.matrix("x"), pytensor.shared(np.ones(3), "w"), pt.vector("v")
+    losses = sum_of_squares(x * w + v)
+    result = accumulate_gradients(losses, [w], [x], whole=[w, v, v], block_size=2)
+    run = pytensor.function([x, v], result.grads, mode="FAST_COMPILE")
+    expected = pytensor.function([x, v], pytensor.grad(losses.mean(), w), mode="FAST_COMPILE")
+    values = data(5, 3), data(3, seed=2)
+    assert_same([run(*values)[0]], [expected(*values)], rtol=1e-12)
+
+
+def test_a_generator_without_a_default_update():
+    x, w = pt.matrix("x"), pytensor.shared(np.ones(3), "w")
+    _, noise = shared_rng(seed=0).normal(0, 1, size=x.shape)
+    losses = sum_of_squares(x * w + noise)
+    with pytest.raises(ValueError, match="which has no default update"):
+        accumulate_gradients(losses, [w], [x], block_size=2)
+
+
+def test_noise_of_the_same_network_outside_of_blocks():
+    """The network's own graph, and a second division of it, are as they were."""
+    x, w = pt.matrix("x"), pytensor.shared(np.ones(3), "w")
+    output = get_output(DropoutLayer(InputLayer((None, 3), x), 0.5)) * w
+    losses = sum_of_squares(output)
+    weights = pt.vector("weights")
+    first = accumulate_gradients(losses, [w], [x], block_size=2)
+    second = accumulate_gradients(losses, [w], [x], weights=weights, block_size=2)
+    values, mode = data(6, 3), get_mode("jax")
+    predict = pytensor.function([x], output, mode=mode)
+    assert (predict(values) == 0).any()
+    assert not np.array_equal(predict(values), predict(values))
+    for result, more in ((first, []), (second, [weights])):
+        train = pytensor.function([x, *more], [result.loss, *result.grads], mode=mode)
+        one, other = (float(train(values, *[np.ones(6)] * len(more))[0]) for _ in range(2))
+        assert one != other
+
+
+def test_losses_of_another_type_than_floatx():
+    x, w = pt.fmatrix("x"), pytensor.shared(np.ones(3, "float32"), "w")
+    result = accumulate_gradients(sum_of_squares(x * w), [w], [x], block_size=4)
+    run = pytensor.function([x], result.loss, mode="FAST_COMPILE")
+    assert float(run(np.ones((6, 3), "float32"))) == 3
+
+
+def test_an_output_whose_first_axis_is_not_the_batch():
+    x, w = pt.tensor3("x"), pytensor.shared(np.ones(3), "w")
+    output = x * w
+    with pytest.raises(ValueError, match="must be the batch, and it is axis 1"):
+        accumulate_gradients(sum_of_squares(output), [w], [x], outputs=[output.swapaxes(0, 1)])
+
+
+@pytest.mark.slow
+def test_a_fixed_batch_size_is_named():
+    x, h = pt.matrix("x"), pytensor.shared(data(4, 3), "h")
+    w = pytensor.shared(np.ones(3), "w")
+    result = accumulate_gradients(sum_of_squares(x * w + h), [w], [x], block_size=2)
+    run = pytensor.function([x], result.loss, mode=get_mode("jax"))
+    with pytest.raises(ValueError, match=r"in a block of 2 sequences.*\n.*named in batch"):
+        run(data(4, 3))

@@ -254,3 +254,56 @@ def test_what_does_not_come_from_the_batch_is_free():
     """Another input may be reduced along any axis: each block gets the whole of it."""
     z = pt.matrix("z")
     check_independence([x.sum(axis=(1, 2)) + z.mean() / z.shape[0] + z[0].sum()], [x])
+
+
+# ---- what the check sees through, and what it does not
+
+
+def check(value):
+    return check_independence([own_loss(value)], [x, y, mask])
+
+
+def own_loss(value):
+    return value.sum(axis=tuple(range(1, value.ndim))) if value.ndim > 1 else value
+
+
+TIME_MAJOR = DimshuffleLayer(InputLayer((None, T, F), x), (1, 0, 2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (
+            get_output(BatchNormLayer(ReshapeLayer(TIME_MAJOR, (-1, F))))
+            .reshape((T, -1, F))
+            .swapaxes(0, 1)
+        ),
+        lambda: x[:, 0, 0] * (pt.arange(x.shape[0]) < 3),
+        lambda: x[classes],
+        lambda: x[:, 0, 0] / x.shape[-3],
+        lambda: (lambda p: p / p.mean())(x[pt.arange(x.shape[0]), classes].sum(axis=1)),
+    ],
+    ids=["batch norm, time-major", "numbers of sequences", "permutation", "negative axis", "items"],
+)
+def test_other_ways_to_mix_sequences(make):
+    with pytest.raises(DependenceError):
+        check(make())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: x.swapaxes(0, 1).reshape((-1, F)).dot(W).reshape((T, x.shape[0], F)).swapaxes(0, 1),
+        lambda: x[pt.arange(x.shape[0]), classes],
+        lambda: pt.take_along_axis(x, pt.argsort(x, axis=1), axis=1),
+        lambda: pt.concatenate(pt.split(x, [1, 2], n_splits=2, axis=1), axis=1),
+    ],
+    ids=["time-major", "items", "along axis", "split"],
+)
+def test_what_the_check_sees_through(make):
+    assert check(make()) == ""
+
+
+def test_what_the_check_cannot_see_through_is_named():
+    lost = x.swapaxes(0, 1).reshape((-1, F)).reshape((T, -1, F)).swapaxes(0, 1)
+    assert "Reshape" in check(lost)

@@ -239,7 +239,9 @@ def test_resume_on_other_devices(run, seen, capsys):
     main(["resume", run])
     assert "up to rounding" not in capsys.readouterr().out
     main(["resume", run, "--devices", "2"])
-    said = "The run began on 1 devices and goes on on 2: results are equal up to rounding only"
+    said = (
+        "The run began with --devices 1 and goes on with 2: results are equal up to rounding only"
+    )
     assert said in capsys.readouterr().out
     divisions = [each.run.trainer.training_step.division for each in seen.trained]
     assert [each.devices for each in divisions] == [1, 2]

@@ -454,6 +454,48 @@ def test_a_run_on_other_devices_keeps_its_settings(tmp_path):
     assert other.trainer.training_step.division == (2, 1)
 
 
+def test_a_strangers_number_of_devices(tmp_path):
+    settings = asdict(make_divided()) | {"devices": 10**9}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"settings\.json does not hold .* devices must be"):
+        read_settings(tmp_path)
+
+
+ELSEWHERE = """
+import sys
+from lasagne.devices import get_devices
+from ntm.experiments.runs import Run, open_evaluator
+
+if sys.argv[2] == "evaluate":
+    open_evaluator(sys.argv[1])
+else:
+    run = Run.open(sys.argv[1], devices=int(sys.argv[2]))
+    print(run.trainer.training_step.division.devices)
+print(len(get_devices()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "said"), [("evaluate", None), ("2", "2"), ("40", "40")])
+def test_a_run_of_another_machine(tmp_path, words, said):
+    """A run on many devices is measured without them, and goes on with fewer or more of them."""
+    settings = asdict(make_divided(devices=100, device="cpu"))
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(tmp_path), words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    *found, devices = done.stdout.split()
+    assert found == ([] if said is None else [said])
+    assert int(devices) >= int(said or 1)
+    assert int(devices) < 100
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Windows sends no such signals")
 def test_a_divided_run_that_is_interrupted_and_killed(tmp_path):

@@ -220,3 +220,43 @@ def test_a_state_goes_on_bit_for_bit():
     # What measures the network sees the parameters after the last step
     inputs = straight.sample().inputs
     np.testing.assert_array_equal(straight.predict(inputs), resumed.predict(inputs))
+
+
+# ---- networks and modes that are not divided unless asked for
+
+
+def make_fixed(task):
+    layer = LSTMLayer(InputLayer((task.batch_size, None, task.num_inputs)), 4)
+    return DenseLayer(layer, task.num_outputs, num_leading_axes=2, nonlinearity=None)
+
+
+@pytest.mark.slow
+def test_a_network_of_a_fixed_batch_size():
+    task = make_task(batch_size=16)
+    trainer = Trainer(make_fixed(task), task)
+    assert trainer.training_step.division == WHOLE
+    assert np.isfinite(trainer.step()["loss"])
+
+
+@pytest.mark.slow
+def test_an_operation_that_hides_the_batch():
+    """What cannot be seen to be independent stays whole, unless a division is asked for."""
+    task = make_task(batch_size=16)
+
+    class Hiding(lasagne.layers.Layer):
+        def get_output_for(self, input, **kwargs):
+            steps, features = input.shape[1], self.input_shape[2]
+            folded = input.swapaxes(0, 1).reshape((-1, features))
+            return folded.reshape((steps, -1, features)).swapaxes(0, 1)
+
+    layer = Hiding(LSTMLayer(InputLayer((None, None, task.num_inputs)), 4))
+    l_out = DenseLayer(layer, task.num_outputs, num_leading_axes=2, nonlinearity=None)
+    assert Trainer(l_out, task).training_step.division == WHOLE
+    assert Trainer(l_out, task, block_size=4, devices=2).training_step.division == (4, 2)
+
+
+def test_pytensors_own_mode_for_jax_has_one_device():
+    task = make_task(batch_size=16)
+    assert Trainer(build(task), task, mode="JAX").training_step.division.devices == 1
+    with pytest.raises(ValueError, match="get_mode"):
+        Trainer(build(task), task, mode="JAX", devices=2)
