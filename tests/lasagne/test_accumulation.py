@@ -230,6 +230,7 @@ def test_padding_is_finite_and_does_not_count(devices):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(r"ignore:np\.dot\(\) is faster on contiguous arrays")
 @pytest.mark.parametrize("backend", ["numba", "python"])
 @pytest.mark.parametrize("size", [2, "auto", None])
 def test_other_back_ends(backend, size):
