@@ -194,6 +194,8 @@ def test_time_within_events_counts_once(load):
 
 
 @pytest.mark.slow
+# JAX warns where another test has started it: the worker runs another program at once
+@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 @pytest.mark.parametrize(
     "controller", ["dense", pytest.param("lstm", marks=pytest.mark.exhaustive)]
 )
