@@ -30,7 +30,7 @@ from pytensor.tensor.type import TensorType
 
 from .devices import start_devices
 from .independence import DependenceError, check_independence
-from .loop import Loop, expand_loop
+from .loop import Loop, expand_loop, expand_node
 from .typing import Tensor, TensorLike
 
 __all__ = [
@@ -170,7 +170,7 @@ def accumulate_gradients(
     )
     results: list[Any] = op.make_node(*block.batch, given, *block.generators, *block.whole).outputs
     total, *sums = results[: op.num_summed]
-    joined = results[op.num_summed : op.num_summed + op.num_joined]
+    joined = results[op.num_summed :]
     scale = given.sum()
     found = dict(zip(block.reached, sums, strict=True))
     means = [found[k] / scale if k in found else None for k in range(len(params))]
@@ -391,7 +391,8 @@ class Blocks(Op):
 
     Inputs are what is split along the first axis, generators that go from block to block, and what all blocks share.
     The last of what is split is the weight of each sequence, which is zero for sequences that pad the last block.
-    Outputs are sums over the blocks, results (B, ...) that are joined along the first axis, and the last generators.
+    Outputs are sums over the blocks, and results (B, ...) that are joined along the first axis. The generators are not
+    among them: a function moves them on by their own updates.
 
     Parameters
     ----------
@@ -438,10 +439,8 @@ class Blocks(Op):
 
     def make_node(self, *inputs: Variable) -> Apply:
         first, last = self.num_summed, self.num_summed + self.num_joined
-        outputs = [
-            _of_any_length(variable) if first <= k < last else variable.type()
-            for k, variable in enumerate(self.fgraph.outputs)
-        ]
+        sums, joined = self.fgraph.outputs[:first], self.fgraph.outputs[first:last]
+        outputs = [*(variable.type() for variable in sums), *map(_of_any_length, joined)]
         return Apply(self, list(inputs), outputs)
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
@@ -478,7 +477,7 @@ class Blocks(Op):
         fgraph = self.fgraph.clone()
         dfs_rewriter(expand_loop).rewrite(fgraph)  # type: ignore[no-untyped-call]
         if not isinstance(self.block_size, int):
-            return _apply(fgraph, inputs)
+            return _apply(fgraph, inputs)[: self.num_summed + self.num_joined]
         split, carried, shared = self.split_inputs(inputs)
         count: Any = split[0].shape[0]
         number = pt.maximum((count + self.block_size - 1) // self.block_size, 1)
@@ -516,7 +515,7 @@ class Blocks(Op):
             trace.reshape((number * size, *(trace.shape[k] for k in range(2, trace.ndim))))[:count]
             for trace in traces[start + self.num_carried :]
         ]
-        return [*sums, *joined, *traces[start : start + self.num_carried]]
+        return [*sums, *joined]
 
     def perform(self, node: Apply, inputs: Sequence[Variable], output_storage: Any) -> None:
         raise NotImplementedError("Blocks must be expanded before they are run")
@@ -536,12 +535,7 @@ def _pad(variable: Any, count: Any) -> Any:
 @node_rewriter([Blocks])
 def expand_blocks(fgraph: FunctionGraph, node: Apply) -> list[Variable]:
     """Replace blocks by a `pytensor.scan`."""
-    with pytensor.config.change_flags(traceback__limit=0):
-        outputs = node.op.expand(node.inputs)
-    return [
-        old.type.filter_variable(new) if new.type != old.type else new
-        for old, new in zip(node.outputs, outputs, strict=True)
-    ]
+    return expand_node(node)
 
 
 class ExpandBlocks(GraphRewriter):

@@ -28,7 +28,16 @@ from .tensors import update_by_default
 from .typing import Tensor
 from .utils import is_float
 
-__all__ = ["BuiltStep", "Loop", "LoopGradient", "build_step", "expand_loop", "get_last", "loop"]
+__all__ = [
+    "BuiltStep",
+    "Loop",
+    "LoopGradient",
+    "build_step",
+    "expand_loop",
+    "expand_node",
+    "get_last",
+    "loop",
+]
 
 
 def loop(
@@ -529,9 +538,8 @@ def _pull_back(
     return clone_replace(grads, dict(zip(copies, inputs, strict=True)), rebuild_strict=False)
 
 
-@node_rewriter([Loop, LoopGradient])
-def expand_loop(fgraph: FunctionGraph, node: Apply) -> list[Variable]:
-    """Replace a loop by a `pytensor.scan`, its gradient by the scan's."""
+def expand_node(node: Apply) -> list[Variable]:
+    """Return what takes the place of the outputs of a node, as the Op's `expand` makes it."""
     # To note for each new variable which line made it takes more than half of the time
     with pytensor.config.change_flags(traceback__limit=0):
         outputs = node.op.expand(node.inputs)
@@ -539,6 +547,12 @@ def expand_loop(fgraph: FunctionGraph, node: Apply) -> list[Variable]:
         old.type.filter_variable(new) if new.type != old.type else new
         for old, new in zip(node.outputs, outputs, strict=True)
     ]
+
+
+@node_rewriter([Loop, LoopGradient])
+def expand_loop(fgraph: FunctionGraph, node: Apply) -> list[Variable]:
+    """Replace a loop by a `pytensor.scan`, its gradient by the scan's."""
+    return expand_node(node)
 
 
 # Before PyTensor's own rewrites; a back end that knows loops excludes "expand_loops"

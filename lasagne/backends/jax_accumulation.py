@@ -38,7 +38,7 @@ def _funcify_blocks(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
         size = -(-count // (number * devices))
         padding = number * size * devices - count
         split = [_pad(x, padding) for x in split[:-1]] + [jnp.pad(split[-1], (0, padding))]
-        keys, after = _split_keys(generators, number * devices)
+        keys = [_split_key(generator, number * devices) for generator in generators]
         if devices > 1:
             split, keys = (list(map(_take_part, each)) for each in (split, keys))
         sums, joined = run_part(number, size, split, keys, generators, shared)
@@ -46,7 +46,7 @@ def _funcify_blocks(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
             sums = _sum_over_devices(sums)
             if count:
                 joined = [jax.lax.all_gather(x, AXIS, tiled=True) for x in joined]
-        return [*sums, *(x[:count] for x in joined), *after]
+        return [*sums, *(x[:count] for x in joined)]
 
     first, last = op.num_summed, op.num_summed + op.num_joined
 
@@ -145,15 +145,11 @@ def _pad(x: jax.Array, count: int) -> jax.Array:
     return jnp.concatenate([x, jnp.broadcast_to(x[-1:], (count, *x.shape[1:]))]) if count else x
 
 
-def _split_keys(generators: Sequence[Any], number: int) -> tuple[list[Any], list[Any]]:
-    """Return the keys of each generator for so many blocks, and the generators after these."""
-    keys, after = [], []
-    for generator in generators:
-        key, base = jax.random.split(generator["jax_state"])
-        # By the block's number in the whole batch: another number of devices draws the same
-        keys.append(jax.vmap(lambda k, base=base: jax.random.fold_in(base, k))(jnp.arange(number)))
-        after.append(_with_key(generator, key))
-    return keys, after
+def _split_key(generator: dict[str, Any], number: int) -> jax.Array:
+    """Return the keys of a generator for so many blocks."""
+    _, base = jax.random.split(generator["jax_state"])
+    # By the block's number in the whole batch: another number of devices draws the same
+    return jax.vmap(lambda k: jax.random.fold_in(base, k))(jnp.arange(number))
 
 
 def _with_key(generator: dict[str, Any], key: jax.Array) -> dict[str, Any]:

@@ -76,8 +76,7 @@ class Run:
         self.trainer = given.make_trainer()
         division = self.trainer.training_step.division
         # What was chosen is written down, so that a resumed run goes on bit for bit
-        is_new = devices is None
-        self.settings = settings.divided_as(division) if is_new else settings
+        self.settings = settings.divided_as(division) if devices is None else settings
         self._lock = FolderLock(folder)
         #: The checkpoints that were there when the run was opened, and those that it has written
         self._known: set[Path] = set()

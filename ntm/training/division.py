@@ -92,6 +92,8 @@ def choose_division(
                 f"devices is {devices}, but several devices need the back end jax: mode=ntm.get_mode('jax')"
             )
         return Division(block_size if isinstance(block_size, int) else None, 1)
+    if block_size != AUTO and devices == 1:  # Nothing to choose: JAX need not start for it
+        return Division(block_size, 1)  # type: ignore[arg-type]
     device = linker.device
     if task.batch_size > 1 and devices != 1:
         # Before anything else asks JAX for its devices

@@ -83,8 +83,8 @@ class Trainer:
     mode : pytensor Mode or str, optional
         What functions are compiled with, :func:`ntm.get_mode` unless given.
     block_size : int, 'auto' or None
-        A batch runs in blocks of so many sequences at most, whose gradients are added up. That changes results by
-        rounding alone. ``'auto'`` chooses blocks whose residuals fit the processor's cache; None is the whole batch.
+        A batch runs in blocks of so many sequences at most, whose gradients are added up. Results change by rounding;
+        dropout draws other numbers. ``'auto'`` chooses blocks that fit the processor's cache; None is the whole batch.
     devices : int, 'auto' or 'all'
         Over how many CPU cores or GPUs a batch is divided. ``'auto'`` takes the CPU cores that this process may use, if
         the batch has a block for each, and one GPU. JAX fixes how many CPU devices there are when it starts: make the
