@@ -17,7 +17,7 @@ FLOORS = (
     ("ntm", "ntm.arguments", "ntm.interruption", "ntm.typing"),
     ("ntm.files", "ntm.init", "ntm.nonlinearities", "ntm.similarities", "ntm.updates"),
     ("ntm.memory", "ntm.tasks", "ntm.visualization"),
-    ("ntm.addressing", "ntm.controllers"),
+    ("ntm.addressing", "ntm.controllers", "ntm.data"),
     ("ntm.heads",),
     ("ntm.layers",),
     ("ntm.serialization",),
