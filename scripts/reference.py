@@ -24,6 +24,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 DOORS = (
     "ntm",
     "ntm.tasks",
+    "ntm.data",
     "ntm.training",
     "ntm.experiments",
     "ntm.visualization",
