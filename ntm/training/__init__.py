@@ -1,24 +1,42 @@
-"""Training: the trainer, the evaluator, curricula, learning-rate schedules, recovery and loggers."""
+"""Training: the trainer, evaluators, metrics, callbacks, curricula, schedules, recovery and loggers."""
 
+from ntm.training.callbacks import (
+    Callback,
+    DropLearningRate,
+    EarlyStop,
+    KeepBest,
+    MetricCallback,
+    RowLogger,
+)
 from ntm.training.curricula import CURRICULA, make_curriculum
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import JSONLines, TensorBoard, read_json_lines
 from ntm.training.losses import predictions, sequence_loss
+from ntm.training.metrics import METRICS, Metric, make_metrics
 from ntm.training.recovery import Restarter, Rewinder
 from ntm.training.schedules import SCHEDULES, make_schedule
 from ntm.training.trainer import Trainer, TrainingError
 
 __all__ = [
     "CURRICULA",
+    "METRICS",
     "SCHEDULES",
+    "Callback",
+    "DropLearningRate",
+    "EarlyStop",
     "Evaluator",
     "JSONLines",
+    "KeepBest",
+    "Metric",
+    "MetricCallback",
     "Restarter",
     "Rewinder",
+    "RowLogger",
     "TensorBoard",
     "Trainer",
     "TrainingError",
     "make_curriculum",
+    "make_metrics",
     "make_schedule",
     "predictions",
     "read_json_lines",

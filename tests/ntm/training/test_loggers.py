@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,6 +65,24 @@ def test_steps_that_are_none(tmp_path):
             kind(tmp_path / "log", -1)
 
 
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_json_lines_of_a_trainer(tmp_path, step):
+    """The step that a run goes on from is known when training begins, after the logger was made."""
+    path = tmp_path / "metrics.jsonl"
+    for start, marks in ((0, 1.0), (step, 2.0)):
+        log, trainer = JSONLines(path), SimpleNamespace(step_count=start)
+        assert (
+            start == 0 or len(read_json_lines(path)) == 4
+        )  # Nothing is lost before training begins
+        log.on_start(trainer)
+        for number in range(start + 1, 5):
+            log.on_log(trainer, make_row(number, loss=marks))
+    log.on_evaluation(trainer, EVALUATION)
+    rows = [(row["step"], row["loss"]) for row in read_json_lines(path)[:-1]]
+    assert rows == [(number, 1.0 if number <= step else 2.0) for number in range(1, 5)]
+    assert read_json_lines(path)[-1] == EVALUATION
+
+
 def read_events(folder):
     """What TensorBoard finds in a folder: pairs of what and step, in the order in which they were written."""
     from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -84,10 +103,13 @@ def read_events(folder):
 def test_tensorboard_of_a_resumed_run(tmp_path, step, starts):
     """TensorBoard drops the rows at the step of a start, and those after it: the row of the resume is to stay."""
     pytest.importorskip("tensorboardX")
-    board = TensorBoard(tmp_path, step)
-    board(make_row(step + 10))
-    board.close()
-    assert read_events(tmp_path) == [*starts, ("loss", step + 10)]
+    for name, given in (("given", step), ("of the trainer", None)):
+        board = TensorBoard(tmp_path / name, given)
+        trainer = SimpleNamespace(step_count=step)
+        board.on_start(trainer)
+        board.on_log(trainer, make_row(step + 10))
+        board.close()
+        assert read_events(tmp_path / name) == [*starts, ("loss", step + 10)]
 
 
 def test_tensorboard(tmp_path, monkeypatch):
@@ -98,12 +120,12 @@ def test_tensorboard(tmp_path, monkeypatch):
     )
     board = TensorBoard(tmp_path)
     board(make_row(10, loss=None))
-    board(EVALUATION)
+    board(EVALUATION | {"validation confusion": [[1, 0], [0, 1]]})
     board.close()
     assert ("norm", 1.5, 10) in written
     assert ("skipped", 0, 10) in written
     assert ("wrong_bits/length 10", 0.5, 10) in written
-    assert not any(name == "loss" for name, *_ in written)
+    assert not {"loss", "validation confusion"} & {name for name, *_ in written}
 
 
 def test_tensorboard_images(tmp_path):
