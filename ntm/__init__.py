@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         RecurrentController,
         StackController,
     )
+    from ntm.data import Dataset
     from ntm.heads import (
         DNCReadHead,
         DNCWriteHead,
@@ -63,6 +64,7 @@ __all__ = [
     "DNCReadHead",
     "DNCState",
     "DNCWriteHead",
+    "Dataset",
     "DenseController",
     "GRUController",
     "Head",
@@ -115,6 +117,7 @@ _MODULES = {
         "RecurrentController",
         "StackController",
     ),
+    "ntm.data": ("Dataset",),
     "ntm.heads": (
         "DNCReadHead",
         "DNCWriteHead",
