@@ -2,10 +2,14 @@
 
 from ntm.data.dataset import Dataset
 from ntm.data.epochs import Epochs
+from ntm.data.iterables import Batches
 from ntm.data.layout import DataBatch, InputLayout, Layout
 from ntm.data.source import Source, SourceExhausted
+from ntm.data.sources import make_source
+from ntm.data.streams import Stream
 
 __all__ = [
+    "Batches",
     "DataBatch",
     "Dataset",
     "Epochs",
@@ -13,4 +17,6 @@ __all__ = [
     "Layout",
     "Source",
     "SourceExhausted",
+    "Stream",
+    "make_source",
 ]

@@ -1,15 +1,20 @@
 """Data in epochs: each sequence once an epoch, in an order by seed, in batches of sequences alike in length."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ntm.data.dataset import Dataset
 from ntm.data.layout import DataBatch
-from ntm.data.seeking import SeekableSource, check_count, check_flag, fill_rows, make_permutation
+from ntm.data.seeking import (
+    SeekableSource,
+    check_count,
+    check_dataset,
+    check_flag,
+    fill_rows,
+    make_permutation,
+)
 from ntm.typing import Array
-
-if TYPE_CHECKING:
-    from ntm.data.dataset import Dataset
 
 __all__ = ["Epochs"]
 
@@ -46,21 +51,32 @@ class Epochs(SeekableSource):
 
     Raises
     ------
+    TypeError
+        If `dataset` is no data set.
     ValueError
-        If an argument is of the wrong type or out of range.
+        If another argument is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntm.data import Dataset, Epochs
+    >>> sequences = [np.ones((length, 2)) for length in (3, 7, 7, 8, 3)]
+    >>> epochs = Epochs(Dataset(sequences, [0, 1, 1, 0, 1]), batch_size=2, num_buckets=2)
+    >>> sorted(epochs.draw().shape for _ in range(epochs.steps_per_epoch))
+    [(2, 3), (2, 8), (2, 8)]
     """
 
     steps_per_epoch: int
 
     def __init__(
         self,
-        dataset: "Dataset",
+        dataset: Dataset,
         batch_size: int = 32,
         seed: int = 0,
         shuffle: bool = True,
         num_buckets: int = 4,
     ) -> None:
-        self.dataset = dataset
+        self.dataset = check_dataset(dataset, "Epochs")
         self.layout = dataset.layout
         self.batch_size = min(check_count(batch_size, "Epochs: batch_size"), len(dataset))
         self.seed = check_count(seed, "Epochs: seed", least=0)
@@ -112,9 +128,6 @@ class Epochs(SeekableSource):
             "shuffle": self.shuffle,
             "num_buckets": self.num_buckets,
         }
-
-    def _get_fingerprint(self) -> dict[str, Any]:
-        return self.dataset.fingerprint()
 
 
 def choose_lengths(lengths: Array, batch_size: int, num_buckets: int) -> Array:

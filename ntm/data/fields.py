@@ -42,6 +42,8 @@ NAMES = {
 TUPLE = ("inputs", "targets", "mask", "weights")
 # How an object says that NumPy can read it as an array
 PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__")
+#: Numbers of other libraries that NumPy does not know
+SMALL_FLOATS = ("bfloat16", "float8")
 # Examples that are read together when their shapes are collected
 EXAMPLES = 64
 
@@ -129,11 +131,7 @@ def to_array(name: str, value: Any) -> Array:
         array = value
     else:
         try:
-            array = (
-                np.from_dlpack(value)
-                if hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
-                else np.asarray(value)
-            )
+            array = _read_array(value)
         except Exception as error:  # what another library raises
             raise ValueError(
                 f"Dataset: {name} cannot be read as an array of numbers: {shorten(error)}"
@@ -141,6 +139,19 @@ def to_array(name: str, value: Any) -> Array:
     if array.dtype.kind not in "biuf" and not _is_ragged(array):
         raise ValueError(f"Dataset: {_describe_refused(name, array)}")
     return array
+
+
+def _read_array(value: Any) -> Array:
+    """Return an object of another library as an array: float32 where NumPy does not know the type of the numbers."""
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        # A tensor of PyTorch: it may have a gradient, or be on a GPU
+        value = value.detach().cpu()
+        if str(value.dtype).removeprefix("torch.").startswith(SMALL_FLOATS):
+            value = value.float()
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype.name.startswith(SMALL_FLOATS) else array
 
 
 def to_row(name: str, value: Any) -> Array:

@@ -82,6 +82,8 @@ class Values:
             return
         if values.dtype == bool:
             values = values.view(np.uint8)
+        elif values.dtype == np.float16:
+            values = values.astype(np.float32)  # float16 cannot hold the limit of labels
         low, high = values.min(), values.max()
         self.low = low if self.low is None else min(low, self.low)
         self.high = high if self.high is None else max(high, self.high)

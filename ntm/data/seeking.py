@@ -2,16 +2,27 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ntm.arguments import is_integer, shorten
+from ntm.data.dataset import Dataset
 from ntm.data.layout import DataBatch
 from ntm.data.source import Source
 from ntm.typing import Array
 
-__all__ = ["SeekableSource", "check_count", "check_flag", "fill_rows"]
+__all__ = [
+    "SeekableSource",
+    "check_count",
+    "check_dataset",
+    "check_flag",
+    "check_position",
+    "compare",
+    "fill_rows",
+    "make_permutation",
+]
 
 
 class SeekableSource(Source):
@@ -20,6 +31,7 @@ class SeekableSource(Source):
     A subclass plans an epoch, reads a batch of the epoch by its position, and counts the sequences before a position.
     """
 
+    dataset: Dataset
     _position = 0
     _planned: int | None = None
 
@@ -40,22 +52,14 @@ class SeekableSource(Source):
             "batch": self._position,
             "num_sequences": self.num_sequences,
             "options": self._get_options(),
-            "data": self._get_fingerprint(),
+            "data": self._fingerprint,
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         own = self.get_state()
-        check_keys(state, own, "the state of the data")
-        if state["source"] != own["source"]:
-            raise ValueError(
-                f"the state is of a source {_show(state['source'])}, not {own['source']}"
-            )
-        _compare(state["data"], own["data"], "the state is of other data")
-        _compare(state["options"], own["options"], "the state is of data with other options")
-        epoch, position, num_sequences = (
-            check_count(state[name], f"the state of the data: {name}", least=0)
-            for name in ("epoch", "batch", "num_sequences")
-        )
+        epoch, position, num_sequences = check_position(state, own)
+        compare(state["data"], own["data"], "the state is of other data")
+        compare(state["options"], own["options"], "the state is of data with other options")
         num_batches = self._prepare(epoch)
         if position >= num_batches:
             raise ValueError(
@@ -68,6 +72,10 @@ class SeekableSource(Source):
                 f"not {num_sequences}"
             )
         self.epoch, self._position, self.num_sequences = epoch, position, num_sequences
+
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        return self.dataset.fingerprint()
 
     def _prepare(self, epoch: int) -> int:
         """Plan an epoch unless that is the epoch planned last, and return its number of batches."""
@@ -97,10 +105,6 @@ class SeekableSource(Source):
     @abstractmethod
     def _get_options(self) -> dict[str, Any]:
         """Return what the batches depend on besides the data."""
-
-    @abstractmethod
-    def _get_fingerprint(self) -> dict[str, Any]:
-        """Return the fingerprint of the data."""
 
 
 def fill_rows(batch: DataBatch, batch_size: int) -> DataBatch:
@@ -134,6 +138,13 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     return int(value)
 
 
+def check_dataset(value: Any, label: str) -> Dataset:
+    """Return a value; raise a `TypeError` if it is no data set."""
+    if not isinstance(value, Dataset):
+        raise TypeError(f"{label}: dataset must be a Dataset, not {type(value).__name__}")
+    return value
+
+
 def check_flag(value: Any, name: str) -> bool:
     """Return a value as a bool; raise a `ValueError` with its name if it is neither True nor False."""
     if not isinstance(value, bool | np.bool_):
@@ -141,17 +152,26 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def check_keys(state: Any, expected: Mapping[str, Any], where: str) -> None:
-    """Raise a `ValueError` unless a state is a dict of the expected keys."""
-    if not isinstance(state, Mapping) or state.keys() != expected.keys():
-        raise ValueError(f"{where} must be a dict of {', '.join(expected)}, not {_show(state)}")
+def check_position(state: Any, own: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return epoch, batch and number of sequences of a state, if these fit the keys and the class of a source's own."""
+    if not isinstance(state, Mapping) or state.keys() != own.keys():
+        raise ValueError(
+            f"the state of the data must be a dict of {', '.join(own)}, not {_show(state)}"
+        )
+    if state["source"] != own["source"]:
+        raise ValueError(f"the state is of a source {_show(state['source'])}, not {own['source']}")
+    epoch, batch, num_sequences = (
+        check_count(state[name], f"the state of the data: {name}", least=0)
+        for name in ("epoch", "batch", "num_sequences")
+    )
+    return epoch, batch, num_sequences
 
 
-def _compare(given: Any, own: Any, message: str) -> None:
+def compare(given: Any, own: Any, message: str) -> None:
     """Raise a `ValueError` that says what differs unless two values of JSON are equal."""
     if isinstance(own, Mapping) and isinstance(given, Mapping) and own.keys() == given.keys():
         for name, value in own.items():
-            _compare(given[name], value, f"{message}: {str(name).replace('_', ' ')}")
+            compare(given[name], value, f"{message}: {str(name).replace('_', ' ')}")
     elif type(given) is not type(own) or given != own:
         raise ValueError(f"{message}: {_show(given)}, not {_show(own)}")
 

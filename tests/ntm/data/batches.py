@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from ntm.data import DataBatch, InputLayout, Layout
-
 
 def draw_epoch(source):
     """Give the batches of a source up to the end of its epoch."""
@@ -26,27 +24,3 @@ def assert_same_batches(one, other):
 def damage(state, **changes):
     """Return a state with other values."""
     return {**state, **changes}
-
-
-class Dataset:
-    """Takes the place of the data set until there is one."""
-
-    def __init__(self, inputs, targets):
-        self.inputs, self.targets = inputs, np.asarray(targets)
-        self.lengths = np.array([len(each) for each in inputs])
-        self.longest = int(self.lengths.max())
-        self.layout = Layout({"inputs": InputLayout((1,))}, "classes", 2, False)
-
-    def __len__(self):
-        return len(self.inputs)
-
-    def fingerprint(self):
-        return {"num_sequences": len(self)}
-
-    def take(self, indices, num_steps):
-        inputs, mask = np.zeros((len(indices), num_steps, 1)), np.zeros((len(indices), num_steps))
-        for k, index in enumerate(indices):
-            inputs[k, : self.lengths[index]] = self.inputs[index]
-            mask[k, : self.lengths[index]] = 1
-        ones = np.ones(len(indices))
-        return DataBatch({"inputs": inputs}, self.targets[indices], mask, mask.copy(), ones)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ntm.data import Dataset
 from ntm.data.epochs import Epochs, choose_lengths
 
-from .batches import Dataset, assert_same_batches, damage, draw_epoch
+from .batches import assert_same_batches, damage, draw_epoch
 
 
 def make_dataset(lengths):
