@@ -2,6 +2,7 @@
 
 from ntm.data.dataset import Dataset
 from ntm.data.epochs import Epochs
+from ntm.data.files import write_npz
 from ntm.data.iterables import Batches
 from ntm.data.layout import DataBatch, InputLayout, Layout
 from ntm.data.source import Source, SourceExhausted
@@ -19,4 +20,5 @@ __all__ = [
     "SourceExhausted",
     "Stream",
     "make_source",
+    "write_npz",
 ]

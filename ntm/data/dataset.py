@@ -13,14 +13,18 @@ import numpy as np
 
 from ntm.arguments import is_integer, is_number
 from ntm.data.fields import Field, is_map_style, locate, make_field, read_examples
+from ntm.data.files import read_fields
 from ntm.data.kinds import (
     TargetShape,
+    TargetValues,
     Values,
     arrange_targets,
     check_options,
     convert,
     decide,
     describe_sizes,
+    fit_steps,
+    refuse_steps,
     to_float,
 )
 from ntm.data.layout import SINGLE, DataBatch, InputLayout, Layout
@@ -126,11 +130,9 @@ class Dataset:
         self.lengths = self._find_lengths()
         self._target_shape = TargetShape(True, None)
         if self._targets is not None:
-            padded = {
-                field.row_shape[0] for name, field in self._inputs.items() if self._has_time[name]
-            }
-            num_steps = padded.pop() or self.longest
-            self._target_shape = arrange_targets(self._targets, self.lengths, num_steps, kind, per)
+            self._target_shape = arrange_targets(
+                self._targets, self.lengths, self._steps, kind, per
+            )
         self.layout, self._reason = self._examine(kind, num_outputs)
         self.guessed = bool(self._reason)
 
@@ -162,16 +164,15 @@ class Dataset:
             If a file is damaged, holds pickled objects or unknown names, or the data are not as they should be. The
             message names the file.
         """
-        from ntm.data.files import read_fields
-
         fields = read_fields(path)
         several = {
             name.removeprefix("inputs."): field
             for name, field in fields.items()
             if name.startswith("inputs.")
         }
-        others = {name: field for name, field in fields.items() if name not in ("inputs", *several)}
-        others = {name: field for name, field in others.items() if not name.startswith("inputs.")}
+        others: dict[str, Any] = {
+            name: fields[name] for name in fields if name.partition(".")[0] != "inputs"
+        }
         try:
             return cls(several or fields["inputs"], **others, **options)
         except ValueError as error:
@@ -220,6 +221,8 @@ class Dataset:
         longest = int(self.lengths[rows].max())
         if num_steps is None:
             num_steps = longest
+        elif not is_integer(num_steps):
+            raise ValueError(f"Dataset.take: num_steps must be an integer, not {num_steps!r}")
         elif num_steps < longest:
             raise ValueError(
                 f"Dataset.take: a sequence has {longest} steps, more than num_steps = {num_steps}"
@@ -432,59 +435,62 @@ class Dataset:
         """Return one number for each sequence."""
         if field.row_shape not in ((), (1,)):
             raise ValueError(
-                f"Dataset: {field.name} have shape (N, {', '.join(map(str, field.row_shape))}): expected (N,)"
+                f"Dataset: {field.name} has shape (N, {', '.join(map(str, field.row_shape))}): expected (N,)"
             )
         return field.read(np.arange(len(field))).reshape(-1)
 
     def _find_lengths(self) -> Array:
         """Return the steps of each sequence; check them, and the mask, against the arrays."""
         timed = [field for name, field in self._inputs.items() if self._has_time[name]]
-        ragged = [field for field in timed if field.row_shape[0] is None]
-        steps = timed[0].steps
+        self._steps = steps = timed[0].steps
         for field in timed:
-            _check_steps(field, steps, timed[0].name)
-        mask, given = self._mask, self._fields.get("lengths")
-        if mask is not None:
-            if len(mask.row_shape) != 1:
+            if not np.array_equal(field.steps, steps):
+                index = int((field.steps != steps).argmax())
                 raise ValueError(
-                    f"Dataset: mask has {len(mask.row_shape) + 1} axes: expected (N, T), a weight for each step"
+                    f"Dataset: {field.name}[{index}] has {field.steps[index]:,} steps: expected {steps[index]:,}, "
+                    f"as {timed[0].name}[{index}]"
                 )
-            _check_steps(mask, steps, timed[0].name)
-        if given is not None:
-            lengths = self._read_column(given)
-            if lengths.dtype.kind == "f" and (lengths == np.rint(lengths)).all():
-                lengths = lengths.astype(np.int64)
-            if lengths.dtype.kind not in "iu":
-                raise ValueError(f"Dataset: lengths are of {lengths.dtype}: expected integers")
-            wrong = (lengths < 1) | (lengths > steps)
-            if wrong.any():
-                index = int(wrong.argmax())
-                raise ValueError(
-                    f"Dataset: lengths[{index}] is {lengths[index]}: expected 1 to {steps[index]}, "
-                    f"the steps of {timed[0].name}[{index}]"
-                )
-            lengths = lengths.astype(np.int64)
-        else:
-            targets = self._targets
-            if not ragged and targets is not None and targets.row_shape[:1] == (None,):
-                # Padded inputs with a ragged list of targets
-                _check_steps(targets, steps, timed[0].name, at_most=True)
-                steps = targets.steps
-            if not steps.all():
-                index = int((steps == 0).argmax())
-                raise ValueError(
-                    f"Dataset: {timed[0].name}[{index}] has no steps: expected one at least"
-                )
-            lengths = steps
-        return self._examine_mask(lengths, given is None and not ragged)
-
-    def _examine_mask(self, lengths: Array, may_shorten: bool) -> Array:
-        """Check the mask; return the lengths, up to the last step that counts if they may be shortened."""
-        if self._mask is None:
+        if not steps.all():
+            index = int((steps == 0).argmax())
+            raise ValueError(
+                f"Dataset: {timed[0].name}[{index}] has no steps: expected one at least"
+            )
+        given = self._fields.get("lengths")
+        lengths = steps if given is None else self._read_lengths(given, timed[0])
+        mask = self._mask
+        if mask is None:
             return lengths
+        if len(mask.row_shape) != 1:
+            raise ValueError(
+                f"Dataset: mask has {len(mask.row_shape) + 1} axes: expected (N, T), a weight for each step"
+            )
+        if not fit_steps(mask, lengths, steps):
+            raise refuse_steps(mask, lengths)
+        ends = self._examine_mask(mask, lengths)
+        is_ragged = any(field.row_shape[0] is None for field in timed)
+        return ends if given is None and not is_ragged else lengths
+
+    def _read_lengths(self, field: Field, inputs: Field) -> Array:
+        """Return the lengths that were given; refuse those that do not fit the inputs."""
+        lengths = self._read_column(field)
+        if lengths.dtype.kind == "f" and (lengths == np.rint(lengths)).all():
+            lengths = lengths.astype(np.int64)
+        if lengths.dtype.kind not in "iu":
+            raise ValueError(f"Dataset: lengths are of {lengths.dtype}: expected integers")
+        wrong = (lengths < 1) | (lengths > inputs.steps)
+        if wrong.any():
+            index = int(wrong.argmax())
+            raise ValueError(
+                f"Dataset: lengths[{index}] is {lengths[index]}: expected 1 to {inputs.steps[index]}, "
+                f"the steps of {inputs.name}[{index}]"
+            )
+        return lengths.astype(np.int64)
+
+    def _examine_mask(self, mask: Field, lengths: Array) -> Array:
+        """Check the mask; return the last step of each sequence that counts, plus one."""
         ends = np.zeros_like(lengths)
-        for rows, start, num_steps in _cut(lengths, self._mask.dtype.itemsize, 0):
-            block = self._mask.read_steps(rows, np.full(len(rows), start), num_steps)
+        for rows, start, num_steps in _cut(lengths, mask.dtype.itemsize, 0):
+            block = mask.read_steps(rows, np.full(len(rows), start), num_steps)
             valid = start + np.arange(num_steps) < lengths[rows, None]
             wrong = valid & ~((block >= 0) & (block < np.inf))
             if wrong.any():
@@ -496,21 +502,22 @@ class Dataset:
             counted = valid & (block != 0)
             last = num_steps - counted[:, ::-1].argmax(1)
             ends[rows] = np.where(counted.any(1), start + last, ends[rows])
-            self._mask.release()
+            mask.release()
         if not ends.all():
             index = int((ends == 0).argmax())
             of_all = " of every sequence" if not ends.any() else ""
             raise ValueError(
                 f"Dataset: mask[{index}] is 0 at every step{of_all}: expected a step that counts"
             )
-        return ends if may_shorten else lengths
+        return ends
 
     def _examine(self, kind: str | None, num_outputs: int | None) -> tuple[Layout, str]:
         """Read all values and check them; return the layout, and what the kind of targets was guessed from."""
         shape, targets = self._target_shape, self._targets
         found = {name: Values(field.name) for name, field in self._inputs.items()}
         width = shape.num_features or 1
-        of_targets = Values("targets", num_outputs if width == 1 else None, one_hot=width > 1)
+        limit = num_outputs if width == 1 else None
+        of_targets = TargetValues("targets", limit, one_hot=width > 1)
         for rows, own_rows, start, num_steps in self._blocks():
             starts = np.full(len(rows), start)
             valid = start + np.arange(num_steps) < self.lengths[own_rows, None]
@@ -527,8 +534,7 @@ class Dataset:
                 of_targets.add(block, valid, own_rows, start)
             elif targets is not None and start == 0:
                 of_targets.add(targets.read(rows), None, own_rows, start)
-            for field in self._fields.values():
-                field.release()
+            self._release()
         inputs = {name: self._make_input_layout(name, found[name]) for name in self._inputs}
         if targets is None:
             return Layout(inputs, "own", None, True), ""
@@ -601,6 +607,12 @@ class Dataset:
 
     def _read(self, indices: Array, starts: Array, num_steps: int) -> DataBatch:
         """Return steps of some sequences as a batch."""
+        try:
+            return self._make_batch(indices, starts, num_steps)
+        finally:
+            self._release()
+
+    def _make_batch(self, indices: Array, starts: Array, num_steps: int) -> DataBatch:
         rows = self._to_rows(indices)
         inside = starts[:, None] + np.arange(num_steps) < self.lengths[indices, None]
         inputs = {}
@@ -610,8 +622,10 @@ class Dataset:
                 values = _hide(field.read_steps(rows, starts, num_steps), inside)
             else:
                 values = field.read(rows)
-            self._check_again(field, values)
-            inputs[name] = values.astype(_choose_dtype(values.dtype, layout))
+            if not field.is_fixed:
+                count = layout.num_symbols if layout.is_integer else None
+                _check_again(field, indices, values, count)
+            inputs[name] = np.array(values, _choose_dtype(values.dtype, layout))
         mask = inside.astype(np.float32)
         if self._mask is not None:
             values = self._mask.read_steps(rows, starts, num_steps)
@@ -619,17 +633,18 @@ class Dataset:
         targets = np.zeros((len(rows), 0), np.float32)
         if self._targets is not None:
             if self.layout.per_step:
-                targets = _hide(self._targets.read_steps(rows, starts, num_steps), mask != 0)
+                values = _hide(self._targets.read_steps(rows, starts, num_steps), mask != 0)
             else:
-                targets = self._targets.read(rows)
-            self._check_again(self._targets, targets)
-            targets = convert(targets, self.layout.kind, self._target_shape).copy()
+                values = self._targets.read(rows)
+            targets = np.array(convert(values, self.layout.kind, self._target_shape))
+            if not self._targets.is_fixed:
+                count = self.layout.num_outputs if self.layout.kind == "classes" else None
+                _check_again(self._targets, indices, targets, count)
         return DataBatch(inputs, targets, mask, inside.astype(np.float32), self.weights[indices])
 
-    def _check_again(self, field: Field, values: Array) -> None:
-        """Refuse values of examples that are not finite: they may be others than when they were checked."""
-        if not field.is_fixed and not np.isfinite(values).all():
-            raise ValueError(f"Dataset: {field.name}: an example holds NaN or infinity now")
+    def _release(self) -> None:
+        for field in self._fields.values():
+            field.release()
 
 
 # ---- Functions
@@ -647,6 +662,10 @@ def _collect(inputs: Any, others: Mapping[str, Any]) -> dict[str, Field]:
             if not isinstance(name, str) or not name:
                 raise ValueError(
                     f"Dataset: inputs have the name {name!r}: expected that of an input layer"
+                )
+            if name in others:
+                raise ValueError(
+                    f"Dataset: inputs have the name {name!r}: expected Dataset(inputs, {name}={name})"
                 )
         fields = {
             f"inputs.{name}": make_field(f"inputs.{name}", value) for name, value in inputs.items()
@@ -671,7 +690,7 @@ def _find_time(inputs: Mapping[str, Field], mask: Field | None) -> dict[str, boo
         if 0 in field.row_shape[1:] or field.row_shape == (0,):
             sizes = ", ".join("T" if size is None else str(size) for size in field.row_shape)
             raise ValueError(
-                f"Dataset: {field.name} have shape (N, {sizes}): expected values at each step"
+                f"Dataset: {field.name} has shape (N, {sizes}): expected values at each step"
             )
     # Whatever is ragged or has features at each step has time, and so has an input of the mask's length
     certain = [
@@ -685,23 +704,12 @@ def _find_time(inputs: Mapping[str, Field], mask: Field | None) -> dict[str, boo
     timed = (certain or possible)[:1]
     if not timed:
         name = next(iter(inputs.values())).name
-        raise ValueError(f"Dataset: {name} have shape (N,): expected (N, T) or (N, T, F)")
+        raise ValueError(f"Dataset: {name} has shape (N,): expected (N, T) or (N, T, F)")
     return {
         name: field in certain
         or (bool(field.row_shape) and np.array_equal(field.steps, timed[0].steps))
         for name, field in inputs.items()
     }
-
-
-def _check_steps(field: Field, steps: Array, other: str, at_most: bool = False) -> None:
-    """Raise a `ValueError` unless a field has as many steps in each row as another one, or at most as many."""
-    wrong = field.steps > steps if at_most else field.steps != steps
-    if wrong.any():
-        index = int(wrong.argmax())
-        raise ValueError(
-            f"Dataset: {field.name}[{index}] has {field.steps[index]} steps: expected "
-            f"{'at most ' * at_most}{steps[index]}, as {other}[{index}]"
-        )
 
 
 def _cut(lengths: Array, per_step: int, per_row: int) -> Iterator[tuple[Array, int, int]]:
@@ -728,6 +736,27 @@ def _hide(values: Array, shown: Array) -> Array:
     return np.where(
         shown.reshape(shown.shape + (1,) * (values.ndim - 2)), values, np.zeros((), values.dtype)
     )
+
+
+def _check_again(field: Field, indices: Array, values: Array, count: int | None) -> None:
+    """Refuse examples that are others now than when they were checked, and wrong.
+
+    Parameters
+    ----------
+    field : Field
+    indices : array (B,) of int
+        Of the sequences, for errors.
+    values : array (B, ...)
+    count : int or None
+        Labels and symbols must be below; None for numbers.
+    """
+    right = np.isfinite(values) if count is None else (values >= 0) & (values < count)
+    if not right.all():
+        index = indices[np.argwhere(~right)[0, 0]]
+        expected = "finite numbers" if count is None else f"integers from 0 to {count - 1}"
+        raise ValueError(
+            f"Dataset: {field.name}[{index}] has changed since it was checked: expected {expected}"
+        )
 
 
 def _choose_dtype(dtype: np.dtype, layout: InputLayout) -> np.dtype:

@@ -180,24 +180,21 @@ def _describe_refused(name: str, array: Array) -> str:
         return f"{name} has dates or times ({array.dtype}): expected numbers, such as seconds"
     index, value = next(
         (
-            (index, value)
-            for index, value in np.ndenumerate(array)
-            if kind != "O" or not isinstance(value, numbers.Real)
+            (index, each)
+            for index, each in np.ndenumerate(array)
+            if kind != "O" or not isinstance(each, numbers.Real)
         ),
-        ((), None),
+        ((), array),
     )
-    place = locate(name, index) if index else name
-    found = f"{place} is {shorten(repr(value), 60)}"
+    value = value.item() if isinstance(value, np.generic) else value
+    found = f"{locate(name, index) if index else name} is {shorten(repr(value), 60)}"
     if isinstance(value, str | bytes):
-        hint = (
-            "integers from 0 as labels; numpy.unique(labels, return_inverse=True) makes them"
-            if name.startswith("targets")
-            else "numbers"
-        )
-        return f"{found}, a string: expected {hint}"
-    if kind == "O" and index == ():
-        return f"{name} is an object, or an array of objects: expected an array of numbers (a sparse matrix: toarray())"
-    return f"{found}, of {array.dtype}: expected integers, floating-point numbers or truth values"
+        of_targets = name.partition("[")[0] == "targets"
+        hint = " as labels; numpy.unique(labels, return_inverse=True) makes them" * of_targets
+        return f"{found}, a string: expected numbers{hint}"
+    if kind == "O":
+        return f"{found}, of type {type(value).__name__}: expected numbers (of a sparse matrix, toarray())"
+    return f"{found}, of dtype {array.dtype}: expected integers, floating-point numbers or truth values"
 
 
 def _combine(
@@ -284,7 +281,7 @@ class Field(ABC):
         """Read whole rows of the same shape: an array (B, ...) that may be a view of the data."""
 
     def release(self) -> None:  # noqa: B027
-        """Let the system forget the pages of a file that were read. They stay in the file."""
+        """Let go of what was read: pages of a file, which stay in the file, or examples."""
 
     def _fill(self, parts: Iterable[Array], count: int, num_steps: int) -> Array:
         """Return parts of rows as one array (B, T, ...) with zeros after each end."""
@@ -342,11 +339,12 @@ class ArrayField(Field):
         self.row_shape = array.shape[1:]
         self.steps = np.full(array.shape[0], array.shape[1] if array.shape[1:] else 1)
 
-    def _open(self) -> Array:
+    def open(self) -> Array:
+        """Return the array; one in a file as a memory map."""
         return self.array.open() if isinstance(self.array, ArrayFile) else self.array
 
     def read_steps(self, rows: Array, starts: Array, num_steps: int) -> Array:
-        array = self._open()
+        array = self.open()
         if (starts == starts[0]).all():
             block = array[_to_slice(rows), starts[0] : starts[0] + num_steps]
             if block.shape[1] == num_steps:
@@ -358,7 +356,7 @@ class ArrayField(Field):
         return self._fill(parts, len(rows), num_steps)
 
     def read(self, rows: Array) -> Array:
-        return self._open()[_to_slice(rows)]
+        return self.open()[_to_slice(rows)]
 
     def release(self) -> None:
         # A map of mode "c" holds changes that are in no file
@@ -406,7 +404,7 @@ class FlatField(Field):
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
 
     def read_steps(self, rows: Array, starts: Array, num_steps: int) -> Array:
-        array = self.array._open()
+        array = self.array.open()
         ends = np.minimum(self.offsets[rows] + starts + num_steps, self.offsets[rows + 1])
         parts = (
             array[min(first, end) : end]
@@ -465,24 +463,30 @@ class Examples:
 
     def __init__(self, source: Any) -> None:
         self.source = source
-        # The last rows that were read: each field asks for its own part of them
-        self._rows: list[int] = []
-        self._examples: list[dict[str, Array]] = []
+        # The rows that were read last, with their examples: each field asks for its own part, then releases them
+        self._last: tuple[list[int], list[dict[str, Array]]] = ([], [])
 
     def read(self, rows: Array) -> list[dict[str, Array]]:
         """Return the parts of some examples: ``inputs`` or ``inputs.NAME``, ``targets`` and so on."""
         indices = rows.tolist()
-        if indices != self._rows:
+        last, examples = self._last
+        if indices != last:
             if hasattr(self.source, "__getitems__"):
                 found = self.source.__getitems__(indices)
             else:
                 found = [self.source[index] for index in indices]
-            self._examples = [
-                _split_example(index, example)
-                for index, example in zip(indices, found, strict=True)
-            ]
-            self._rows = indices
-        return self._examples
+            if len(found) != len(indices):
+                raise ValueError(
+                    f"Dataset: __getitems__ gave {len(found)} examples: expected {len(indices)}"
+                )
+            examples = [_split_example(*each) for each in zip(indices, found, strict=True)]
+            # One assignment: another thread may read, too
+            self._last = (indices, examples)
+        return examples
+
+    def release(self) -> None:
+        """Forget the examples: they may be others the next time."""
+        self._last = ([], [])
 
 
 def _split_example(index: int, example: Any) -> dict[str, Array]:
@@ -540,6 +544,9 @@ class ExamplesField(Field):
     def read(self, rows: Array) -> Array:
         return np.stack(self._get(rows)).astype(self.dtype, copy=False)
 
+    def release(self) -> None:
+        self.examples.release()
+
 
 def read_examples(source: Any) -> dict[str, Field]:
     """Read each example once for its shapes, and return a field for each of its parts.
@@ -572,6 +579,7 @@ def read_examples(source: Any) -> dict[str, Field]:
             for name, part in example.items():
                 shapes.setdefault(name, []).append(part.shape)
                 dtypes.setdefault(name, set()).add(part.dtype)
+    examples.release()
     return {
         name: ExamplesField(name, examples, each, np.result_type(*dtypes[name]))
         for name, each in shapes.items()

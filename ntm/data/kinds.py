@@ -8,17 +8,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntm.arguments import LARGEST, check_choice, is_integer
+from ntm.arguments import check_choice, is_integer
 from ntm.data.fields import Field, locate
 from ntm.data.layout import KINDS
 from ntm.typing import Array
 
-__all__ = ["PER", "TargetShape", "Values", "arrange_targets", "check_options", "convert", "decide"]
+__all__ = [
+    "PER",
+    "TargetShape",
+    "TargetValues",
+    "Values",
+    "arrange_targets",
+    "check_options",
+    "convert",
+    "decide",
+    "describe_sizes",
+    "fit_steps",
+    "refuse_steps",
+    "to_float",
+]
 
 #: What there may be a target for
 PER = ("step", "sequence")
 #: The largest label: labels are int32
 LARGEST_LABEL = 2**31 - 2
+#: The largest number of float32
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 class TargetShape(NamedTuple):
@@ -43,23 +58,17 @@ class Values:
     ----------
     name : str
         Of the array, for errors.
-    limit : int, optional
-        Labels must be below.
-    one_hot : bool, optional
-        Whether to look for steps that are not one-hot, too.
 
     Attributes
     ----------
     low, high : number or None
         The smallest and the largest value. None before the first value.
     offences : dict from str to tuple of index and value
-        The first value that is not ``finite``, no ``bit``, no ``whole`` number, no ``label``, or the first step that is
-        not ``one-hot``. The value of a step is None.
+        The first value that is not ``finite``, and for targets what :class:`TargetValues` adds.
     """
 
-    def __init__(self, name: str, limit: int | None = None, one_hot: bool = False) -> None:
-        self.name, self.one_hot = name, one_hot
-        self.limit = LARGEST_LABEL + 1 if limit is None else limit
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.low: Any = None
         self.high: Any = None
         self.offences: dict[str, tuple[tuple[int, ...], Any]] = {}
@@ -75,59 +84,35 @@ class Values:
         rows : array (n,) of int
             The indices of the rows, for errors.
         start : int
-            The first step, for errors.
+            The first step, for errors; zero if the values have no time.
         """
-        values = block if counted is None else block[counted]
+        place = _Place(block, None if counted is None or counted.all() else counted, rows, start)
+        values = block if place.counted is None else block[place.counted]
         if not values.size:
             return
         if values.dtype == bool:
             values = values.view(np.uint8)
-        elif values.dtype == np.float16:
-            values = values.astype(np.float32)  # float16 cannot hold the limit of labels
-        low, high = values.min(), values.max()
+        low, high = values.min().item(), values.max().item()
         self.low = low if self.low is None else min(low, self.low)
         self.high = high if self.high is None else max(high, self.high)
-        if values.dtype.kind == "f":
-            if not (np.isfinite(low) and np.isfinite(high)) or values.dtype.itemsize > 4:
-                # float64 may hold numbers that float32 does not
-                wrong = ~np.isfinite(values)
-                if values.dtype.itemsize > 4:
-                    wrong |= np.abs(values) > LARGEST
-                self._note("finite", wrong, block, counted, rows, start)
-            if "finite" in self.offences:
-                return
-            if "whole" not in self.offences:
-                self._note("whole", values != np.rint(values), block, counted, rows, start)
-        if "bit" not in self.offences:
-            self._note("bit", (values != 0) & (values != 1), block, counted, rows, start)
-        if low < 0 or high >= self.limit:
-            self._note("label", (values < 0) | (values >= self.limit), block, counted, rows, start)
-        if self.one_hot and "one-hot" not in self.offences:
-            wrong = ((values != 0).sum(-1) != 1) | (values.max(-1) != 1)
-            self._note("one-hot", wrong, block, counted, rows, start)
+        if values.dtype.kind == "f" and not (low >= -LARGEST_FLOAT and high <= LARGEST_FLOAT):
+            # NaN is neither above nor below; float64 may hold numbers that float32 does not
+            wrong = ~np.isfinite(values)
+            if values.dtype.itemsize > 4:
+                wrong |= np.abs(values) > LARGEST_FLOAT
+            self._note("finite", wrong, place)
+        if "finite" not in self.offences:
+            self._examine(values, low, high, place)
 
-    def _note(
-        self,
-        offence: str,
-        wrong: Array,
-        block: Array,
-        counted: Array | None,
-        rows: Array,
-        start: int,
-    ) -> None:
+    def _examine(self, values: Array, low: Any, high: Any, place: "_Place") -> None:
+        """Look at finite values (M, ...) further."""
+
+    def _note(self, offence: str, wrong: Array, place: "_Place") -> None:
         """Keep the first value that is wrong, if there is one and none was before."""
         if offence in self.offences or not wrong.any():
             return
         first = np.unravel_index(int(wrong.argmax()), wrong.shape)
-        if counted is not None:
-            # The first axis of `wrong` goes through the steps that count
-            first = (*np.argwhere(counted)[first[0]], *first[1:])
-        place = [int(each) for each in first]
-        value = block[tuple(place)]
-        index = [int(rows[place[0]]), *place[1:]]
-        if counted is not None:
-            index[1] += start
-        self.offences[offence] = (tuple(index), None if np.ndim(value) else value.item())
+        self.offences[offence] = place.find([int(each) for each in first])
 
     def check_finite(self) -> None:
         """Raise a `ValueError` if a value is NaN, infinite, or beyond float32."""
@@ -139,6 +124,61 @@ class Values:
             index, value = self.offences[offence]
             given = "is not one-hot" if value is None else f"is {value}"
             raise ValueError(f"Dataset: {locate(self.name, index)} {given}: expected {expected}")
+
+
+class TargetValues(Values):
+    """What a scan found in targets.
+
+    It notes the first value that is no ``bit``, no ``whole`` number, no ``label``, and the first target that is not
+    ``one-hot``. The value of the last is None.
+
+    Parameters
+    ----------
+    name : str
+        Of the array, for errors.
+    limit : int, optional
+        Labels must be below.
+    one_hot : bool, optional
+        Whether the last axis may be one-hot.
+    """
+
+    def __init__(self, name: str, limit: int | None, one_hot: bool) -> None:
+        super().__init__(name)
+        self.limit = LARGEST_LABEL + 1 if limit is None else limit
+        self.one_hot = one_hot
+
+    def _examine(self, values: Array, low: Any, high: Any, place: "_Place") -> None:
+        if values.dtype.kind == "f" and "whole" not in self.offences:
+            self._note("whole", values != np.rint(values), place)
+        if "bit" not in self.offences:
+            self._note("bit", (values != 0) & (values != 1), place)
+        if low < 0 or high >= self.limit:
+            wrong = values < 0
+            if high >= self.limit:
+                wrong |= values >= self.limit
+            self._note("label", wrong, place)
+        if self.one_hot and "one-hot" not in self.offences:
+            wrong = ((values != 0).sum(-1) != 1) | (values.max(-1) != 1)
+            self._note("one-hot", wrong, place)
+
+
+class _Place(NamedTuple):
+    """Where a block lies in the data: see :meth:`Values.add`. `counted` is None if all steps count."""
+
+    block: Array
+    counted: Array | None
+    rows: Array
+    start: int
+
+    def find(self, index: list[int]) -> tuple[tuple[int, ...], Any]:
+        """Return the index in the data, and the value, of what is at an index of the values that count."""
+        if self.counted is not None:
+            index = [*np.argwhere(self.counted)[index[0]].tolist(), *index[1:]]
+        value = self.block[tuple(index)]
+        row, *others = index
+        if others:
+            others[0] += self.start
+        return (int(self.rows[row]), *others), None if np.ndim(value) else value.item()
 
 
 def check_options(kind: str | None, per: str | None, num_outputs: int | None) -> None:
@@ -154,7 +194,7 @@ def check_options(kind: str | None, per: str | None, num_outputs: int | None) ->
 
 
 def arrange_targets(
-    targets: Field, lengths: Array, num_steps: int | None, kind: str | None, per: str | None
+    targets: Field, lengths: Array, steps: Array, kind: str | None, per: str | None
 ) -> TargetShape:
     """Return whether targets are per step, and their output axis, from their shape.
 
@@ -163,8 +203,8 @@ def arrange_targets(
     targets : Field
     lengths : array (N,) of int
         Of the sequences.
-    num_steps : int or None
-        T of the inputs if they are padded, else of the longest sequence.
+    steps : array (N,) of int
+        Of the arrays of the inputs, which may be longer.
     kind, per : str or None
         As the user gave them.
 
@@ -176,38 +216,61 @@ def arrange_targets(
     shape = targets.row_shape
     if 0 in shape:
         raise ValueError(
-            f"Dataset: targets have shape (N, {', '.join(map(str, shape))}): expected values"
+            f"Dataset: targets has shape (N, {', '.join(map(str, shape))}): expected values"
         )
     if not shape:
         if per == "step":
             raise ValueError(
-                "Dataset: targets have shape (N,): expected (N, T) or (N, T, O) for one a step"
+                "Dataset: targets has shape (N,): expected (N, T) or (N, T, O) for one a step"
             )
         return TargetShape(False, None)
-    fits = shape[0] == num_steps or np.array_equal(targets.steps, lengths)
+    fits = fit_steps(targets, lengths, steps)
     # Without time, (N, O) is the only shape, but for targets of the user's own
     can_be_of_sequences = shape[0] is not None and (len(shape) == 1 or kind == "own")
     if per == "sequence" or (per is None and not fits and can_be_of_sequences):
         if not can_be_of_sequences:
             sizes = ", ".join("T" if size is None else str(size) for size in shape)
             raise ValueError(
-                f"Dataset: targets have shape (N, {sizes}): expected (N,) or (N, O) for one a sequence"
+                f"Dataset: targets has shape (N, {sizes}): expected (N,) or (N, O) for one a sequence"
             )
         return TargetShape(False, shape[-1])
     if not fits:
-        wrong = targets.steps != lengths
-        index = int(wrong.argmax())
-        raise ValueError(
-            f"Dataset: targets[{index}] has {targets.steps[index]} steps: expected {lengths[index]}, as in the inputs"
-        )
+        raise refuse_steps(targets, lengths)
     if len(shape) > 2 and kind != "own":
         sizes = ", ".join("T" if size is None else str(size) for size in shape)
-        raise ValueError(f"Dataset: targets have shape (N, {sizes}): expected (N, T) or (N, T, O)")
+        raise ValueError(f"Dataset: targets has shape (N, {sizes}): expected (N, T) or (N, T, O)")
     return TargetShape(True, shape[-1] if len(shape) > 1 else None)
 
 
+def fit_steps(field: Field, lengths: Array, steps: Array) -> bool:
+    """Return whether the rows of a field are as long as the sequences, or as the arrays of the inputs.
+
+    Parameters
+    ----------
+    field : Field
+    lengths : array (N,) of int
+        Of the sequences.
+    steps : array (N,) of int
+        Of the arrays of the inputs, which may be longer. A padded field has as many as the longest.
+    """
+    return (
+        field.row_shape[0] == steps.max()
+        or np.array_equal(field.steps, lengths)
+        or np.array_equal(field.steps, steps)
+    )
+
+
+def refuse_steps(field: Field, lengths: Array) -> ValueError:
+    """Return the error of a field with other numbers of steps."""
+    index = int((field.steps != lengths).argmax())
+    return ValueError(
+        f"Dataset: {field.name}[{index}] has {field.steps[index]:,} steps: expected {lengths[index]:,}, "
+        f"as inputs[{index}]"
+    )
+
+
 def decide(
-    values: Values,
+    values: TargetValues,
     dtype: np.dtype,
     shape: TargetShape,
     kind: str | None,
@@ -248,13 +311,15 @@ def decide(
     return kind, width, reason
 
 
-def _guess(values: Values, dtype: np.dtype, num_features: int | None) -> tuple[str, str]:
+def _guess(values: TargetValues, dtype: np.dtype, num_features: int | None) -> tuple[str, str]:
     """Return the kind that targets seem to have, and from what that was guessed."""
     if dtype.kind == "b":
         return "bits", "guessed from bool values"
     digits = ".4g" if dtype.kind == "f" else ","
     spread = f"guessed from {dtype} values {values.low:{digits}} to {values.high:{digits}}"
-    if num_features is None and dtype.kind in "iu":
+    if dtype.kind in "iu" and (
+        num_features is None or (num_features == 1 and "bit" in values.offences)
+    ):
         return "classes", spread
     if "bit" in values.offences:
         return "numbers", spread
@@ -279,7 +344,7 @@ def convert(targets: Array, kind: str, shape: TargetShape) -> Array:
         Bits are float32. Numbers keep their dtype if it is one of floating-point numbers.
     """
     if kind == "own":
-        return targets
+        return targets.astype(targets.dtype.newbyteorder("="))
     if kind == "classes":
         if shape.num_features is not None:
             targets = targets.argmax(-1) if shape.num_features > 1 else targets[..., 0]
@@ -292,7 +357,7 @@ def convert(targets: Array, kind: str, shape: TargetShape) -> Array:
 def to_float(dtype: np.dtype) -> np.dtype:
     """Return the dtype of floating-point numbers that values of a dtype become: float16, float32 or float64."""
     if dtype.kind == "f":
-        return dtype if dtype.itemsize <= 8 else np.dtype(np.float64)
+        return dtype.newbyteorder("=") if dtype.itemsize <= 8 else np.dtype(np.float64)
     return np.dtype(np.float32) if dtype.kind == "b" else np.promote_types(dtype, np.float32)
 
 
