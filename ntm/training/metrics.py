@@ -120,6 +120,10 @@ class Steps:
         with np.errstate(over="ignore"):
             return self.errors**2
 
+    def sum_over_steps(self, values: Array) -> Array:
+        """Return the weighted sums (O,) of values (S, O)."""
+        return np.einsum("s,so->o", self.weights, values)
+
     def _check_shape(self, name: str, array: Array, expected: tuple[int | None, ...]) -> None:
         if array.shape != expected:
             raise ValueError(f"metrics: {name} must be of shape {expected}, not {array.shape}")
@@ -148,11 +152,14 @@ class Metric(ABC):
     kinds : tuple of str
         The kinds of targets that have the metric: see :data:`ntm.data.KINDS`.
     higher_is_better : bool or None
-        None for what is no number.
+        None where there is no order, or where that is not known.
+    is_number : bool
+        Whether the value is a number.
     """
 
     kinds: tuple[str, ...]
     higher_is_better: bool | None
+    is_number = True
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -264,19 +271,19 @@ class R2(Metric):
     def update(self, steps: Steps) -> None:
         if len(steps.weights) == 0:
             return
-        targets, weights = np.asarray(steps.targets, np.float64), steps.weights[:, np.newaxis]
+        targets = np.asarray(steps.targets, np.float64)
         # Means and deviations of two samples become those of both (Chan et al. 1979): no difference of large sums
-        weight = float(weights.sum())
-        mean = (weights * targets).sum(axis=0) / weight
+        weight = float(steps.weights.sum())
+        mean = steps.sum_over_steps(targets) / weight
         shift, total = mean - self.mean, self.weight + weight
         self.deviations = (
             self.deviations
-            + (weights * (targets - mean) ** 2).sum(axis=0)
+            + steps.sum_over_steps((targets - mean) ** 2)
             + shift**2 * (self.weight * weight / total)
         )
         self.mean = self.mean + shift * (weight / total)
         self.weight = total
-        self.residuals = self.residuals + (weights * steps.squared_errors).sum(axis=0)
+        self.residuals = self.residuals + steps.sum_over_steps(steps.squared_errors)
         # The mean of equal numbers may differ from them in the last bit: compare the numbers themselves
         self.lowest = np.minimum(self.lowest, targets.min(axis=0))
         self.highest = np.maximum(self.highest, targets.max(axis=0))
@@ -298,6 +305,7 @@ class Confusion(Metric):
 
     kinds = ("bits", "classes")
     higher_is_better = None
+    is_number = False
 
     def __init__(self, layout: Layout) -> None:
         super().__init__(layout)
