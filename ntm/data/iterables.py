@@ -215,22 +215,27 @@ class Batches(Source):
 
     def _convert(self, item: Any) -> Dataset:
         """Return a batch as a data set, checked, and of the layout of the first batch."""
-        is_first = not hasattr(self, "layout")
         try:
             dataset = make_dataset(item, **self._options)
-            if not is_first:
+            if hasattr(self, "layout"):
                 self._compare(dataset.layout)
         except ValueError as error:
-            hint = ""
-            if is_first and self._num_examples is None:
-                hint = ". If the data give examples and not batches, give batch_size"
             message = str(error).removeprefix("Dataset: ")
-            if not is_first and self._guessed and message.startswith("targets"):
-                hint = ". Targets were guessed from the first batch: give kind, per and num_outputs"
             raise ValueError(
-                f"Batches: batch {self._position} of epoch {self.epoch}: {message}{hint}"
+                f"Batches: batch {self._position} of epoch {self.epoch}: {message}{self._get_hint(message)}"
             ) from error
         return dataset
+
+    def _get_hint(self, message: str) -> str:
+        """Return what to do about an error in a batch, for the message."""
+        if not hasattr(self, "layout"):
+            may_be_example = self._num_examples is None and message.startswith("targets is ")
+            return ". If the data give examples and not batches, give batch_size" * may_be_example
+        is_guessed = self._guessed and message.startswith("targets")
+        return (
+            ". Targets were guessed from the first batch: give kind, per and num_outputs"
+            * is_guessed
+        )
 
     def _compare(self, layout: Layout) -> None:
         """Raise a `ValueError` if a layout does not fit that of the first batch."""

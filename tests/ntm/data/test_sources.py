@@ -1,5 +1,7 @@
 """make_source: which source a user's data become."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,11 @@ def as_dict(x, y):
     return {"x": x, "y": y}
 
 
+def save(folder):
+    np.savez(folder / "data.npz", inputs=X, targets=Y)
+    return folder / "data.npz"
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -45,15 +52,35 @@ def as_dict(x, y):
         Examples(as_tuple),
         Examples(as_dict),
         Dataset(X, Y),
+        save,
+        lambda folder: str(save(folder)),
     ],
 )
-def test_data_of_known_length_come_in_epochs(data):
-    source = make_source(data, batch_size=4, seed=3)
+def test_data_of_known_length_come_in_epochs(data, tmp_path):
+    source = make_source(data(tmp_path) if callable(data) else data, batch_size=4, seed=3)
     assert isinstance(source, Epochs)
     assert source.can_seek
     plain = Epochs(Dataset(X, Y), 4, seed=3)
     for _ in range(4):
         assert_same_batches(source.draw(), plain.draw())
+
+
+def test_a_file_that_is_opened_again_goes_on_exactly(tmp_path):
+    source = make_source(save(tmp_path), batch_size=4)
+    for _ in range(4):
+        source.draw()
+    state = json.loads(json.dumps(source.get_state()))
+    for data in (tmp_path / "data.npz", (X, Y)):
+        again = make_source(data, batch_size=4)
+        again.set_state(state)
+        twin = make_source((X, Y), batch_size=4)
+        for _ in range(4):
+            twin.draw()
+        for _ in range(5):
+            assert_same_batches(again.draw(), twin.draw())
+    np.savez(tmp_path / "data.npz", inputs=X + (X == 7), targets=Y)
+    with pytest.raises(ValueError, match="the state is of other data: crc32"):
+        make_source(tmp_path / "data.npz", batch_size=4).set_state(state)
 
 
 def test_options_reach_the_data():
@@ -116,6 +143,11 @@ def test_a_list_holds_examples_and_batches_of_a_list_are_asked_for():
 def test_what_is_no_data(data, options, error, message):
     with pytest.raises(error, match=message):
         make_source(data, **options)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none"):
+        make_source(tmp_path / "none")
 
 
 def test_the_parts_of_a_data_set():
