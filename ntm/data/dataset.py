@@ -462,13 +462,14 @@ class Dataset:
             return lengths
         if len(mask.row_shape) != 1:
             raise ValueError(
-                f"Dataset: mask has {len(mask.row_shape) + 1} axes: expected (N, T), a weight for each step"
+                f"Dataset: mask has {len(mask.row_shape) + 1} axes: expected (N, T), a weight for each step; "
+                "the lengths (N,) of sequences are given as lengths="
             )
         if not fit_steps(mask, lengths, steps):
             raise refuse_steps(mask, lengths)
         ends = self._examine_mask(mask, lengths)
-        is_ragged = any(field.row_shape[0] is None for field in timed)
-        return ends if given is None and not is_ragged else lengths
+        may_shorten = given is None and all(field.is_padded for field in timed)
+        return ends if may_shorten else lengths
 
     def _read_lengths(self, field: Field, inputs: Field) -> Array:
         """Return the lengths that were given; refuse those that do not fit the inputs."""

@@ -40,6 +40,8 @@ NAMES = {
 }
 #: The parts of an example, or of a batch, that is a tuple
 TUPLE = ("inputs", "targets", "mask", "weights")
+# The types of plain numbers and truth values
+PLAIN = (int, float, np.number, np.bool_)
 # How an object says that NumPy can read it as an array
 PROTOCOLS = ("__array__", "__array_interface__", "__dlpack__")
 #: Numbers of other libraries that NumPy does not know
@@ -82,8 +84,8 @@ def match_names(given: Iterable[str], where: str) -> dict[str, str]:
         several = isinstance(each, str) and each.startswith("inputs.") and each != "inputs."
         if not several and each not in known:
             raise ValueError(
-                f"{where}: unknown name {each!r}: expected inputs (or x), targets (or y), mask, lengths, weights, "
-                "or inputs.NAME for each of several inputs"
+                f"{where}: unknown name {each!r}: expected inputs (or x), targets (or y, label, labels), mask, "
+                "lengths, weights, or inputs.NAME for each of several inputs"
             )
         name = each if several else known[each]
         if name in matched:
@@ -136,6 +138,8 @@ def to_array(name: str, value: Any) -> Array:
             raise ValueError(
                 f"Dataset: {name} cannot be read as an array of numbers: {shorten(error)}"
             ) from error
+    if array.dtype == object and array.size and all(isinstance(each, PLAIN) for each in array.flat):
+        array = np.array(array.tolist())  # such as a column of pandas that could have gaps
     if array.dtype.kind not in "biuf" and not _is_ragged(array):
         raise ValueError(f"Dataset: {_describe_refused(name, array)}")
     return array
@@ -182,7 +186,7 @@ def _describe_refused(name: str, array: Array) -> str:
         (
             (index, each)
             for index, each in np.ndenumerate(array)
-            if kind != "O" or not isinstance(each, numbers.Real)
+            if kind != "O" or not isinstance(each, PLAIN)
         ),
         ((), array),
     )
@@ -239,9 +243,12 @@ class Field(ABC):
         The length of the first axis of each row.
     is_fixed : bool
         Whether each reading gives the same values.
+    is_padded : bool
+        Whether the rows may be longer than the sequences.
     """
 
     is_fixed: bool = True
+    is_padded: bool = False
     name: str
     dtype: np.dtype
     row_shape: tuple[int | None, ...]
@@ -329,6 +336,8 @@ class ArrayFile(NamedTuple):
 class ArrayField(Field):
     """Rows of an array (N, ...) in memory or in a file."""
 
+    is_padded = True
+
     def __init__(self, name: str, array: Array | ArrayFile) -> None:
         self.name, self.array = name, array
         if not array.shape:
@@ -380,6 +389,7 @@ class ListField(Field):
     def __init__(self, name: str, rows: Sequence[Array]) -> None:
         self.name, self.rows = name, rows
         self.row_shape, self.steps = _combine(name, [row.shape for row in rows])
+        self.is_padded = None not in self.row_shape
         self.dtype = _native(np.result_type(*{row.dtype for row in rows}))
 
     def read_steps(self, rows: Array, starts: Array, num_steps: int) -> Array:
@@ -427,6 +437,7 @@ class JoinedField(Field):
         self.dtype = np.result_type(*(field.dtype for field in fields))
         self.steps = np.concatenate([field.steps for field in fields])
         self.ends = np.cumsum([len(field) for field in fields])
+        self.is_padded = all(field.is_padded for field in fields)
 
     def read_steps(self, rows: Array, starts: Array, num_steps: int) -> Array:
         block = np.zeros((len(rows), num_steps, *self.features), self.dtype)
@@ -457,8 +468,9 @@ class JoinedField(Field):
 class Examples:
     """Examples of an object with ``__len__`` and ``__getitem__``, such as a PyTorch or Hugging Face data set.
 
-    An example is an array (the inputs), a tuple (inputs, targets[, mask[, weights]]) or a dict of them. The inputs of a
-    tuple may be a dict of several inputs. Examples are read when they are needed.
+    An example is an array (the inputs), a tuple (inputs, targets[, mask[, weights]]) or a dict of them. The third part
+    of a tuple may be the length, an integer, and the inputs may be a dict of several inputs. Examples are read when
+    they are needed.
     """
 
     def __init__(self, source: Any) -> None:
@@ -498,6 +510,8 @@ def _split_example(index: int, example: Any) -> dict[str, Array]:
                 f"{where} is a tuple of {len(example)}: expected (inputs, targets[, mask[, weights]])"
             )
         parts = dict(zip(TUPLE, example, strict=False))
+        if "mask" in parts and np.ndim(parts["mask"]) == 0:
+            parts["lengths"] = parts.pop("mask")
     else:
         parts = dict(example) if isinstance(example, Mapping) else {"inputs": example}
     inputs = parts.get("inputs")
@@ -519,6 +533,7 @@ class ExamplesField(Field):
         self.name, self.part = name, name
         self.examples, self.shapes = examples, shapes
         self.row_shape, self.steps = _combine(name, shapes)
+        self.is_padded = None not in self.row_shape
         self.dtype = _native(dtype)
 
     def _get(self, rows: Array) -> list[Array]:
@@ -631,7 +646,7 @@ def make_field(name: str, value: Any) -> Field:
         if not any(hasattr(value, each) for each in PROTOCOLS):
             raise ValueError(
                 f"Dataset: {name} is {shorten(repr(value), 60)}, of type {type(value).__name__}: expected an array, "
-                "a list of arrays, or an object with a length and items"
+                "a list of arrays, or an object with a length and items; ntm.data.Batches takes iterables of batches"
             )
         value = to_array(name, value)
         if value.dtype != object:

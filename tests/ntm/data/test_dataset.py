@@ -75,6 +75,12 @@ def test_mask_gives_lengths_and_hides_targets():
     assert np.isfinite(batch.inputs["inputs"]).all()
 
 
+def test_ragged_lists_win_over_the_mask():
+    mask = [np.arange(n) == 0 for n in STEPS]
+    assert ntm.Dataset(RAGGED, LABELS, mask).lengths.tolist() == STEPS.tolist()
+    assert ntm.Dataset(list(X), LABELS, np.eye(N, T) + 1e-9 * (np.arange(T) < 3)).longest == T
+
+
 def test_given_lengths_win_over_the_mask():
     mask = np.ones((N, T))
     mask[:, -1] = 0
@@ -150,6 +156,7 @@ def test_what_reads_as_an_array():
         def __dlpack_device__(self):
             return X.__dlpack_device__()
 
+    assert ntm.Dataset(X, LABELS.astype(object)).layout.num_outputs == 4
     ragged_objects = np.empty(N, object)
     ragged_objects[:] = RAGGED
     for inputs in (Frame(), Tensor(), X.tolist(), list(X), tuple(X)):
@@ -313,6 +320,7 @@ class Examples:
             "length": STEPS[k],
         },
         lambda k: ({"inputs": RAGGED[k]}, LABELS[k]),
+        lambda k: (RAGGED[k], LABELS[k], STEPS[k]),
     ],
 )
 @pytest.mark.parametrize("as_list", [False, True])

@@ -88,6 +88,15 @@ def test_folder_of_npz(tmp_path):
     np.testing.assert_array_equal(part.take([0, 1]).inputs["inputs"][1, :5], X[15, :5])
 
 
+def test_shards_of_other_lengths_with_a_mask(tmp_path):
+    """The last step that counts ends a sequence in shards, too."""
+    mask = (np.arange(T) < LENGTHS[:, None]).astype(float)
+    for name, part, steps in [("a", slice(0, 9), T), ("b", slice(9, N), T + 2)]:
+        wider = [np.pad(each[part], [(0, 0), (0, steps - T)]) for each in (mask, X[..., 0])]
+        np.savez(tmp_path / f"{name}.npz", x=wider[1], y=Y[part], mask=wider[0])
+    check_same(ntm.Dataset.open(tmp_path), ntm.Dataset(X[..., 0], Y, mask))
+
+
 def test_ragged_lists(tmp_path):
     write_npz(tmp_path / "padded.npz", inputs=RAGGED, targets=STEPS)
     np.savez(
@@ -277,6 +286,7 @@ BAD_NPZ = {
     ),
     "numbers of sequences": (make_npz(x=X, y=Y[:3]), "targets has 3 sequences: expected 40"),
     "nan": (make_npz(x=X * np.nan, y=Y), "inputs[0, 0, 0] is nan"),
+    "no sequences": (make_npz(x=X[:0], y=Y[:0]), "inputs is empty"),
     "a number": (make_npz(x=3.0), "inputs is a single number"),
     "flat": (
         make_npz(x=X.reshape(-1, F), y=Y, flat_lengths=LENGTHS),
