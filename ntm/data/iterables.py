@@ -92,7 +92,6 @@ class Batches(Source):
         self._position = 0
         self._error: Exception | None = None
         self._iterator: Iterator[Any] | None = self._begin()
-        self._can_begin_anew = self._iterator is not batches
         self._next = next(self._iterator, NOTHING)
         if self._next is NOTHING:
             raise ValueError("Batches: there are no batches: expected one at least")
@@ -175,6 +174,7 @@ class Batches(Source):
         if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
             self._refuse(f"{shorten(repr(batches), 60)}, of type {type(batches).__name__}")
         iterator = iter(batches)
+        self._can_begin_anew = iterator is not self._batches
         return iterator if self._num_examples is None else _collect(iterator, self._num_examples)
 
     def _refuse(self, given: str) -> NoReturn:

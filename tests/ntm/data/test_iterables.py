@@ -333,11 +333,11 @@ def test_resuming_warns_once_in_a_clear_sentence():
     assert other.num_sequences == 22
     assert len(list(draw_epoch(other))) == 2
 
-    one_shot = Batches(iter(Loader(EXAMPLES, 4)))
-    one_shot.draw()
-    with pytest.warns(UserWarning, match="the iterator goes on where it is"):
-        one_shot.set_state(state)
-    np.testing.assert_array_equal(one_shot.draw().inputs["inputs"], X[4:8])
+    for one_shot in (Batches(iter(Loader(EXAMPLES, 4))), Batches(iter(EXAMPLES), batch_size=4)):
+        one_shot.draw()
+        with pytest.warns(UserWarning, match="the iterator goes on where it is"):
+            one_shot.set_state(state)
+        np.testing.assert_array_equal(one_shot.draw().inputs["inputs"], X[4:8])
 
 
 def test_states_of_others_are_refused_and_change_nothing():
