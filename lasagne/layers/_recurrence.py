@@ -12,11 +12,12 @@ from .. import utils
 from ..checks import check_mask, check_rows, check_unrolled
 from ..loop import get_last, loop
 from ..tensors import sizes, sizes_to_reshape
-from ..typing import Incoming, Tensor
-from .base import Layer, MergeLayer, check_flag, check_integer, known_shape
+from ..typing import Incoming, Tensor, TensorLike
+from ._states import RecurrentState, StatefulLayer, fit_parts
+from .base import Layer, check_flag, check_integer, known_shape
 
 
-class RecurrenceLayer(MergeLayer):
+class RecurrenceLayer(StatefulLayer):
     """Base class of the layers that carry a state over the time steps of a sequence.
 
     A subclass implements :meth:`_cell`. Its state consists of the entries of `initial_states`, in
@@ -170,7 +171,14 @@ class RecurrenceLayer(MergeLayer):
         """
         raise NotImplementedError
 
-    def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
+    def get_output_for(
+        self,
+        inputs: Sequence[Tensor],
+        state: Sequence[TensorLike] | None = None,
+        return_state: bool = False,
+        step_mask: TensorLike | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Compute the hidden state at every time step, or at the last with `only_return_final`.
 
         Parameters
@@ -178,42 +186,66 @@ class RecurrenceLayer(MergeLayer):
         inputs : list of tensors
             The sequence, of shape ``(batch, time, ...)``; then, if the layer has them, the mask, of
             shape ``(batch, time)``, and the initial states, of shape ``(batch, ...)``.
+        state : tuple of tensors, optional
+            The state before the first step, each part of shape ``(batch, ...)``, in place of the
+            initial state.
+        return_state : bool
+            Whether to return also the state after the last step.
+        step_mask : tensor, optional
+            A mask of shape ``(batch, time)`` for a layer that was made without `mask_input`; the
+            layer does with it as with that of `mask_input`.
 
         Returns
         -------
         tensor
-            Shape ``(batch, time, ...)``, or ``(batch, ...)`` with `only_return_final`.
+            Shape ``(batch, time, ...)``, or ``(batch, ...)`` with `only_return_final`. With
+            `return_state`, a pair: this, and the state after the last step, a tuple of tensors. It
+            is the cell and the hidden state of an :class:`LSTMLayer`, the hidden state alone of the
+            other layers.
+
+        Raises
+        ------
+        ValueError
+            If a state is given and an initial state comes from a layer, or if the state has other
+            parts or shapes than the initial state.
         """
         inputs = list(inputs)
+        mask = inputs[self.mask_incoming_index] if self.mask_incoming_index >= 0 else None
+        if step_mask is not None:
+            if mask is not None:
+                raise ValueError(f"{self!r}: step_mask is for layers without mask_input")
+            mask = pt.as_tensor(step_mask)
+        sequence = inputs[0]
         if self.unroll_scan:
-            of_time = slice(0, 1 if self.mask_incoming_index < 0 else 2)
+            given = [sequence] if mask is None else [sequence, mask]
             length: Any = self.input_shapes[0][1]
-            inputs[of_time] = check_unrolled(repr(self), length, *inputs[of_time])
+            sequence, *masks = check_unrolled(repr(self), length, *given)
+            mask = masks[0] if masks else None
         project, step = self._cell(**kwargs)
-        if self.mask_incoming_index >= 0:
-            mask = check_mask(repr(self), inputs[self.mask_incoming_index], inputs[0], rows=True)
-            inputs[self.mask_incoming_index] = mask
-            inputs[0] = utils.hide_masked(inputs[0], mask)
-        sequence = _swap_batch_and_time(inputs[0])
-        _, batch, *features = sizes(sequence)
+        if mask is not None:
+            mask = check_mask(repr(self), mask, sequence, rows=True)
+            sequence = utils.hide_masked(sequence, mask)
+        time_first = _swap_batch_and_time(sequence)
+        _, batch, *features = sizes(time_first)
+        if state is None:
+            states = [self._initial_state(name, inputs, batch) for name in self._state_specs]
+        else:
+            states = self._fit_state(state, batch, sequence)
         if self.precompute_input:
-            projected = project(sequence.reshape((-1, *features)))
-            leading = sizes_to_reshape(sequence, 2)
-            sequence = projected.reshape((*leading, *sizes(projected)[1:]))
+            projected = project(time_first.reshape((-1, *features)))
+            leading = sizes_to_reshape(time_first, 2)
+            time_first = projected.reshape((*leading, *sizes(projected)[1:]))
 
         def next_states(current: Tensor, *rest: Tensor) -> list:
-            mask, states = (rest[0], rest[1:]) if self.mask_incoming_index >= 0 else (None, rest)
+            mask_t, states = (None, rest) if mask is None else (rest[0], rest[1:])
             values = step(current if self.precompute_input else project(current), *states)
-            if mask is not None:
-                values = [_where(mask, *pair) for pair in zip(values, states, strict=True)]
+            if mask_t is not None:
+                values = [_where(mask_t, *pair) for pair in zip(values, states, strict=True)]
             return [
                 self._like_state(value, state) for value, state in zip(values, states, strict=True)
             ]
 
-        sequences = [sequence]
-        if self.mask_incoming_index >= 0:
-            sequences.append(_swap_batch_and_time(inputs[self.mask_incoming_index]))
-        states = [self._initial_state(state, inputs, batch) for state in self._state_specs]
+        sequences = [time_first] if mask is None else [time_first, _swap_batch_and_time(mask)]
         if self.unroll_scan:
             n_steps: Any = self.input_shapes[0][1]
             history = utils.unroll_scan(next_states, sequences, states, [], n_steps, self.backwards)
@@ -222,10 +254,68 @@ class RecurrenceLayer(MergeLayer):
 
         hidden = history[-1]
         if self.only_return_final:
-            return get_last(hidden, states[-1])
-        return _swap_batch_and_time(hidden[::-1] if self.backwards else hidden)
+            output = get_last(hidden, states[-1])
+        else:
+            output = _swap_batch_and_time(hidden[::-1] if self.backwards else hidden)
+        if state is not None:
+            output = self._connect(output)
+        if not return_state:
+            return output
+        return output, RecurrentState(
+            self._connect(get_last(trace, initial))
+            for trace, initial in zip(history, states, strict=True)
+        )
 
-    def _initial_state(self, state: str, inputs: Sequence[Tensor], batch: Tensor) -> Tensor:
+    def get_initial_state(self, batch_size: TensorLike) -> RecurrentState:
+        """Return the state before the first step, as expressions of the initial values.
+
+        Parameters
+        ----------
+        batch_size : int or scalar expression
+            The number of sequences.
+
+        Returns
+        -------
+        tuple of tensors
+            Each part of the state, of shape ``(batch, ...)``; the hidden state is the last.
+
+        Raises
+        ------
+        ValueError
+            If an initial state comes from a layer.
+        """
+        self._check_own_initial_states()
+        return RecurrentState(
+            self._initial_state(state, (), batch_size) for state in self._state_specs
+        )
+
+    def _check_own_initial_states(self) -> None:
+        """Raise a `ValueError` if an initial state comes from a layer."""
+        for state, spec in self._state_specs.items():
+            if isinstance(spec, Layer):
+                raise ValueError(
+                    f"{self!r}: {state} comes from a layer, {spec!r}; a state that is carried on "
+                    "needs an initial state that is a parameter or an expression"
+                )
+
+    def _fit_state(
+        self, state: Sequence[TensorLike], batch_size: TensorLike, sequence: Tensor
+    ) -> list[Tensor]:
+        """Return the parts of a given state, with the dtypes and the shapes of the initial state."""
+        names = list(self._state_specs)
+        expected = self.get_initial_state(batch_size)
+        if not isinstance(state, list | tuple):
+            raise TypeError(
+                f"{self!r}: state must be a tuple of {len(names)} tensors, not {state!r}"
+            )
+        if len(state) != len(names):
+            raise ValueError(
+                f"{self!r}: state must have {len(names)} parts ({', '.join(names)}), not {len(state)}"
+            )
+        labels = [name.removesuffix("_init") for name in names]
+        return fit_parts(repr(self), labels, state, expected, sequence)
+
+    def _initial_state(self, state: str, inputs: Sequence[Tensor], batch: TensorLike) -> Tensor:
         """Return the initial value of a part of the state, with a row for each sequence."""
         index = getattr(self, f"{state}_incoming_index")
         value = inputs[index] if index >= 0 else getattr(self, state)

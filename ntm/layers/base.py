@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn, Unpack
 
-import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from pytensor.graph.traversal import ancestors
 
-from lasagne.checks import check_length, check_mask, check_same_size, check_unrolled
-from lasagne.layers import Layer, MergeLayer
+from lasagne.checks import check_length, check_mask, check_unrolled
+from lasagne.layers import Layer
+from lasagne.layers._states import StatefulLayer, fit_parts
 from lasagne.layers.base import known_shape
 from lasagne.layers.recurrent import RecurrenceLayer
 from lasagne.loop import get_last, loop
@@ -38,7 +37,7 @@ from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
 _MAX_READS = 10_000
 
 
-class MemoryLayer(MergeLayer):
+class MemoryLayer(StatefulLayer):
     """The base class of memory layers: a controller that reads and writes a memory through heads, step by step.
 
     A subclass sets the kinds of its heads (`write_head_type`, `read_head_type`), and defines :meth:`_prepare`,
@@ -71,8 +70,7 @@ class MemoryLayer(MergeLayer):
 
     write_head_type: type
     read_head_type: type
-    own_kwargs = ("state",)
-    result_kwargs = ("get_details", "return_state")
+    result_kwargs = (*StatefulLayer.result_kwargs, "get_details")
     detail_names: tuple[str, ...] = ("memory", "hidden", "state", "write_weights", "read_weights")
     # How many of the last parts in the loop are a sparse memory and its stores; see `ntm.layers.sparse_loop`
     num_large = 0
@@ -367,6 +365,7 @@ class MemoryLayer(MergeLayer):
         state: Any = None,
         return_state: bool = False,
         pass_through_memory: bool = True,
+        step_mask: TensorLike | None = None,
         **kwargs: Any,
     ) -> Any:
         """Return the output of the layer; on request the traces instead of it, and the last state besides.
@@ -385,6 +384,8 @@ class MemoryLayer(MergeLayer):
         pass_through_memory : bool
             Whether the memory is used. If not, the memory is neither read nor written: the read vectors are zero, and
             only the state of the controller changes. The gradients of the heads' parameters are then zero.
+        step_mask : tensor (B, T), optional
+            A mask for a layer that was made without `mask_input`; the layer does with it as with that of `mask_input`.
         **kwargs
             Passed on to the layers of a stack controller, for example ``deterministic=True``.
 
@@ -404,11 +405,15 @@ class MemoryLayer(MergeLayer):
         x = self._join_features(x, 2)
         if self.has_mask != (len(inputs) == 2):
             self._fail(f"{1 + self.has_mask} inputs are needed, not {len(inputs)}")
+        if step_mask is not None:
+            if self.has_mask:
+                self._fail("step_mask is for layers without mask_input")
+            inputs.append(pt.as_tensor(step_mask))
         length = self.input_shape[1]
         if self.unroll_scan and length is not None:
             x, *inputs[1:] = check_unrolled(self._label, length, x, *map(pt.as_tensor, inputs[1:]))
         advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
-        mask = check_mask(self._label, pt.as_tensor(inputs[1]), x) if self.has_mask else None
+        mask = check_mask(self._label, pt.as_tensor(inputs[1]), x) if inputs[1:] else None
         before, parts = self._run(x, mask, state, advance, keep_all=get_details)
         last = self._unpack(
             [get_last(trace, part) for trace, part in zip(parts, before, strict=False)]
@@ -435,21 +440,6 @@ class MemoryLayer(MergeLayer):
             )
         return join_last_axes(x, first + 1)
 
-    def _connect(self, value: Tensor) -> Tensor:
-        """Return a value unchanged, with a gradient of zero by the parameters that it does not depend on.
-
-        Otherwise `pytensor.grad` would refuse these parameters: those of the heads where the memory is not used, and
-        the initial values where a state is given.
-        """
-        if not is_float(value):
-            return value
-        known = set(ancestors([value]))
-        unused = [param for param in self.get_params() if param not in known and is_float(param)]
-        if not unused:
-            return value
-        total = sum(param.sum() for param in unused).astype(value.dtype)
-        return pt.switch(np.array(True), value, value + total)
-
     # ---- state
 
     def get_initial_state(self, batch_size: TensorLike) -> Any:
@@ -468,25 +458,6 @@ class MemoryLayer(MergeLayer):
             lambda part: part.astype(pytensor.config.floatX) if is_float(part) else part
         )
 
-    def make_state_variables(self) -> Any:
-        """Return a state of new symbolic variables, to be inputs of a compiled function."""
-        return self.get_initial_state(1).map(
-            lambda part: pt.tensor(dtype=part.dtype, shape=(None, *part.type.shape[1:]))
-        )
-
-    def make_shared_state(self, batch_size: TensorLike) -> Any:
-        """Return a state of shared variables that hold the present initial state.
-
-        Parameters
-        ----------
-        batch_size : int
-        """
-        state = self.get_initial_state(batch_size)
-        values = pytensor.function([], state.flatten(), mode="FAST_COMPILE")()
-        return state.unflatten(
-            [pytensor.shared(np.array(value), shape=value.shape) for value in values]
-        )
-
     def reset(self, state: Any, memory_only: bool = False) -> Any:
         """Return the initial state, with the batch size of another state.
 
@@ -501,7 +472,7 @@ class MemoryLayer(MergeLayer):
         -------
         MemoryState of expressions
         """
-        initial = self.get_initial_state(pt.as_tensor(state.memory).shape[0])
+        initial = super().reset(state)
         return initial._replace(controller=state.controller) if memory_only else initial
 
     # ---- the loop
@@ -630,23 +601,7 @@ class MemoryLayer(MergeLayer):
                 f"{len(state.controller)}"
             )
         names = initial.label_parts(len(expected))
-        fitted = []
-        for name, part, wanted in zip(names, map(pt.as_tensor, parts), expected, strict=True):
-            shape = (None, *wanted.type.shape[1:])
-            given = part.type.shape
-            if len(given) != len(shape) or any(
-                a is not None and b is not None and a != b
-                for a, b in zip(given, shape, strict=True)
-            ):
-                self._fail(f"state.{name} must be of shape {shape}, not {given}")
-            part = check_same_size(
-                part.astype(wanted.type.dtype),
-                x,
-                0,
-                f"{self._label}: state.{name} must be of the input's batch size",
-            )
-            fitted.append(pt.specify_shape(part, shape))
-        return initial.unflatten(fitted)
+        return initial.unflatten(fit_parts(self._label, names, parts, expected, x))
 
     def _clip(self, part: Tensor) -> Tensor:
         if not self.grad_clipping or not is_float(part):

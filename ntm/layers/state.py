@@ -4,13 +4,14 @@ Notation: B batch, N slots, M slot width, H controller units, W write heads, R r
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+from lasagne.layers._states import State
 from ntm.arguments import warn_deprecated
 
 
-class MemoryState:
+class MemoryState(State):
     """The base class of states: a named tuple of parts.
 
     The part `controller` is a tuple of several; every other part is one tensor, shared variable or array. The parts
@@ -50,14 +51,6 @@ class MemoryState:
         start = cls._fields.index("controller")
         end = start + len(parts) - len(cls._fields) + 1
         return cls(*parts[:start], tuple(parts[start:end]), *parts[end:])
-
-    def map(self, function: Callable[[Any], Any]) -> Self:
-        """Return the state with `function` applied to every part."""
-        return self.unflatten([function(part) for part in self.flatten()])
-
-    def updates_to(self, new: Self) -> list[tuple[Any, Any]]:
-        """Return updates for a compiled function that store the state `new` in the shared variables of this state."""
-        return list(zip(self.flatten(), new.flatten(), strict=True))
 
 
 class _NTMParts(NamedTuple):

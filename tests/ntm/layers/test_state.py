@@ -10,6 +10,7 @@ from lasagne.layers import (
     ConcatLayer,
     DenseLayer,
     DropoutLayer,
+    GRULayer,
     InputLayer,
     LSTMLayer,
     get_all_param_values,
@@ -241,7 +242,9 @@ def test_options_reach_the_layers():
 
 def test_state_of_a_stranger():
     layer, stranger = make_ntm(), make_ntm(name="stranger")
-    with pytest.raises(ValueError, match=r"states: .* is not a memory layer of this network"):
+    with pytest.raises(
+        ValueError, match=r"states: .* is not a memory layer or a recurrent layer of"
+    ):
         get_output_and_states(layer, pt.tensor3("x"), {stranger: stranger.make_state_variables()})
 
 
@@ -362,8 +365,19 @@ def test_step_function_is_deterministic_unless_told():
         (lambda: make_ntm(name="a", backwards=True), "'a' cannot run step by step .backwards"),
         (lambda: make_ntm(only_return_final=True), "only_return_final"),
         (lambda: make_ntm(mask_input=InputLayer((None, None))), "one input, not 2"),
-        (lambda: LSTMLayer(make_ntm(), 3, name="b"), "LSTMLayer 'b' cannot run step by step"),
-        (lambda: DenseLayer(InputLayer((None, F)), 2), "there is no memory layer"),
+        (
+            lambda: LSTMLayer(make_ntm(), 3, name="b", backwards=True, only_return_final=True),
+            r"LSTMLayer 'b' cannot run step by step \(backwards, only_return_final\)",
+        ),
+        (
+            lambda: GRULayer((None, None, F), 3, mask_input=InputLayer((None, None))),
+            r"GRULayer cannot run step by step \(mask_input\)",
+        ),
+        (
+            lambda: GRULayer(make_ntm(), H, hid_init=DenseLayer((None, F), H), name="c"),
+            "GRULayer 'c'.*hid_init comes from a layer",
+        ),
+        (lambda: DenseLayer(InputLayer((None, F)), 2), "there is no memory layer and no recurrent"),
     ],
 )
 def test_networks_that_cannot_run_step_by_step(build, message):
