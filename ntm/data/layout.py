@@ -49,12 +49,15 @@ class Layout(NamedTuple):
         O: bits, classes or numbers of a target. None where the loss is the user's own.
     per_step : bool
         Whether there is a target for each step, or one for each sequence.
+    targets : InputLayout or None
+        For the kind ``"own"``: the shape of a target, and whether it is an integer.
     """
 
     inputs: dict[str, InputLayout]
     kind: str
     num_outputs: int | None
     per_step: bool
+    targets: InputLayout | None = None
 
 
 class DataBatch(NamedTuple):

@@ -3,7 +3,7 @@
 Notation: B sequences in a batch.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pytensor.compile.mode import Mode
@@ -12,8 +12,10 @@ from pytensor.link.jax.linker import JAXLinker
 from lasagne.accumulation import AUTO, SMALLEST, count_bytes, fit_block_size
 from lasagne.devices import ALL, get_cache_bytes, get_devices, reserve_devices, start_devices
 from ntm.arguments import Number
-from ntm.tasks import Task
 from ntm.typing import Tensor
+
+if TYPE_CHECKING:
+    from ntm.training.objective import Objective
 
 __all__ = ["ALL", "AUTO", "WHOLE", "Division", "check_division", "choose_division"]
 
@@ -59,14 +61,18 @@ def check_division(caller: str, block_size: Any, devices: Any) -> None:
 
 
 def choose_division(
-    losses: Tensor, task: Task, mode: Mode, block_size: int | str | None, devices: int | str
+    losses: Tensor,
+    objective: "Objective",
+    mode: Mode,
+    block_size: int | str | None,
+    devices: int | str,
 ) -> Division:
-    """Return how to divide the batches of a task.
+    """Return how to divide the batches of an objective.
 
     Parameters
     ----------
     losses : tensor (B,)
-    task : Task
+    objective : Objective
         Its batch size and its longest sequence are what is chosen for.
     mode : pytensor Mode
         What the training step is compiled with. All but JAX have one device.
@@ -95,16 +101,16 @@ def choose_division(
     if block_size != AUTO and devices == 1:  # Nothing to choose: JAX need not start for it
         return Division(block_size, 1)  # type: ignore[arg-type]
     device = linker.device
-    if task.batch_size > 1 and devices != 1:
+    if objective.batch_size > 1 and devices != 1:
         # Before anything else asks JAX for its devices
         reserve_devices(ALL if devices == AUTO else devices)
     fitting = None
-    if task.batch_size > SMALLEST and _get_platform(device) == "cpu":
-        fitting = fit_block_size(count_bytes([losses], task.longest), get_cache_bytes())
+    if objective.batch_size > SMALLEST and _get_platform(device) == "cpu":
+        fitting = fit_block_size(count_bytes([losses], objective.longest), get_cache_bytes())
     size = fitting if block_size == AUTO else block_size
     smallest = block_size if isinstance(block_size, int) else min(FEWEST, fitting or FEWEST)
-    count = _choose_devices(device, task.batch_size, smallest, devices)
-    if block_size == AUTO and size is not None and int(size) * count >= task.batch_size:
+    count = _choose_devices(device, objective.batch_size, smallest, devices)
+    if block_size == AUTO and size is not None and int(size) * count >= objective.batch_size:
         size = None
     return Division(size, count)  # type: ignore[arg-type]
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytensor
-import pytensor.tensor as pt
 from pytensor.compile.mode import Mode
 
 from lasagne.backends.modes import get_mode
@@ -20,7 +19,8 @@ from lasagne.layers import Layer, get_output
 from ntm.arguments import Number
 from ntm.tasks import Batch, Task
 from ntm.training.inputs import NetworkInputs, find_memory_layers
-from ntm.training.losses import check_last_nonlinearity, predictions, reduce_losses, sequence_loss
+from ntm.training.losses import check_last_nonlinearity, predictions, reduce_losses
+from ntm.training.objective import as_objective
 from ntm.typing import Array, ArrayLike
 
 __all__ = ["Evaluator"]
@@ -60,8 +60,10 @@ class Evaluator:
         seed: int = 0,
         solved_below: float | None = None,
     ) -> None:
-        self._network = NetworkInputs(l_out, task, "Evaluator")
-        check_last_nonlinearity(l_out, task, "Evaluator")
+        self._objective = as_objective(task, "Evaluator")
+        owner = self._objective.name
+        self._network = NetworkInputs(l_out, self._objective.layout, "Evaluator", owner)
+        check_last_nonlinearity(l_out, task.output, "Evaluator", owner)
         self.l_out, self.task = l_out, task
         self.mode = get_mode() if mode is None else mode
         self.seed = Number(int, 0).check("Evaluator: seed", seed)
@@ -210,7 +212,7 @@ class Evaluator:
 
     def compute_loss(self, batch: Batch) -> float:
         """Return the mean loss of a batch, in nats or as squared error: what training lowers, without its noise."""
-        return float(self._loss(*batch, *self._network.cast_step_mask(batch.step_mask)))
+        return float(self._loss(*self._network.cast(batch), *self._objective.cast(batch)))
 
     def _check_inputs(self, method: str, inputs: ArrayLike) -> Array:
         inputs = np.asarray(inputs, dtype="float32")
@@ -232,13 +234,9 @@ class Evaluator:
 
     @cached_property
     def _loss(self) -> Callable[..., Any]:
-        targets, mask = pt.tensor3("targets"), pt.matrix("mask")
-        outputs = get_output(self.l_out, deterministic=True)
-        losses = sequence_loss(self.task.output, outputs, targets, mask)
-        x, *step_masks = self._network.variables
-        return pytensor.function(
-            [x, targets, mask, *step_masks], reduce_losses(losses), mode=self.mode
-        )
+        losses = self._objective.compute(get_output(self.l_out, deterministic=True))
+        variables = [*self._network.variables, *self._objective.variables]
+        return pytensor.function(variables, reduce_losses(losses), mode=self.mode)
 
     @cached_property
     def _look(self) -> Callable[..., Any]:

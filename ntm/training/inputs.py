@@ -1,36 +1,51 @@
-"""What a network takes for a batch: its input, and a mask of the steps where layers have one.
+"""What a network takes for a batch: its inputs, and a mask of the steps where layers have one.
 
 Notation: B sequences in a batch, T steps, F input and O output features.
 """
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
-from lasagne.layers import InputLayer, Layer, get_all_layers
-from ntm.arguments import check_choice
+from lasagne.layers import EmbeddingLayer, InputLayer, Layer, get_all_layers
+from lasagne.utils import is_float
+from ntm.data.layout import SINGLE, DataBatch, InputLayout, Layout
 from ntm.layers.base import MemoryLayer
-from ntm.tasks import TASKS, Task
+from ntm.tasks import Batch, Task
 from ntm.typing import Array, ArrayLike, Tensor
+
+
+def get_layout(task: Task) -> Layout:
+    """Return what the sequences of a task look like."""
+    return Layout({SINGLE: InputLayout((task.num_inputs,))}, task.output, task.num_outputs, True)
 
 
 class NetworkInputs:
     """The variables that a network takes, and the arrays that a batch has for them.
 
+    An input layer that is the `mask_input` of layers gets a mask (B, T): one up to the end of a sequence, zero in its
+    padding. Where there is one other input, it gets the one input of the data. Where there are several, each gets the
+    input of its name.
+
+    Integers without features, such as symbols, go to an input layer of integers (B, T) as they are, to one of numbers
+    (B, T, 1) as numbers, and to one of V > 1 features one-hot.
+
     Parameters
     ----------
     l_out : Layer
-        The network's last layer, (B, T, O). The network has one input (B, T, F). An input layer that is the
-        `mask_input` of layers gets a mask (B, T): :attr:`ntm.tasks.Batch.step_mask`.
-    task : Task
-        The network has as many input and output features as the task.
+        The network's last layer: (B, T, O), or (B, O) where there is one target a sequence.
+    layout : Layout
+        What the data look like.
     caller : str
         The class or function that error messages begin with.
+    owner : str
+        What the data are of, for messages.
 
     Attributes
     ----------
-    inputs : tensor (B, T, F)
+    inputs : dict from str to tensor
+        The variable of each input, by its name in the layout.
     step_masks : list of tensor (B, T)
         The masks that layers take: none, one or several.
     batch_size : int or None
@@ -39,40 +54,140 @@ class NetworkInputs:
     Raises
     ------
     TypeError
-        If `l_out` is no layer or `task` is no task.
+        If `l_out` is no layer.
     ValueError
-        If the network has no or several inputs, or has not the features of the task.
+        If the network has not the inputs or the outputs of the layout.
     """
 
-    def __init__(self, l_out: Layer, task: Task, caller: str) -> None:
-        _check_types(l_out, task, caller)
+    def __init__(self, l_out: Layer, layout: Layout, caller: str, owner: str = "the data") -> None:
+        if not isinstance(l_out, Layer):
+            raise TypeError(f"{caller}: l_out must be the last layer of a network, not {l_out!r}")
+        self._label = caller
         layers = get_all_layers(l_out)
         masks = [layer.input_layers[index] for layer in layers if (index := _mask_index(layer))]
-        inputs = [layer for layer in layers if isinstance(layer, InputLayer)]
-        variables = dict.fromkeys(layer.input_var for layer in inputs if layer in masks)
+        found = [layer for layer in layers if isinstance(layer, InputLayer)]
+        variables = dict.fromkeys(layer.input_var for layer in found if layer in masks)
         self.step_masks: list[Tensor] = [cast(Tensor, variable) for variable in variables]
-        inputs = [layer for layer in inputs if layer not in masks]
-        if len(inputs) != 1:
-            raise ValueError(
-                f"{caller}: the network must have one input besides masks of layers, not {len(inputs)}: "
-                f"{', '.join(map(repr, inputs))}"
-            )
-        shapes = inputs[0].output_shape, l_out.output_shape
-        for kind, shape, expected in zip(
-            ("takes", "gives"), shapes, (task.num_inputs, task.num_outputs), strict=True
-        ):
-            if len(shape) != 3 or shape[2] != expected:
+        found = [layer for layer in found if layer not in masks]
+        self._layers = self._match(found, layout)
+        for name, layer in self._layers.items():
+            self._check_input(layer.output_shape, is_float(layer.input_var), name, layout, owner)
+        self._check_output(l_out.output_shape, layout, owner)
+        self._num_symbols = {
+            name: self._count_symbols(each, layers) for name, each in self._layers.items()
+        }
+        for name, size in self._num_symbols.items():
+            if size is not None and layout.inputs[name].num_symbols > size:
                 raise ValueError(
-                    f"{caller}: the network {kind} {shape}, but {type(task).__name__} has "
-                    f"{expected} features: expected (batch, time, {expected})"
+                    f"{caller}: {owner} has symbols from 0 to {layout.inputs[name].num_symbols - 1}, and the network "
+                    f"knows {size}"
                 )
-        self.inputs = cast(Tensor, inputs[0].input_var)
-        self.batch_size: int | None = inputs[0].output_shape[0]
+        self.inputs = {name: cast(Tensor, each.input_var) for name, each in self._layers.items()}
+        sizes = [layer.output_shape[0] for layer in self._layers.values()]
+        self.batch_size: int | None = next((size for size in sizes if size is not None), None)
+
+    def _match(self, layers: list[InputLayer], layout: Layout) -> dict[str, InputLayer]:
+        """Return the input layer of each input of the layout."""
+        names = list(layout.inputs)
+        if len(layers) == 1 == len(names):
+            return {names[0]: layers[0]}
+        if len(names) == 1:
+            raise ValueError(
+                f"{self._label}: the network must have one input besides masks of layers, not {len(layers)}: "
+                f"{', '.join(map(repr, layers))}"
+            )
+        by_name = {layer.name: layer for layer in layers}
+        if len(by_name) < len(layers) or by_name.keys() != set(names):
+            given = ", ".join(repr(layer.name) for layer in layers)
+            raise ValueError(
+                f"{self._label}: the network's input layers are named {given}, and the inputs of the data "
+                f"{', '.join(map(repr, names))}: each input layer must have the name of one input"
+            )
+        return {name: by_name[name] for name in names}
+
+    def _check_input(
+        self, shape: Any, takes_numbers: bool, name: str, layout: Layout, owner: str
+    ) -> None:
+        """Raise a `ValueError` unless an input layer of a shape takes an input of the data."""
+        each = layout.inputs[name]
+        which = "" if len(layout.inputs) == 1 else f" as {name!r}"
+        axes = ("batch", "time") if each.has_time else ("batch",)
+        features = shape[len(axes) :]
+        if not takes_numbers:
+            if not each.is_integer:
+                raise ValueError(
+                    f"{self._label}: the network takes integers{which}, and {owner} has other numbers"
+                )
+            fits = len(shape) == len(axes) + len(each.features)
+        elif not each.features:
+            size = features[0] if len(features) == 1 else None
+            fits = size is not None and (
+                size == 1 or (each.is_integer and size >= each.num_symbols)
+            )
+        else:
+            fits = len(features) == len(each.features)
+        if each.features:
+            fits = fits and all(
+                a is None or a == b for a, b in zip(features, each.features, strict=True)
+            )
+        if not fits:
+            expected = each.features or ((each.num_symbols,) if each.num_symbols else (1,))
+            count = expected[0] if len(expected) == 1 else expected
+            raise ValueError(
+                f"{self._label}: the network takes {shape}{which}, but {owner} has {count} features: expected "
+                f"({', '.join([*axes, *map(str, expected)])})"
+            )
+
+    def _check_output(self, shape: Any, layout: Layout, owner: str) -> None:
+        """Raise a `ValueError` unless a network of an output shape gives what the targets are."""
+        size = layout.num_outputs
+        axes = [3] if layout.per_step else [2, 3]
+        if size is None or (len(shape) in axes and shape[-1] == size):
+            return
+        expected = " or ".join(f"(batch, {'time, ' * (count - 2)}{size})" for count in axes)
+        raise ValueError(
+            f"{self._label}: the network gives {shape}, but {owner} has {size} features: expected {expected}"
+        )
 
     @property
     def variables(self) -> list[Tensor]:
-        """All variables that the network takes: the input, then the masks."""
-        return [self.inputs, *self.step_masks]
+        """All variables that the network takes: the inputs, then the masks."""
+        return [*self.inputs.values(), *self.step_masks]
+
+    def cast(self, batch: Batch | DataBatch) -> list[Array]:
+        """Return the values of `variables` for a batch."""
+        given = {SINGLE: batch.inputs} if isinstance(batch, Batch) else batch.inputs
+        arrays = [self._cast(name, given[name]) for name in self.inputs]
+        return arrays + (self.cast_step_mask(batch.step_mask) if self.step_masks else [])
+
+    def _cast(self, name: str, array: Array) -> Array:
+        variable, shape = self.inputs[name], self._layers[name].output_shape
+        if array.ndim == len(shape):
+            if (known := self._num_symbols[name]) is not None:
+                self._check_symbols(name, array, known)
+            return np.asarray(array, variable.dtype)
+        size = shape[-1]
+        assert size is not None  # see `_check_input`
+        if size == 1:
+            return np.asarray(array[..., None], variable.dtype)
+        self._check_symbols(name, array, size)
+        return (array[..., None] == np.arange(size)).astype(variable.dtype)
+
+    def _check_symbols(self, name: str, array: Array, size: int) -> None:
+        """Raise a `ValueError` if a batch has a symbol that the network does not know."""
+        if array.size and array.max() >= size:
+            index = tuple(map(int, np.argwhere(array >= size)[0]))
+            raise ValueError(
+                f"{self._label}: {name}{list(index)} of the batch is {array[index]}: expected 0 to {size - 1}"
+            )
+
+    def _count_symbols(self, layer: InputLayer, layers: list[Layer]) -> int | None:
+        """Return how many symbols an input layer takes; None for numbers."""
+        if is_float(layer.input_var):
+            return None
+        users = [each for each in layers if isinstance(each, EmbeddingLayer)]
+        sizes = [each.input_size for each in users if each.input_layer is layer]
+        return min(sizes, default=None)
 
     def cast_step_mask(self, step_mask: ArrayLike) -> list[Array]:
         """Return the values of the network's masks: a mask (B, T) in the data type of each of them."""
@@ -82,20 +197,6 @@ class NetworkInputs:
 def find_memory_layers(l_out: Layer) -> Iterator[MemoryLayer]:
     """Yield the memory layers of a network, those nearest to the input first."""
     return (layer for layer in get_all_layers(l_out) if isinstance(layer, MemoryLayer))
-
-
-def _check_types(l_out: Layer, task: Task, caller: str) -> None:
-    if not isinstance(l_out, Layer):
-        raise TypeError(f"{caller}: l_out must be the last layer of a network, not {l_out!r}")
-    if isinstance(task, str):
-        check_choice("task", task, TASKS)
-        raise TypeError(
-            f"{caller}: task must be a task, not its name {task!r}: expected ntm.tasks.{TASKS[task].__name__}()"
-        )
-    if not isinstance(task, Task):
-        raise TypeError(
-            f"{caller}: task must be a task, such as ntm.tasks.CopyTask(), not {task!r}"
-        )
 
 
 def _mask_index(layer: Layer) -> int | None:

@@ -17,7 +17,6 @@ from lasagne.layers import (
     SliceLayer,
 )
 from lasagne.nonlinearities import sigmoid, softmax
-from ntm.tasks import Task
 from ntm.typing import Tensor
 
 __all__ = ["get_unit", "predictions", "reduce_losses", "sequence_loss"]
@@ -95,11 +94,11 @@ def get_unit(kind: str) -> float:
 
 
 def predictions(kind: str, outputs: Tensor) -> Tensor:
-    """Return probabilities of ones, classes or digits, or the numbers, from a network's outputs (B, T, O)."""
+    """Return probabilities of ones, classes or digits, or the numbers, from a network's outputs (..., O)."""
     if kind == "bits":
         return pt.sigmoid(outputs)
     if kind == "classes":
-        return pt.special.softmax(outputs, axis=2)
+        return pt.special.softmax(outputs, axis=-1)
     if kind == "digits":
         return pt.special.softmax(_split_digits(outputs), axis=3).reshape(outputs.shape)
     return outputs
@@ -110,15 +109,23 @@ def _split_digits(outputs: Tensor) -> Tensor:
     return outputs.reshape((outputs.shape[0], outputs.shape[1], -1, 10))
 
 
-def check_last_nonlinearity(l_out: Layer, task: Task, caller: str) -> None:
-    """Raise a `ValueError` if a network gives probabilities where the loss takes logits."""
+def check_last_nonlinearity(l_out: Layer, kind: str, caller: str, owner: str) -> None:
+    """Raise a `ValueError` if a network gives probabilities where the loss takes logits.
+
+    Parameters
+    ----------
+    l_out : Layer
+    kind : str
+        What the targets are.
+    caller, owner : str
+        For the message: who checks, and whose targets.
+    """
     layer: Any = l_out
     while isinstance(layer, REARRANGING) and not hasattr(layer, "nonlinearity"):
         layer = layer.input_layer
     nonlinearity = getattr(layer, "nonlinearity", None)
-    if task.output != "numbers" and nonlinearity in PROBABILITIES:
+    if kind not in ("numbers", "own") and nonlinearity in PROBABILITIES:
         raise ValueError(
             f"{caller}: the network ends in {getattr(nonlinearity, '__name__', nonlinearity)}, of {layer!r}, but the "
-            f"targets of {type(task).__name__} are {task.output}, and the loss takes logits: give that layer "
-            "nonlinearity=None"
+            f"targets of {owner} are {kind}, and the loss takes logits: give that layer nonlinearity=None"
         )

@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ntm.arguments import is_number
+
 #: At least so many seconds are between two lines in a log file
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -17,13 +19,15 @@ class Progress:
 
     Parameters
     ----------
-    total, done : int
-        Steps in all, and steps done before.
+    total : int or None
+        Steps in all; None where that is not known.
+    done : int
+        Steps done before.
     is_shown : bool
         Nothing is shown if not.
     """
 
-    def __init__(self, total: int, done: int, is_shown: bool = True) -> None:
+    def __init__(self, total: int | None, done: int, is_shown: bool = True) -> None:
         self._in_terminal = is_shown and sys.stderr.isatty()
         self._in_lines = is_shown and not self._in_terminal
         self._last_line = -SECONDS_BETWEEN_LINES
@@ -43,12 +47,12 @@ class Progress:
         yield
         self._describe(f"compiled in {time.monotonic() - start:.1f} s")
 
-    def advance(self, total: int) -> None:
+    def advance(self, total: int | None) -> None:
         """Count a step, of so many in all."""
         self._bar.total = total
         self._bar.update()
 
-    def show(self, row: Mapping[str, Any], total: int) -> None:
+    def show(self, row: Mapping[str, Any], total: int | None) -> None:
         """Show a row of :meth:`ntm.training.Trainer.train`, of training with so many steps in all."""
         loss, speed = row["loss"], row["sequences_per_second"]
         shown = "loss not finite" if loss is None else f"loss {loss:.3g}"
@@ -56,7 +60,19 @@ class Progress:
         if self._in_lines and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             speed = "" if speed is None else f", {speed:,.0f} sequences/s"
-            self._print(f"step {row['step']:,} of {total:,}: {shown}{speed}")
+            of = "" if total is None else f" of {total:,}"
+            self._print(f"step {row['step']:,}{of}: {shown}{speed}")
+
+    def show_evaluation(self, row: Mapping[str, Any]) -> None:
+        """Show what was measured on data after an epoch."""
+        measured = [
+            f"{name} {value:.4g}"
+            for name, value in row.items()
+            if name.startswith("validation ") and is_number(value)
+        ]
+        if measured and (self._in_lines or self._in_terminal):
+            text = f"epoch {row['epoch']:,}: {', '.join(measured)}"
+            self._bar.write(text, file=sys.stderr) if self._in_terminal else self._print(text)
 
     def _describe(self, text: str) -> None:
         self._bar.set_description(text)

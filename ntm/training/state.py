@@ -4,7 +4,6 @@ The state is a dict of arrays, for a file of arrays, and a dict of all else, for
 too: a state is checked before any of it is taken over.
 """
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -12,9 +11,11 @@ import numpy as np
 
 from lasagne.utils import check_param_value
 from ntm.arguments import shorten
+from ntm.serialization.arrays import read_arrays, write_arrays
 from ntm.serialization.encoding import check_finite
-from ntm.training.step import TrainingError
-from ntm.typing import Array
+from ntm.training.step import CARRIED, TrainingError
+from ntm.training.task_source import TaskSource
+from ntm.typing import Array, PathLike
 
 if TYPE_CHECKING:
     from ntm.training.trainer import Trainer
@@ -26,8 +27,10 @@ RandomGenerator: TypeAlias = np.random.Generator | dict[str, Any]
 
 #: What the names of the arrays that the rewinder goes back to begin with
 BEST = "kept "
-#: Parts of a description that are random generators
-GENERATORS = ("task", "curriculum_rng", "network_rngs")
+#: What the names of the arrays of callbacks begin with, before the callback's number
+CALLBACK = "callback "
+#: Parts of a description that are checked where they are read
+UNCHECKED = ("task", "curriculum_rng", "network_rngs", "source", "callbacks")
 #: What reading the state of a random generator raises if the state is damaged
 DAMAGED = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
@@ -56,6 +59,8 @@ def get_state(trainer: "Trainer") -> tuple[dict[str, Array], Description]:
         if not np.isfinite(arrays[name]).all():
             raise TrainingError(f"{name} is not finite after step {trainer.step_count}: not saved")
     arrays |= {BEST + name: array for name, array in trainer.best_values.items()}
+    for k, callback in enumerate(trainer.callbacks):
+        arrays |= {f"{CALLBACK}{k} {name}": each for name, each in callback.get_arrays().items()}
     arrays["losses"] = np.array(trainer.losses)
     return arrays, _describe(trainer)
 
@@ -69,21 +74,24 @@ def set_state(trainer: "Trainer", arrays: Mapping[str, Array], description: Desc
         If the state is damaged, or of another network, update rule or curriculum. Then the trainer is as before.
     """
     own = _describe(trainer)
-    description = {"restarts": [], **description}  # The first states had no restarts
+    # The first states had no restarts, and later ones neither callbacks nor a factor
+    description = {"restarts": [], "callbacks": [], "rate_factor": 1.0, **description}
     _check_description(trainer, description, own)
-    losses, best_values, values = _split_arrays(trainer, dict(arrays), description["step"])
+    arrays, callback_arrays = _split_callbacks(dict(arrays), len(trainer.callbacks))
+    losses, best_values, values = _split_arrays(trainer, arrays, description["step"])
     rewinder = description["rewinder"]
     if rewinder is not None and rewinder["best"] is not None and not best_values:
         raise ValueError("the state has no values of the best step, which its rewinder names")
     storages = trainer.training_step.find_generators()
     network_rngs = _decode_generators(description, [storage[0] for storage in storages])
-    curriculum_rng = copy.deepcopy(trainer.curriculum.rng)
+    before = [(callback.get_state(), callback.get_arrays()) for callback in trainer.callbacks]
+    source = trainer.source
     try:
-        curriculum_rng.bit_generator.state = description["curriculum_rng"]
-        trainer.task.set_state(description["task"])
-    except DAMAGED as error:
-        trainer.task.set_state(own["task"])
-        raise ValueError(f"the state of a random generator is damaged: {error}") from error
+        _set_callbacks(trainer, description["callbacks"], callback_arrays)
+        source.set_state(description if isinstance(source, TaskSource) else description["source"])
+    except ValueError:
+        _set_callbacks(trainer, [state for state, _ in before], [own for _, own in before])
+        raise
 
     # All is checked: from here on nothing fails
     trainer.training_step.set_values(values)
@@ -96,8 +104,7 @@ def set_state(trainer: "Trainer", arrays: Mapping[str, Array], description: Desc
         trainer.restarter.restarts = list(description["restarts"])
     trainer.losses = losses.tolist()
     trainer.step_count = description["step"]
-    trainer.curriculum.set_state(description["curriculum"])
-    trainer.curriculum.rng = curriculum_rng
+    trainer.learning_rate_factor = description["rate_factor"]
     trainer.skipped = description["skipped"]
     trainer.skipped_in_a_row = description["skipped_in_a_row"]
     trainer.evaluations = description["evaluations"]
@@ -106,13 +113,15 @@ def set_state(trainer: "Trainer", arrays: Mapping[str, Array], description: Desc
 
 def _describe(trainer: "Trainer") -> Description:
     """Return what a state holds besides arrays."""
+    source = trainer.source
+    state = source.get_state()
     return {
         "step": trainer.step_count,
-        "task": trainer.task.get_state(),
+        **(state if isinstance(source, TaskSource) else {"source": state}),
         "rewinder": None if trainer.rewinder is None else trainer.rewinder.get_state(),
         "restarts": trainer.restarts,
-        "curriculum": trainer.curriculum.get_state(),
-        "curriculum_rng": trainer.curriculum.rng.bit_generator.state,
+        "callbacks": [callback.get_state() for callback in trainer.callbacks],
+        "rate_factor": trainer.learning_rate_factor,
         "network_rngs": [
             _encode_generator(storage[0]) for storage in trainer.training_step.find_generators()
         ],
@@ -125,26 +134,97 @@ def _describe(trainer: "Trainer") -> Description:
 
 def _check_description(trainer: "Trainer", description: Description, own: Description) -> None:
     """Raise a `ValueError` unless a description fits a trainer, whose own description is given too."""
-    for name in ("rewinder", *GENERATORS):
+    for name in ("rewinder", *(name for name in UNCHECKED if name in own)):
         if name not in description:
-            raise ValueError(f"the state has no {name}")
+            other = "a task" if name == "source" else "other data"
+            is_other = "source" in description or name == "source"
+            raise ValueError(
+                f"the state has no {name}" + (f": it is of {other}" if is_other else "")
+            )
     if description["rewinder"] is None or own["rewinder"] is None:
         own = own | {"rewinder": description["rewinder"]}
-    # Random generators are checked where they are read
     given, expected = (
-        {name: value for name, value in each.items() if name not in GENERATORS}
+        {name: value for name, value in each.items() if name not in UNCHECKED}
         for each in (description, own)
     )
     check_state(given, expected, "the state")
-    level, num_levels = description["curriculum"]["level"], trainer.curriculum.num_levels
-    log_weights = description["curriculum"].get("log_weights", range(num_levels))
-    if not 1 <= level <= num_levels or len(log_weights) != num_levels:
-        raise ValueError(f"the state is of another curriculum: {num_levels} levels, not {level}")
+    if isinstance(trainer.source, TaskSource):
+        trainer.source.check_state(description)
     if description["restarts"] and trainer.restarter is None:
         raise ValueError(
             f"the state is of training that was restarted {len(description['restarts'])} times, "
             "and this trainer has no restarter"
         )
+
+
+# ---- Files
+
+
+def write_state(trainer: "Trainer", path: PathLike) -> None:
+    """Write a trainer's state to a file, all of it or nothing.
+
+    Raises
+    ------
+    TrainingError
+        If a number among the parameters or in the optimiser's state is not finite.
+    """
+    arrays, description = get_state(trainer)
+    metadata = {"format": "trainer", "seconds": trainer.seconds, "trainer": description}
+    write_arrays(path, arrays, metadata)
+
+
+def read_state(trainer: "Trainer", path: PathLike) -> None:
+    """Set a trainer to the state in a file of :func:`write_state`. No code in the file runs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or of another network, other data or another update rule. Then the trainer is as before.
+    """
+    arrays, metadata = read_arrays(path)
+    if not isinstance(metadata, dict) or metadata.get("format") != "trainer":
+        raise ValueError(f"{path} is no checkpoint of a trainer")
+    seconds: Any = metadata.get("seconds")
+    if not _is_number(seconds) or seconds < 0 or not isinstance(metadata.get("trainer"), dict):
+        raise ValueError(f"{path} is damaged: it holds no state of a trainer")
+    try:
+        set_state(trainer, arrays, metadata["trainer"])
+    except DAMAGED as error:
+        raise ValueError(f"{path} does not fit: {shorten(error)}") from error
+    trainer.seconds = seconds
+
+
+# ---- Callbacks
+
+
+def _split_callbacks(
+    arrays: dict[str, Array], count: int
+) -> tuple[dict[str, Array], list[dict[str, Array]]]:
+    """Return the arrays of a state without those of callbacks, and those of so many callbacks."""
+    parts = []
+    for k in range(count):
+        start = f"{CALLBACK}{k} "
+        names = [name for name in arrays if name.startswith(start)]
+        parts.append({name.removeprefix(start): arrays.pop(name) for name in names})
+    return arrays, parts
+
+
+def _set_callbacks(trainer: "Trainer", states: Any, arrays: list[dict[str, Array]]) -> None:
+    """Set the callbacks of a trainer to their states and arrays."""
+    callbacks = trainer.callbacks
+    if not isinstance(states, list) or len(states) != len(callbacks):
+        count = len(states) if isinstance(states, list) else shorten(repr(states), 100)
+        raise ValueError(
+            f"the state is of training with other callbacks: {count} of them, and this trainer has {len(callbacks)}"
+        )
+    try:
+        for callback, state, own in zip(callbacks, states, arrays, strict=True):
+            callback.set_state(state)
+            callback.set_arrays(own)
+    except DAMAGED as error:
+        raise ValueError(f"the state of a callback is damaged: {error}") from error
 
 
 # ---- Arrays
@@ -162,13 +242,14 @@ def _split_arrays(
     best = {
         name.removeprefix(BEST): arrays.pop(name) for name in list(arrays) if name.startswith(BEST)
     }
-    best = _check_values(trainer, best) if best else best
-    return losses, best, _check_values(trainer, arrays)
-
-
-def _check_values(trainer: "Trainer", arrays: dict[str, Array]) -> dict[str, Array]:
-    """Return arrays as values of the variables of their names, if they fit and are finite."""
     variables = trainer.training_step.variables
+    learnt = {name: each for name, each in variables.items() if not name.startswith(CARRIED)}
+    best = _check_values(learnt, best) if best else best
+    return losses, best, _check_values(variables, arrays)
+
+
+def _check_values(variables: Mapping[str, Any], arrays: dict[str, Array]) -> dict[str, Array]:
+    """Return arrays as values of the variables of their names, if they fit and are finite."""
     shapes = {name: np.shape(each.get_value(borrow=True)) for name, each in variables.items()}
     different = sorted(arrays.keys() ^ shapes.keys())
     different += [name for name in shapes if name in arrays and arrays[name].shape != shapes[name]]

@@ -25,14 +25,19 @@ from lasagne.backends.modes import get_mode
 from lasagne.independence import DependenceError
 from lasagne.layers import Layer, get_all_params, get_output
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
+from ntm.data.layout import DataBatch
+from ntm.layers.stepping import get_output_and_states, make_carried_states, reset_rows
 from ntm.tasks import Batch, Task
 from ntm.training.division import AUTO, WHOLE, choose_division
 from ntm.training.inputs import NetworkInputs
-from ntm.training.losses import reduce_losses, sequence_loss
+from ntm.training.losses import reduce_losses
+from ntm.training.objective import Objective, as_objective
 from ntm.typing import Array, ArrayLike, Tensor
 
-__all__ = ["StepResult", "TrainingError", "TrainingStep", "UpdateRule"]
+__all__ = ["CARRIED", "CarriedStates", "StepResult", "TrainingError", "TrainingStep", "UpdateRule"]
 
+#: What the names of states that are carried from batch to batch begin with
+CARRIED = "state/"
 #: From gradients, parameters and ``learning_rate=...`` to the new value of each variable that the rule changes
 UpdateRule: TypeAlias = Callable[..., Mapping[Any, Any]]
 
@@ -78,7 +83,8 @@ class TrainingStep:
     ----------
     l_out : Layer
         As of :class:`ntm.training.Trainer`: (B, T, O), logits or numbers.
-    task : Task
+    task : Task or Objective
+        What the network is trained for.
     update : callable
         An update rule: ``update(grads, params, learning_rate=...)``.
     penalty : scalar expression
@@ -87,9 +93,13 @@ class TrainingStep:
         Largest size of an element of a gradient.
     clip_norm : float, optional
         Largest norm of all gradients together. The elements are clipped first.
-    weighted : bool
-        Whether each call is given a weight for each sequence. If not, the loss is the plain mean. That is not the same
-        as weights of one: XLA then sums over sequences and steps at once, and the last bit of a loss may differ.
+    weighted : bool, optional
+        Whether each call is given a weight for each sequence; unless given, as the objective says. If not, the loss is
+        the plain mean. That is not the same as weights of one: XLA then sums over sequences and steps at once, and the
+        last bit of a loss may differ.
+    carry_states : bool
+        Whether the states of recurrent and memory layers go on from batch to batch, row by row, but where a batch
+        resets a row: truncated backpropagation through time.
     mode : pytensor Mode, optional
         What the step is compiled with, :func:`ntm.get_mode` unless given.
     block_size : int, 'auto' or None
@@ -106,7 +116,8 @@ class TrainingStep:
     params, trainable : list of shared variable
         All parameters of the network, and those that the step changes.
     variables : dict from str to shared variable
-        What training changes, by names such as ``parameter/000 dense1.W``: parameters, then the optimiser's state.
+        What training changes, by names such as ``parameter/000 dense1.W``: parameters, the optimiser's state, and
+        states that are carried from batch to batch (``state/...``).
     updates : dict from shared variable to expression
         The new value of each variable that a step changes.
     """
@@ -114,33 +125,37 @@ class TrainingStep:
     def __init__(
         self,
         l_out: Layer,
-        task: Task,
+        task: Task | Objective,
         update: UpdateRule,
         penalty: Tensor | float = 0,
         clip_value: float | None = None,
         clip_norm: float | None = None,
-        weighted: bool = False,
+        weighted: bool | None = None,
         mode: Mode | None = None,
         block_size: int | str | None = None,
         devices: int | str = 1,
+        carry_states: bool = False,
     ) -> None:
         self.mode = get_mode() if mode is None else mode
         self.params = get_all_params(l_out)
         self.trainable = get_all_params(l_out, trainable=True)
-        self._network = NetworkInputs(l_out, task, "TrainingStep")
+        self._objective = objective = as_objective(task, "TrainingStep")
+        self._network = NetworkInputs(l_out, objective.layout, "TrainingStep", objective.name)
+        self._weighted = objective.is_weighted if weighted is None else weighted
         self._compiled_shapes: set[tuple[int, ...]] = set()
 
-        x, *step_masks = self._network.variables
-        targets, mask = pt.tensor3("targets"), pt.matrix("mask")
         weights, rate = pt.vector("weights"), pt.scalar("learning_rate")
-        losses = sequence_loss(task.output, get_output(l_out), targets, mask)
-        given_weights = weights if weighted else None
-        self.division = choose_division(losses, task, self.mode, block_size, devices)
-        loss, grads, losses = self._differentiate(
+        batch = [*self._network.variables, *objective.variables]
+        carried = CarriedStates(l_out, objective.batch_size) if carry_states else None
+        outputs = get_output(l_out) if carried is None else carried.compute_output(l_out)
+        losses = objective.compute(outputs)
+        self.division = choose_division(losses, objective, self.mode, block_size, devices)
+        loss, grads, losses, states = self._differentiate(
             losses,
-            [x, targets, mask, *step_masks],
-            given_weights,
+            batch if carried is None else [*batch, *carried.variables],
+            weights if self._weighted else None,
             penalty,
+            [] if carried is None else carried.after,
             may_stay_whole=block_size in (AUTO, None) and devices in (AUTO, 1),
         )
         scaled_norm, scale = get_total_norm(grads)
@@ -151,11 +166,14 @@ class TrainingStep:
             clipped = [pt.clip(grad, -clip_value, clip_value) for grad in clipped]
         if clip_norm is not None:
             clipped = total_norm_constraint(clipped, clip_norm)
-        updates = update(clipped, self.trainable, learning_rate=rate)
-        kinds = {
+        updates = dict(update(clipped, self.trainable, learning_rate=rate))
+        kinds: dict[str, list[Any]] = {
             "parameter": self.params,
             "optimizer": [variable for variable in updates if variable not in self.params],
         }
+        if carried is not None:
+            kinds["state"] = carried.before
+            updates |= zip(carried.before, states, strict=True)
         self.variables: dict[str, SharedVariable] = {
             f"{kind}/{k:03d} {variable.name or ''}".strip(): variable
             for kind, variables in kinds.items()
@@ -165,8 +183,8 @@ class TrainingStep:
         self.updates: dict[Variable, Variable] = {
             variable: pt.switch(is_finite, new, variable) for variable, new in updates.items()
         }
-        self._weighted = weighted
-        self._inputs = [x, targets, mask, *step_masks, *([weights] if weighted else []), rate]
+        resets = [] if carried is None else [carried.resets]
+        self._inputs = [*batch, *resets, *([weights] if self._weighted else []), rate]
         self._outputs = [loss, losses, scaled_norm / scale, is_finite, finite_grads]
 
     def _differentiate(
@@ -175,9 +193,10 @@ class TrainingStep:
         batch: list[Tensor],
         weights: Tensor | None,
         penalty: Tensor | float,
+        states: list[Tensor],
         may_stay_whole: bool,
-    ) -> tuple[Tensor, list[Any], Tensor]:
-        """Return the loss, its gradients and the losses of the sequences.
+    ) -> tuple[Tensor, list[Any], Tensor, list[Tensor]]:
+        """Return the loss, its gradients, the losses of the sequences, and the states after the last step.
 
         Where nobody has asked for a division, a batch stays whole if the network's sequences depend on each other, or
         if that is not known.
@@ -187,51 +206,62 @@ class TrainingStep:
         if not self.division.is_whole:
             try:
                 result = accumulate_gradients(
-                    losses, self.trainable, batch, weights, penalty, **self.division._asdict()
+                    losses,
+                    self.trainable,
+                    batch,
+                    weights,
+                    penalty,
+                    states,
+                    **self.division._asdict(),
                 )
             except DependenceError:
                 if not may_stay_whole:
                     raise
             else:
                 if not (may_stay_whole and result.losses.owner.op.unseen):
-                    return result.loss, result.grads, result.losses
+                    return result.loss, result.grads, result.losses, result.outputs
             self.division = WHOLE
         loss = reduce_losses(losses, weights)
-        return loss, list(get_or_compute_grads(loss + penalty, self.trainable)), losses
+        grads = list(get_or_compute_grads(loss + penalty, self.trainable))
+        return loss, grads, losses, states
 
     def __call__(
-        self, batch: Batch, learning_rate: float, weights: ArrayLike | None = None
+        self, batch: Batch | DataBatch, learning_rate: float, weights: ArrayLike | None = None
     ) -> StepResult:
         """Replace the values of `variables` by those after a step.
 
         Parameters
         ----------
-        batch : Batch
+        batch : Batch or DataBatch
         learning_rate : float
         weights : array (B,), optional
-            The weight of each sequence in the loss, if the step is `weighted`.
+            The weight of each sequence in the loss, if the step is `weighted`; those of a batch of data unless given.
         """
+        given: list[Any] = []
+        if isinstance(batch, DataBatch):
+            weights = batch.weights if weights is None else weights
+            given += [] if batch.resets is None else [np.asarray(batch.resets, "bool")]
         if self._weighted != (weights is not None):
             expected = "weights" if self._weighted else "no weights"
             raise ValueError(
                 f"TrainingStep: weighted is {self._weighted}: expected {expected}, not {weights!r}"
             )
-        given = [] if weights is None else [np.asarray(weights, "float32")]
+        given += [] if weights is None else [np.asarray(weights, "float32")]
         loss, losses, norm, is_finite, finite_grads = self._function(
-            *batch,
-            *self._network.cast_step_mask(batch.step_mask),
+            *self._network.cast(batch),
+            *self._objective.cast(batch),
             *given,
             np.asarray(learning_rate, "float32"),
         )
-        self._compiled_shapes.add(batch.inputs.shape)
+        self._compiled_shapes.add(batch.mask.shape)
         return StepResult(
             float(loss), np.asarray(losses), float(norm), bool(is_finite), np.asarray(finite_grads)
         )
 
-    def must_compile(self, batch: Batch) -> bool:
+    def must_compile(self, batch: Batch | DataBatch) -> bool:
         """Tell whether a call with this batch compiles something first, which takes seconds."""
         if isinstance(self.mode.linker, JAXLinker):
-            return batch.inputs.shape not in self._compiled_shapes
+            return batch.mask.shape not in self._compiled_shapes
         return not self._compiled_shapes
 
     def get_values(self) -> dict[str, Array]:
@@ -257,4 +287,41 @@ class TrainingStep:
 
     @cached_property
     def _function(self) -> Any:
-        return pytensor.function(self._inputs, self._outputs, updates=self.updates, mode=self.mode)
+        # A loss of the user's own may not need the mask, nor that of a sequence the targets of each step
+        return pytensor.function(
+            self._inputs,
+            self._outputs,
+            updates=self.updates,
+            mode=self.mode,
+            on_unused_input="ignore" if self._objective.is_weighted else "raise",
+        )
+
+
+class CarriedStates:
+    """The states of a network's layers, carried from batch to batch in shared variables.
+
+    Attributes
+    ----------
+    resets : vector of bool (B,)
+        Whether a row begins anew: then its state is the initial one.
+    before, after : list of tensors (B, ...)
+        The shared variables, and their values after the last step of a batch.
+    variables : list
+        What the network's output depends on, besides its inputs: `resets` and `before`.
+    """
+
+    def __init__(self, l_out: Layer, batch_size: int) -> None:
+        self.resets = pt.vector("resets", dtype="bool")
+        self._states = make_carried_states(l_out, batch_size)
+        self.before = [part for state in self._states.values() for part in state.flatten()]
+        self.after: list[Tensor] = []
+        self.variables = [self.resets, *self.before]
+
+    def compute_output(self, l_out: Layer, **kwargs: Any) -> Tensor:
+        """Return the network's output, and note the states after its last step; `kwargs` are for the layers."""
+        starts = {
+            layer: reset_rows(layer, state, self.resets) for layer, state in self._states.items()
+        }
+        output, states = get_output_and_states(l_out, states=starts, **kwargs)
+        self.after = [part for layer in self._states for part in states[layer].flatten()]
+        return output

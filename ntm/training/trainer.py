@@ -7,30 +7,42 @@ checkpoint holds).
 Notation: B sequences in a batch, T steps, F input and O output features.
 """
 
-import copy
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from pytensor.compile.mode import Mode, get_mode
 
 from lasagne.layers import Layer
-from ntm.arguments import Number
+from lasagne.updates import adam
+from ntm.arguments import Number, is_number
+from ntm.data import DataBatch, Dataset, Epochs, Source, SourceExhausted, make_source
 from ntm.interruption import stop_on_signals
 from ntm.tasks import Batch, Task
-from ntm.training.curricula import make_curriculum
+from ntm.training.callbacks import Callback, as_callback, as_logger
+from ntm.training.data_evaluator import DataEvaluator, make_validation, to_row
 from ntm.training.division import AUTO, check_division
 from ntm.training.evaluator import Evaluator
 from ntm.training.inputs import NetworkInputs
-from ntm.training.losses import check_last_nonlinearity, get_unit
+from ntm.training.losses import check_last_nonlinearity
+from ntm.training.objective import (
+    DataObjective,
+    LossFunction,
+    Objective,
+    as_objective,
+    fit_layout,
+)
 from ntm.training.progress import Progress
 from ntm.training.recovery import Restarter, Rewinder, latest_loss
 from ntm.training.schedules import Schedule, constant
-from ntm.training.state import Description, get_state, set_state
-from ntm.training.step import StepResult, TrainingError, TrainingStep, UpdateRule
-from ntm.typing import Array, ArrayLike, Tensor
+from ntm.training.state import Description, get_state, read_state, set_state, write_state
+from ntm.training.step import CARRIED, StepResult, TrainingError, TrainingStep, UpdateRule
+from ntm.training.task_source import TaskSource
+from ntm.typing import Array, ArrayLike, PathLike, Tensor
 from ntm.updates import centered_rmsprop
 
 __all__ = ["Logger", "Row", "Trainer", "TrainingError"]
@@ -45,18 +57,24 @@ Logger: TypeAlias = Callable[[Row], object]
 
 
 class Trainer:
-    """Trains a network on a task.
+    """Trains a network on a task, or on a user's data.
 
     Parameters
     ----------
     l_out : Layer
-        The last layer of the network, (B, T, O): logits where the task's targets are bits, classes or digits, else
-        numbers. The network has one input. An input layer that is the `mask_input` of layers gets a mask (B, T), one up
-        to the end of a sequence and zero in its padding: :attr:`ntm.tasks.Batch.step_mask`.
-    task : Task
-    update : callable
-        An update rule, such as those of :mod:`lasagne.updates`: ``update(grads, params, learning_rate=...)``.
-    learning_rate : float
+        The last layer of the network, (B, T, O): logits where the targets are bits, classes or digits, else numbers.
+        Where data have one target a sequence, (B, O), or (B, T, O) whose last step of each sequence counts. An input
+        layer that is the `mask_input` of layers gets a mask (B, T), one up to the end of a sequence and zero in its
+        padding.
+    data : Task, Dataset, Source, tuple, dict or iterable
+        What to train on: a task, or data. :func:`ntm.data.make_source` says what data may be: arrays ``(inputs,
+        targets)`` or ``(inputs, targets, mask)``, lists of sequences, a :class:`ntm.Dataset`, an iterable of batches, a
+        stream.
+    update : callable, optional
+        An update rule, such as those of :mod:`lasagne.updates`: ``update(grads, params, learning_rate=...)``. Unless
+        given, :func:`ntm.updates.centered_rmsprop` for tasks and :func:`lasagne.updates.adam` for data.
+    learning_rate : float, optional
+        1e-4 for tasks and 1e-3 for data unless given.
     schedule : callable, optional
         The learning-rate schedule: from the step to a factor of the learning rate, see :mod:`ntm.training.schedules`.
     clip_value : float, optional
@@ -64,22 +82,23 @@ class Trainer:
     clip_norm : float, optional
         Scales all gradients down to this norm of all gradients together, if their norm is larger.
     curriculum : str
-        One of :data:`ntm.training.CURRICULA`.
+        For tasks: one of :data:`ntm.training.CURRICULA`.
     curriculum_options : dict, optional
         Arguments of that curriculum.
     penalty : scalar expression
         Added to the loss, for example by :mod:`lasagne.regularization`.
-    rewind : bool
-        Whether to go back to the best parameters when the loss rises again: see :class:`ntm.training.Rewinder`.
+    rewind : bool, optional
+        Whether to go back to the best parameters when the loss rises again: see :class:`ntm.training.Rewinder`. Unless
+        given, yes for tasks and no for data.
     restarter : ntm.training.Restarter, optional
         Re-initialises the network when it has not learnt in time.
     solved_below : float, optional
-        The task counts as solved below this value of its measure, instead of below the task's own threshold.
-    num_buckets : int
+        For tasks: the task counts as solved below this value of its measure, instead of below its own threshold.
+    num_buckets : int, optional
         Batches are padded to one of so many lengths, so that the step is compiled for few lengths. Where a curriculum
-        grows, to so many lengths for each power of two of its levels.
+        grows, to so many lengths for each power of two of its levels. Unless given, 1 for tasks and 4 for data.
     seed : int
-        Of the curriculum's choices and of evaluations.
+        Of the curriculum's choices, the order of data, splits and evaluations.
     mode : pytensor Mode or str, optional
         What functions are compiled with, :func:`ntm.get_mode` unless given.
     block_size : int, 'auto' or None
@@ -89,24 +108,45 @@ class Trainer:
         Over how many CPU cores or GPUs a batch is divided. ``'auto'`` takes the CPU cores that this process may use, if
         the batch has a block for each, and one GPU. JAX fixes how many CPU devices there are when it starts: make the
         trainer before anything is compiled, or call :func:`lasagne.devices.start_devices` at the top of the program.
+    batch_size : int, optional
+        For arrays and data sets: sequences in a batch, 32 unless given.
+    validation : float, Dataset, tuple or Source, optional
+        For data: what to measure the network on after each epoch. A number is the share of the data set that is held
+        out, drawn by `seed`.
+    loss : callable, optional
+        For data, instead of the loss of their kind: ``loss(outputs, targets, mask)`` gives the loss of each sequence,
+        (B,), see :class:`ntm.training.objective.DataObjective`.
+    class_weights : array (O,), optional
+        For targets that are classes: what the loss of each class is multiplied by.
+    metrics : list of str or callable, optional
+        For data: what to measure, besides the loss, see :data:`ntm.training.METRICS`.
+    callbacks : list of Callback or callable
+        Called as training goes on, see :class:`ntm.training.Callback`. A function takes the trainer, and is called
+        after each evaluation.
 
     Attributes
     ----------
     training_step : TrainingStep
         Changes the parameters.
-    evaluator : Evaluator
-        Measures the network on the task.
+    evaluator : Evaluator or DataEvaluator
+        Measures the network on the task, or on data.
+    source : TaskSource or Source
+        Gives the batches.
+    validation : Dataset, Source or None
     step_count : int
         Training steps done.
     seconds : float
         Time spent in :meth:`train`, in seconds. Set it to go on counting from an earlier session.
     losses : list of float
-        Of each step: bits per sequence, or the squared error of numbers; NaN where a step was skipped.
+        Of each step: for tasks bits per sequence or the squared error of numbers, for data the mean over sequences and
+        steps, in nats or as squared error; NaN where a step was skipped.
     skipped : list of dict
         Steps whose loss or gradient was not finite: ``step``, ``loss`` (None if not finite), and the names of the
         ``parameters`` whose gradient was not finite.
     evaluations : list of dict
         What was measured in :meth:`train`, and at which step.
+    learning_rate_factor : float
+        What the learning rate is multiplied by, for callbacks; saved in checkpoints.
     solved_at : int or None
         The step after which the task was found to be solved.
 
@@ -116,32 +156,44 @@ class Trainer:
         If an argument is none that fits: the message says what was given and what was expected.
     """
 
+    source: TaskSource | Source
+    evaluator: Any
+
     def __init__(
         self,
         l_out: Layer,
-        task: Task,
-        update: UpdateRule = centered_rmsprop,
-        learning_rate: float = 1e-4,
+        data: Any,
+        update: UpdateRule | None = None,
+        learning_rate: float | None = None,
         schedule: Schedule | None = None,
         clip_value: float | None = None,
         clip_norm: float | None = None,
         curriculum: str = "uniform",
         curriculum_options: Mapping[str, Any] | None = None,
         penalty: Tensor | float = 0,
-        rewind: bool = True,
+        rewind: bool | None = None,
         restarter: Restarter | None = None,
         solved_below: float | None = None,
-        num_buckets: int = 1,
+        num_buckets: int | None = None,
         seed: int = 0,
         mode: Mode | str | None = None,
         block_size: int | str | None = AUTO,
         devices: int | str = AUTO,
+        batch_size: int | None = None,
+        validation: Any = None,
+        loss: LossFunction | None = None,
+        class_weights: ArrayLike | None = None,
+        metrics: Sequence[Any] | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> None:
-        NetworkInputs(l_out, task, "Trainer")
-        check_last_nonlinearity(l_out, task, "Trainer")
+        is_task = _is_task(data)
+        update = update or (centered_rmsprop if is_task else adam)
+        rewind = is_task if rewind is None else rewind
+        learning_rate = (1e-4 if is_task else 1e-3) if learning_rate is None else learning_rate
+        num_buckets = (1 if is_task else 4) if num_buckets is None else num_buckets
         _check_arguments(update, schedule, curriculum_options, penalty, rewind, restarter)
         check_division("Trainer", block_size, devices)
-        self.l_out, self.task = l_out, task
+        self.l_out = l_out
         self.seed = Number(int, 0).check("Trainer: seed", seed)
         self.learning_rate = Number(float, 0).check("Trainer: learning_rate", learning_rate)
         self.num_buckets = Number(int, 1).check("Trainer: num_buckets", num_buckets)
@@ -151,14 +203,43 @@ class Trainer:
                 Number(float, above=0).check(f"Trainer: {name}", value)
         if solved_below is not None:
             Number(float).check("Trainer: solved_below", solved_below)
+        self.callbacks = [as_callback(each) for each in callbacks]
         mode = mode if mode is None else get_mode(mode)
-        self.evaluator = Evaluator(l_out, task, mode, self.seed, solved_below)
+        self.validation: Any = None
+        self._training_part: Any = None
+        given_for_data: dict[str, Any] = {
+            "batch_size": batch_size,
+            "validation": validation,
+            "loss": loss,
+            "class_weights": class_weights,
+            "metrics": metrics,
+        }
+        given_for_tasks: dict[str, Any] = {
+            "curriculum": None if curriculum == "uniform" else curriculum,
+            "curriculum_options": curriculum_options,
+            "solved_below": solved_below,
+        }
+        for name, given in (given_for_data if is_task else given_for_tasks).items():
+            if given is not None:
+                which = "data of your own" if is_task else "tasks"
+                raise ValueError(f"Trainer: {name} is for {which}, not for {_describe_data(data)}")
+        if is_task:
+            objective = as_objective(data, "Trainer")
+            self._check_network(objective)
+            self.evaluator = Evaluator(l_out, data, mode, self.seed, solved_below)
+            self.source = TaskSource(
+                data, curriculum, curriculum_options, self.num_buckets, self.seed
+            )
+        else:
+            self._prepare_data(data, batch_size, validation, loss)
+            objective = self._make_objective(loss, class_weights)
+            self._check_network(objective)
+            self.evaluator = DataEvaluator(l_out, objective, mode, metrics)
         self.mode = self.evaluator.mode
-        rng = np.random.default_rng([self.seed, 0])
-        self.curriculum = make_curriculum(curriculum, task.sizes, rng, curriculum_options)
+        self.unit = objective.unit
         self.training_step = TrainingStep(
             l_out,
-            task,
+            objective,
             update,
             penalty,
             clip_value,
@@ -166,6 +247,7 @@ class Trainer:
             mode=self.mode,
             block_size=block_size,
             devices=devices,
+            carry_states=self.source.is_stream,
         )
         self.params = self.training_step.params
         self.rewinder = Rewinder() if rewind else None
@@ -175,23 +257,97 @@ class Trainer:
         self.losses: list[float] = []
         self.skipped: list[Row] = []
         self.evaluations: list[Row] = []
+        self.learning_rate_factor = 1.0
         self.solved_at: int | None = None
         # The rest of the state that is nothing to users: ntm.training.state saves it
         self.skipped_in_a_row = 0
         self.best_values: dict[str, Array] = {}
+        self._reason: str | None = None
         if restarter is not None:
-            self._initial_curriculum = copy.deepcopy(self.curriculum.get_state())
             self._initial_optimizer = {
                 name: value
                 for name, value in self.training_step.get_values().items()
-                if name.startswith("optimizer/")
+                if not name.startswith("parameter/")
             }
         # The time of earlier calls of train(), and when the present one began
         self._seconds = 0.0
         self._started: float | None = None
         # How long the steps since the last row took, without those that had to be compiled
-        self._timed_steps, self._timed_seconds = 0, 0.0
+        self._timed_sequences, self._timed_seconds = 0, 0.0
         self._progress: Progress | None = None
+
+    # ---- Data
+
+    def _prepare_data(
+        self, data: Any, batch_size: int | None, validation: Any, loss: LossFunction | None
+    ) -> None:
+        """Set the source of batches, and the data that the network is measured on."""
+        # The first batch of an iterable may lack the last classes
+        is_iterable = not isinstance(data, Source | str) and not hasattr(data, "__len__")
+        num_outputs = self.l_out.output_shape[-1] if is_iterable and loss is None else None
+        source = make_source(data, batch_size, self.seed, num_outputs=num_outputs)
+        dataset = source.dataset if isinstance(source, Epochs) else None
+        if is_number(validation):
+            share = Number(float, above=0).check("Trainer: validation", float(validation))
+            if share >= 1 or not isinstance(source, Epochs) or data is source:
+                raise ValueError(
+                    f"Trainer: validation {validation} must be a share below 1 of a data set or of arrays; for other "
+                    "sources give validation data of their own"
+                )
+            dataset, self.validation = source.dataset.split(share, seed=self.seed)
+        elif validation is not None:
+            layout = fit_layout(self.l_out, source.layout, loss)
+            self.validation = make_validation(validation, layout)
+        if isinstance(source, Epochs) and dataset is not None and data is not source:
+            size = source.batch_size if batch_size is None else batch_size
+            source = Epochs(dataset, size, self.seed, num_buckets=self.num_buckets)
+        self.source = source
+        # As many training sequences are measured as sequences for validation
+        if isinstance(source, Epochs) and isinstance(self.validation, Dataset):
+            count = min(len(source.dataset), len(self.validation))
+            chosen = np.linspace(0, len(source.dataset) - 1, count).astype(int)
+            self._training_part = source.dataset.subset(chosen)
+
+    def _make_objective(
+        self, loss: LossFunction | None, class_weights: ArrayLike | None
+    ) -> DataObjective:
+        source = self.source
+        assert isinstance(source, Source)
+        layout = fit_layout(self.l_out, source.layout, loss)
+        return DataObjective(
+            layout, loss, class_weights, source.batch_size, source.longest, "Trainer"
+        )
+
+    def _check_network(self, objective: Objective) -> None:
+        layout, owner = objective.layout, objective.name
+        NetworkInputs(self.l_out, layout, "Trainer", owner)
+        check_last_nonlinearity(self.l_out, layout.kind, "Trainer", owner)
+
+    @property
+    def task(self) -> Any:
+        """The task, or None where the network is trained on data."""
+        return getattr(self.source, "task", None)
+
+    @property
+    def curriculum(self) -> Any:
+        """The task's curriculum, or None where the network is trained on data."""
+        return getattr(self.source, "curriculum", None)
+
+    @property
+    def evaluation_names(self) -> list[str]:
+        """The names of the numbers in a row of an evaluation on data."""
+        parts = [("training", self._training_part), ("validation", self.validation)]
+        return [
+            f"{part} {name}"
+            for part, data in parts
+            if data is not None
+            for name in self.evaluator.number_names
+        ]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs of the data that have ended; zero for a task."""
+        return self.source.epoch
 
     # ---- One step
 
@@ -208,7 +364,9 @@ class Trainer:
     @property
     def num_sequences(self) -> int:
         """Sequences seen so far."""
-        return self.step_count * self.task.batch_size
+        if isinstance(self.source, TaskSource):
+            return self.step_count * self.source.task.batch_size
+        return self.source.num_sequences
 
     @property
     def seconds(self) -> float:
@@ -220,18 +378,9 @@ class Trainer:
     def seconds(self, seconds: float) -> None:
         self._seconds = seconds
 
-    @property
-    def unit(self) -> float:
-        """Nats per unit of the reported loss: ln 2 for bits, 1 for squared errors."""
-        return get_unit(self.task.output)
-
-    def sample(self) -> Batch:
-        """Draw the next batch, of the sizes that the curriculum wants."""
-        # The step is compiled for longer batches only when the curriculum reaches the next power of two
-        reach = min(2 ** (self.curriculum.reach - 1).bit_length(), self.curriculum.num_levels)
-        batch = self.task.sample(**self.curriculum.draw(self.task.batch_size))
-        longest = self.task.num_steps(**self.curriculum.sizes_at(reach))
-        return batch.pad_to_bucket(longest, self.num_buckets)
+    def sample(self) -> Batch | DataBatch:
+        """Draw the next batch."""
+        return self.source.draw()
 
     def step(self) -> Row:
         """Train on one batch.
@@ -239,7 +388,7 @@ class Trainer:
         Returns
         -------
         dict
-            ``loss``, in bits per sequence or squared error; ``norm`` of the gradient before clipping; ``rate``, the
+            ``loss``, as in :attr:`losses`; ``norm`` of the gradient before clipping; ``rate``, the
             learning rate.
 
         Raises
@@ -248,14 +397,19 @@ class Trainer:
             If many steps in a row had a loss or a gradient that was not finite.
         ValueError
             If the targets of the batch are not finite where they count.
+        ntm.data.SourceExhausted
+            If the data have no more batches.
         """
         if self.restarter is not None and self.restarter.must_restart(self):
             self._restart(self.restarter)
         batch = self.sample()
         rate = self.learning_rate * self.schedule(self.step_count - self.began)
+        rate *= self.learning_rate_factor
         if self.rewinder is not None:
             rate *= self.rewinder.rate
-        before = self.evaluator.compute_loss(batch) if self.curriculum.needs_gain else None
+        curriculum = self.curriculum
+        needs_gain = curriculum is not None and curriculum.needs_gain
+        before = self.evaluator.compute_loss(batch) if needs_gain else None
         result = self._run_step(batch, rate)
         self.step_count += 1
         loss = result.loss / self.unit
@@ -265,24 +419,27 @@ class Trainer:
             gain = None
             if before is not None:
                 after = self.evaluator.compute_loss(batch)
-                gain = (before - after) / self.unit / batch.inputs.shape[1]
-            self.curriculum.update(loss, gain)
+                gain = (before - after) / self.unit / batch.mask.shape[1]
+            if curriculum is not None:
+                curriculum.update(loss, gain)
         else:
-            batch.check_targets(type(self.task).__name__)
+            if isinstance(batch, Batch):
+                batch.check_targets(type(self.task).__name__)
             self._skip(loss, result.finite_gradients)
         self._rewind()
         return {"loss": loss, "norm": result.norm, "rate": float(np.float32(rate))}
 
-    def _run_step(self, batch: Batch, rate: float) -> StepResult:
+    def _run_step(self, batch: Batch | DataBatch, rate: float) -> StepResult:
         """Call the training step; say so if it has to be compiled, and time it if not."""
         must_compile = self.training_step.must_compile(batch)
         start = time.monotonic()
         if must_compile and self._progress is not None:
-            with self._progress.compiling(*batch.inputs.shape[:2]):
+            with self._progress.compiling(*batch.mask.shape):
                 return self.training_step(batch, rate)
         result = self.training_step(batch, rate)
         if not must_compile:
-            self._timed_steps += 1
+            rows = batch.weights if isinstance(batch, DataBatch) else batch.mask
+            self._timed_sequences += len(rows) if rows.ndim == 2 else int(np.count_nonzero(rows))
             self._timed_seconds += time.monotonic() - start
         return result
 
@@ -290,7 +447,7 @@ class Trainer:
         """Keep the parameters and the optimiser's state, or go back to those kept, as the rewinder says."""
         verdict = None if self.rewinder is None else self.rewinder.decide(self)
         if verdict == "keep":
-            self.best_values = self.training_step.get_values()
+            self.best_values = self.get_values()
         elif verdict == "back":
             self.training_step.set_values(self.best_values)
 
@@ -301,7 +458,8 @@ class Trainer:
         for param, value in zip(self.params, values, strict=True):
             param.set_value(np.asarray(value, param.dtype))
         self.training_step.set_values(self._initial_optimizer)
-        self.curriculum.set_state(copy.deepcopy(self._initial_curriculum))
+        if isinstance(self.source, TaskSource):
+            self.source.restart()
         if self.rewinder is not None:
             self.rewinder.reset()
         self.best_values = {}
@@ -331,34 +489,44 @@ class Trainer:
                 "A lower learning rate or clip_norm may help."
             )
 
-    # ---- Measures: see Evaluator, which does the work
+    # ---- For callbacks
 
-    def predict(
-        self, inputs: ArrayLike, chunk: int = 100, step_mask: ArrayLike | None = None
-    ) -> Array:
-        """Predict the targets of sequences: see :meth:`Evaluator.predict`."""
-        return self.evaluator.predict(inputs, chunk, step_mask)
+    def stop(self, reason: str) -> None:
+        """End training after the present step; :meth:`train` returns the reason."""
+        self._reason = reason
+
+    def get_values(self) -> dict[str, Array]:
+        """Return copies of the parameters and of the optimiser's state, by name."""
+        values = self.training_step.get_values()
+        return {name: value for name, value in values.items() if not name.startswith(CARRIED)}
+
+    def set_values(self, values: Mapping[str, Array]) -> None:
+        """Set parameters and the optimiser's state to values of :meth:`get_values`."""
+        self.training_step.set_values(values)
+
+    # ---- Measures: see Evaluator and DataEvaluator, which do the work
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict the targets of sequences: see :meth:`Evaluator.predict` and :meth:`DataEvaluator.predict`."""
+        return self.evaluator.predict(*args, **kwargs)
 
     def measure(self, batch: Batch, chunk: int = 100) -> dict[str, float]:
-        """Measure a batch: see :meth:`Evaluator.measure`."""
+        """Measure a batch of a task: see :meth:`Evaluator.measure`."""
         return self.evaluator.measure(batch, chunk)
 
-    def evaluate(
-        self,
-        sizes: Mapping[str, int] | None = None,
-        num_sequences: int = 100,
-        num_steps: int | None = None,
-        draw: int = 0,
-    ) -> dict[str, float]:
-        """Measure new sequences, the same at each call: see :meth:`Evaluator.evaluate`."""
-        return self.evaluator.evaluate(sizes, num_sequences, num_steps, draw)
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Measure new sequences of a task, or data.
+
+        See :meth:`Evaluator.evaluate` and :meth:`DataEvaluator.evaluate`.
+        """
+        return self.evaluator.evaluate(*args, **kwargs)
 
     def count_steps(self, sizes: Iterable[Mapping[str, int]]) -> int | None:
-        """Return the steps of the longest of some sizes: see :meth:`Evaluator.count_steps`."""
+        """Return the steps of the longest of some sizes of a task: see :meth:`Evaluator.count_steps`."""
         return self.evaluator.count_steps(sizes)
 
     def look_inside(self, inputs: ArrayLike) -> list[dict[str, Array]]:
-        """Trace what heads and memories do with sequences: see :meth:`Evaluator.look_inside`."""
+        """Trace what heads and memories do with sequences of a task: see :meth:`Evaluator.look_inside`."""
         return self.evaluator.look_inside(inputs)
 
     def is_solved(self, num_sequences: int = 2000) -> bool:
@@ -369,8 +537,8 @@ class Trainer:
 
     def train(
         self,
-        max_steps: int,
-        solve_every: int = 200,
+        max_steps: int | None = None,
+        solve_every: int | None = None,
         evaluate_every: int = 0,
         evaluate_at: Iterable[Mapping[str, int]] = (),
         log_every: int = 100,
@@ -378,86 +546,167 @@ class Trainer:
         save_every: int = 1000,
         save: Callable[[], object] | None = None,
         progress: bool = True,
+        epochs: int | None = None,
+        checkpoint: PathLike | None = None,
     ) -> str:
-        """Train until the task is solved, or `max_steps` are done, or the process is told to stop.
+        """Train until the task is solved, or the steps or epochs are done, or the process is told to stop.
 
         Ctrl-C, SIGTERM and SIGHUP stop training after the present step, and the state is saved.
 
         Parameters
         ----------
-        max_steps : int
-            Counted from the start of the run, a resumed run included, or from the last restart.
-        solve_every : int
-            After how many steps to find out whether the task is solved, and to stop if so; 0 for never.
+        max_steps : int, optional
+            Counted from the start of the run, a resumed run included, or from the last restart. It must be given for
+            tasks, and for data if `epochs` is not.
+        solve_every : int, optional
+            For tasks: after how many steps to find out whether the task is solved, and to stop if so; 0 for never, 200
+            unless given.
         evaluate_every : int
-            After how many steps to evaluate; 0 for never.
+            After how many steps to evaluate; 0 for never. Data are evaluated after each epoch, too, and at the end.
         evaluate_at : list of dict
-            Sizes to evaluate at.
+            For tasks: sizes to evaluate at.
         log_every : int
             After how many steps each logger gets a row; 0 for never.
         loggers : list of callables
             Each takes a dict. A row of training has ``step``, ``sequences``, ``seconds`` (spent in training),
             ``sequences_per_second`` (since the last row, without compilation and evaluations; None if every step was
-            compiled), ``loss`` (the mean since the last row), ``norm``, ``rate``, ``level``, ``skipped`` and
-            ``restarts``. A row of an evaluation has ``step``, ``sequences``, ``seconds`` and the measures at each of
-            the sizes.
+            compiled), ``loss`` (the mean since the last row), ``norm``, ``rate``, ``level`` (of a task's curriculum) or
+            ``epoch`` (of data), ``skipped`` and ``restarts``. A row of an evaluation has ``step``, ``sequences``,
+            ``seconds`` and the measures: for tasks at each of the sizes, for data such as ``validation loss``.
         save_every : int
-            After how many steps to save; 0 for the end only.
+            After how many steps to save; 0 for the end only. Data are saved after each epoch, too.
         save : callable, optional
             Called to save, and once more at the end.
         progress : bool
             Whether to show progress on standard error: a bar in a terminal, else a line now and then.
+        epochs : int, optional
+            For data: how many epochs, counted from the start of the run.
+        checkpoint : str or path, optional
+            A file to save to. If the file exists and this trainer has not trained yet, training first goes back to it:
+            the same program, run again, goes on where it was.
 
         Returns
         -------
         str
-            Why training ended: 'solved', 'done' or 'interrupted'.
+            Why training ended: 'solved', 'done', 'interrupted', or the reason that a callback gave.
         """
-        loggers, evaluate_at = list(loggers), list(evaluate_at)
-        counts = {
-            "max_steps": max_steps,
-            "solve_every": solve_every,
-            "evaluate_every": evaluate_every,
-            "log_every": log_every,
-            "save_every": save_every,
-        }
-        for name, value in counts.items():
-            Number(int, 0).check(f"Trainer.train: {name}", value)
-        for each in [*loggers, *([] if save is None else [save])]:
-            if not callable(each):
-                raise TypeError(f"Trainer.train: loggers and save must be callable, not {each!r}")
-        self.count_steps(evaluate_at)  # Raises an error for sizes that the task does not have
-        ended = "done" if self.solved_at is None else "solved"
-        shown = Progress(self.began + max_steps, self.step_count, progress)
+        every = 200 if solve_every is None else solve_every
+        settings = _Settings(max_steps, epochs, every, evaluate_every, log_every, save_every)
+        settings.check(self.task is not None, solve_every)
+        evaluate_at = list(evaluate_at)
+        callbacks = [*self.callbacks, *map(as_logger, loggers)]
+        if save is not None and not callable(save):
+            raise TypeError(f"Trainer.train: save must be callable, not {save!r}")
+        if self.task is not None:
+            self.count_steps(evaluate_at)  # Raises an error for sizes that the task does not have
+        elif evaluate_at:
+            raise ValueError("Trainer.train: evaluate_at is for tasks, not for data of your own")
+        if checkpoint is not None:
+            if self.step_count == 0 and os.path.exists(checkpoint):
+                self.restore(checkpoint)
+            save = _join(save, partial(self.save, checkpoint))
+        self._reason = None if self.solved_at is None else "solved"
+        shown = Progress(self._count_steps(settings), self.step_count, progress)
         with stop_on_signals() as stop, self._session(shown):
-            while (
-                ended == "done" and self.step_count < self.began + max_steps and not stop.is_set()
-            ):
-                latest = self.step()
-                shown.advance(self.began + max_steps)
+            for callback in callbacks:
+                callback.on_start(self)
+            saved_at = None
+            while self._goes_on(settings) and not stop.is_set():
+                epoch = self.epoch
+                try:
+                    latest = self.step()
+                except SourceExhausted:
+                    break
+                has_ended = self.epoch > epoch
+                shown.advance(self._count_steps(settings))
+                for callback in callbacks:
+                    callback.on_step(self, latest)
                 if self._is_due(log_every):
                     row = self._make_row(latest, log_every)
-                    shown.show(row, self.began + max_steps)
-                    _hand_to(loggers, row)
-                if self._is_due(evaluate_every):
-                    row = self._evaluate_all(evaluate_at) | {"seconds": self.seconds}
-                    _hand_to(loggers, row)
-                if self._is_due(solve_every) and self._looks_solved() and self.is_solved():
+                    shown.show(row, self._count_steps(settings))
+                    for callback in callbacks:
+                        callback.on_log(self, row)
+                if self._is_due(evaluate_every) or (has_ended and self._measures_epochs):
+                    self._hand_evaluation(callbacks, evaluate_at, shown)
+                if has_ended:
+                    for callback in callbacks:
+                        callback.on_epoch(self, latest | {"epoch": self.epoch})
+                if self.task is not None and self._is_due(every) and self._is_found_solved():
                     self.solved_at = self.step_count
-                    ended = "solved"
-                if save is not None and self._is_due(save_every):
+                    self._reason = "solved"
+                if save is not None and (self._is_due(save_every) or has_ended):
                     with stop.saving():
                         save()
-            if save is not None and not self._is_due(save_every):
+                    saved_at = self.step_count
+            ended = "interrupted" if stop.is_set() else self._reason or "done"
+            if ended != "interrupted" and self._measures_epochs and not self._is_measured():
+                self._hand_evaluation(callbacks, evaluate_at, shown)
+            if save is not None and saved_at != self.step_count:
                 with stop.saving():
                     save()
-            return "interrupted" if stop.is_set() else ended
+            # After saving: a callback may put the best parameters back, and training goes on from the latest
+            if ended != "interrupted":
+                for callback in callbacks:
+                    callback.on_end(self, ended)
+            return ended
+
+    def _goes_on(self, settings: "_Settings") -> bool:
+        """Tell whether there is another step to do."""
+        if self._reason is not None:
+            return False
+        if settings.epochs is not None and self.epoch >= settings.epochs:
+            return False
+        return settings.max_steps is None or self.step_count < self.began + settings.max_steps
+
+    def _count_steps(self, settings: "_Settings") -> int | None:
+        """Return after how many steps training ends, None where that is not known."""
+        ends = []
+        if settings.max_steps is not None:
+            ends.append(self.began + settings.max_steps)
+        if settings.epochs is not None and self.source.steps_per_epoch is not None:
+            ends.append(settings.epochs * self.source.steps_per_epoch)
+        return min(ends, default=None)
+
+    @property
+    def _measures_epochs(self) -> bool:
+        """Whether there is something to measure after an epoch."""
+        return self.task is None and self.validation is not None
+
+    def _is_measured(self) -> bool:
+        """Whether the network was measured after the latest step."""
+        return bool(self.evaluations) and self.evaluations[-1]["step"] == self.step_count
+
+    def _hand_evaluation(
+        self,
+        callbacks: Sequence[Callback],
+        evaluate_at: Sequence[Mapping[str, int]],
+        shown: Progress,
+    ) -> None:
+        """Measure the network, keep the row, and hand it to callbacks."""
+        row = self._evaluate_data() if self.task is None else self._evaluate_all(evaluate_at)
+        self.evaluations.append(row)
+        row = row | {"seconds": self.seconds}
+        shown.show_evaluation(row)
+        for callback in callbacks:
+            callback.on_evaluation(self, row)
+
+    # ---- Files
+
+    def save(self, path: PathLike) -> None:
+        """Write all that is needed to go on exactly to a file: see :func:`ntm.training.state.write_state`."""
+        write_state(self, path)
+
+    def restore(self, path: PathLike) -> None:
+        """Go on from a file of :meth:`save`: see :func:`ntm.training.state.read_state`."""
+        read_state(self, path)
+
+    # ---- Parts of the loop
 
     @contextmanager
     def _session(self, progress: Progress) -> Iterator[None]:
         """Count the seconds in this context, and show what steps have to compile."""
         self._progress, self._started = progress, time.monotonic()
-        self._timed_steps, self._timed_seconds = 0, 0.0
+        self._timed_sequences, self._timed_seconds = 0, 0.0
         try:
             yield
         finally:
@@ -466,6 +715,10 @@ class Trainer:
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.step_count % every == 0
+
+    def _is_found_solved(self) -> bool:
+        """Tell whether the task is solved. It is measured only if the latest losses are low."""
+        return self._looks_solved() and self.is_solved()
 
     def _looks_solved(self) -> bool:
         """Tell whether the latest losses are so low that it is worth to measure.
@@ -479,12 +732,13 @@ class Trainer:
 
     def _make_row(self, latest: Row, count: int) -> Row:
         """Return what loggers get after `count` steps, the latest of which gave a row."""
+        where = {"epoch": self.epoch} if self.task is None else {"level": self.curriculum.level}
         since = np.array(self.losses[-count:])
         skipped = int(np.isnan(since).sum())
         speed = None
         if self._timed_seconds > 0:
-            speed = self._timed_steps * self.task.batch_size / self._timed_seconds
-        self._timed_steps, self._timed_seconds = 0, 0.0
+            speed = self._timed_sequences / self._timed_seconds
+        self._timed_sequences, self._timed_seconds = 0, 0.0
         return {
             "step": self.step_count,
             "sequences": self.num_sequences,
@@ -493,7 +747,7 @@ class Trainer:
             "loss": float(np.nanmean(since)) if skipped < len(since) else None,
             "norm": _finite_or_none(latest["norm"]),
             "rate": latest["rate"],
-            "level": self.curriculum.level,
+            **where,
             "skipped": skipped,
             "restarts": len(self.restarts),
         }
@@ -509,7 +763,15 @@ class Trainer:
             row |= {
                 f"{name} at {where}": _finite_or_none(value) for name, value in measured.items()
             }
-        self.evaluations.append(row)
+        return row
+
+    def _evaluate_data(self) -> Row:
+        """Measure on the validation data, and on a part of the training data."""
+        row: Row = {"step": self.step_count, "sequences": self.num_sequences, "epoch": self.epoch}
+        for name, data in (("training", self._training_part), ("validation", self.validation)):
+            if data is not None:
+                measured = self.evaluator.evaluate(data)
+                row |= {f"{name} {key}": to_row(value) for key, value in measured.items()}
         return row
 
     # ---- State: see ntm.training.state, which does the work
@@ -566,6 +828,50 @@ def _finite_or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _hand_to(loggers: Iterable[Logger], row: Row) -> None:
-    for logger in loggers:
-        logger(row)
+def _join(first: Callable[[], object] | None, second: Callable[[], object]) -> Callable[[], object]:
+    """Return a function that calls both."""
+
+    def call() -> None:
+        if first is not None:
+            first()
+        second()
+
+    return call
+
+
+def _is_task(data: Any) -> bool:
+    """Tell whether a network is to be trained on a task, even if it is given wrongly: by its name or its class."""
+    if isinstance(data, str):
+        return not os.path.exists(data)
+    return isinstance(data, Task) or (isinstance(data, type) and issubclass(data, Task))
+
+
+def _describe_data(data: Any) -> str:
+    """Return what data are, for messages."""
+    return type(data).__name__ if isinstance(data, Task) else f"{type(data).__name__} data"
+
+
+class _Settings(NamedTuple):
+    """How long and how often :meth:`Trainer.train` does what."""
+
+    max_steps: int | None
+    epochs: int | None
+    solve_every: int
+    evaluate_every: int
+    log_every: int
+    save_every: int
+
+    def check(self, is_task: bool, solve_every: int | None) -> None:
+        """Raise a `ValueError` unless these are numbers that fit."""
+        for name, value in self._asdict().items():
+            if value is not None:
+                Number(int, 0).check(f"Trainer.train: {name}", value)
+        if is_task and self.epochs is not None:
+            raise ValueError(
+                "Trainer.train: epochs are for data; a task has no end: give max_steps"
+            )
+        if not is_task and solve_every:
+            raise ValueError("Trainer.train: solve_every is for tasks, not for data of your own")
+        if self.max_steps is None and self.epochs is None:
+            expected = "max_steps" if is_task else "max_steps or epochs"
+            raise ValueError(f"Trainer.train: give {expected}: when training ends")

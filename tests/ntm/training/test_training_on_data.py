@@ -1,0 +1,450 @@
+"""Training on a user's data: the loss, what a network is given, streams, exact continuation."""
+
+import numpy as np
+import pytensor.tensor as pt
+import pytest
+from pytensor.compile.mode import get_mode
+
+import lasagne
+from lasagne.layers import (
+    ConcatLayer,
+    DenseLayer,
+    EmbeddingLayer,
+    InputLayer,
+    SliceLayer,
+    get_output,
+)
+from lasagne.updates import sgd
+from ntm.data import Dataset, Stream
+from ntm.heads.ntm import ReadHead, WriteHead
+from ntm.layers.ntm import NTMLayer
+from ntm.tasks import CopyTask
+from ntm.training import Callback, DropLearningRate, EarlyStop, KeepBest, Trainer
+from ntm.training.objective import DataObjective
+from ntm.training.step import TrainingStep
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(7, 5, 3))
+LENGTHS = np.array([5, 2, 4, 5, 1, 3, 5])
+COUNTS = (np.arange(5) < LENGTHS[:, None]).astype(float)
+MASK = COUNTS * rng.uniform(0.5, 2, (7, 5))
+
+
+def build(num_outputs=2, features=3, seed=0, final=False):
+    """A network without a memory, whose outputs depend on one step alone, unless it is `final`."""
+    lasagne.random.set_rng(np.random.RandomState(seed))
+    layer = InputLayer((None, None, features))
+    if final:
+        return DenseLayer(SliceLayer(layer, -1, axis=1), num_outputs, nonlinearity=None)
+    return DenseLayer(layer, num_outputs, num_leading_axes=2, nonlinearity=None)
+
+
+def build_ntm(num_outputs=2, features=3, layer=None):
+    lasagne.random.set_rng(np.random.RandomState(0))
+    layer = InputLayer((None, None, features)) if layer is None else layer
+    layer = NTMLayer(layer, (6, 4), lambda each: DenseLayer(each, 5), [WriteHead, ReadHead])
+    return DenseLayer(layer, num_outputs, num_leading_axes=2, nonlinearity=None)
+
+
+def log_softmax(outputs):
+    return outputs - np.log(np.exp(outputs).sum(-1, keepdims=True))
+
+
+def measure_by_hand(kind, outputs, targets, mask, class_weights=None):
+    """The loss of each sequence in plain NumPy, from outputs (B, T, O)."""
+    if kind == "classes":
+        chosen = np.take_along_axis(log_softmax(outputs), targets[..., None], axis=2)[..., 0]
+        weights = np.ones(outputs.shape[2]) if class_weights is None else np.array(class_weights)
+        errors = -chosen * weights[targets]
+    elif kind == "bits":
+        p = 1 / (1 + np.exp(-outputs))
+        errors = -(targets * np.log(p) + (1 - targets) * np.log(1 - p)).mean(2)
+    else:
+        errors = ((outputs - targets) ** 2).mean(2)
+    return (errors * mask).sum(1) / mask.sum(1)
+
+
+def make_targets(kind, per, num_outputs):
+    shape = (7, 5) if per == "step" else (7,)
+    if kind == "classes":
+        return rng.integers(0, num_outputs, shape)
+    if kind == "bits":
+        return rng.integers(0, 2, (*shape, num_outputs)).astype(float)
+    return rng.normal(size=(*shape, num_outputs))
+
+
+# ---- The loss
+
+
+@pytest.mark.parametrize("kind", ["bits", "classes", "numbers"])
+@pytest.mark.parametrize("per", ["step", "sequence"])
+def test_the_loss_of_a_sequence(kind, per):
+    targets, weights = make_targets(kind, per, 2), rng.uniform(1, 3, 7)
+    class_weights = [0.5, 3.0] if kind == "classes" else None
+    data = Dataset(X, targets, MASK, LENGTHS, weights, kind=kind, per=per, num_outputs=2)
+    l_out = build()
+    objective = DataObjective(data.layout, class_weights=class_weights)
+    step = TrainingStep(l_out, objective, sgd, mode=get_mode("FAST_COMPILE"))
+    W, b = (param.get_value() for param in step.params)
+    result = step(data.take(range(7)), 0.0)
+    outputs = X @ W + b
+    mask = MASK
+    if per == "sequence":
+        outputs, mask = outputs[np.arange(7), LENGTHS - 1][:, None], np.ones((7, 1))
+        targets = targets[:, None]
+    expected = measure_by_hand(kind, outputs, targets, mask, class_weights)
+    np.testing.assert_allclose(result.losses, expected, rtol=1e-10)
+    assert result.loss == pytest.approx(np.average(expected, weights=weights), rel=1e-6)
+
+
+def test_a_network_that_gives_one_output_a_sequence():
+    targets = make_targets("classes", "sequence", 2)
+    data = Dataset(X, targets, num_outputs=2)
+    step = TrainingStep(
+        build(final=True), DataObjective(data.layout), sgd, mode=get_mode("FAST_COMPILE")
+    )
+    W, b = (param.get_value() for param in step.params)
+    expected = measure_by_hand("classes", (X @ W + b)[:, -1:], targets[:, None], np.ones((7, 1)))
+    np.testing.assert_allclose(step(data.take(range(7)), 0.0).losses, expected, rtol=1e-10)
+
+
+def test_outputs_in_the_padding_may_be_anything():
+    """Neither the loss nor its gradient depends on the outputs after the end of a sequence."""
+    data = Dataset(X, make_targets("classes", "sequence", 2), lengths=LENGTHS, num_outputs=2)
+    batch = data.take(range(7))
+    inputs = np.where(COUNTS[..., None] > 0, batch.inputs["inputs"], np.nan)
+    step = TrainingStep(build(), DataObjective(data.layout), sgd, mode=get_mode("FAST_COMPILE"))
+    losses = step(batch, 0.0).losses
+    hidden = step(batch._replace(inputs={"inputs": inputs}), 0.0)
+    np.testing.assert_array_equal(hidden.losses, losses)
+    assert np.isfinite(hidden.losses).all()
+
+
+def test_a_loss_of_your_own():
+    targets = rng.normal(size=(7, 5, 2))
+    data = Dataset(X, targets, MASK, LENGTHS)
+
+    def loss(outputs, targets, mask):
+        return (abs(outputs - targets).sum(axis=2) * mask).sum(axis=1)
+
+    step = TrainingStep(
+        build(), DataObjective(data.layout, loss), sgd, mode=get_mode("FAST_COMPILE")
+    )
+    W, b = (param.get_value() for param in step.params)
+    expected = (np.abs(X @ W + b - targets).sum(2) * MASK).sum(1)
+    np.testing.assert_allclose(step(data.take(range(7)), 0.0).losses, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda outputs, targets, mask: outputs.sum(), "the loss of each sequence, a vector"),
+        (lambda outputs, targets, mask: 3.0, "the loss of each sequence, a vector"),
+    ],
+)
+def test_a_loss_that_is_none(loss, message):
+    data = Dataset(X, rng.normal(size=(7, 5, 2)))
+    with pytest.raises(ValueError, match=message):
+        TrainingStep(build(), DataObjective(data.layout, loss), sgd)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [np.nan, 1.0], ["a", "b"], [0, 0]])
+def test_class_weights_that_are_none(weights):
+    data = Dataset(X, make_targets("classes", "step", 2), num_outputs=2)
+    with pytest.raises(ValueError, match="class_weights must be"):
+        DataObjective(data.layout, class_weights=weights)
+
+
+# ---- What a network is given
+
+
+def run_on(l_out, data):
+    """The outputs that a training step computes of a data set, and the arrays it is given."""
+    objective = DataObjective(
+        data.layout, lambda outputs, targets, mask: outputs.sum(axis=(1, 2)) + 0 * mask.sum(axis=1)
+    )
+    step = TrainingStep(l_out, objective, sgd, mode=get_mode("FAST_COMPILE"))
+    return step(data.take(range(len(data))), 0.0).losses
+
+
+def test_symbols_become_one_hot():
+    symbols = rng.integers(0, 3, (7, 5))
+    data = Dataset(symbols, np.zeros((7, 5, 2)), kind="numbers")
+    l_out = build()
+    expected = get_output(l_out, np.eye(3)[symbols]).eval().sum((1, 2))
+    np.testing.assert_allclose(run_on(l_out, data), expected, rtol=1e-6)
+
+
+def test_symbols_go_to_an_embedding_as_they_are():
+    symbols = rng.integers(0, 4, (7, 5))
+    data = Dataset(symbols, np.zeros((7, 5, 2)), kind="numbers")
+    l_in = InputLayer((None, None), input_var=pt.imatrix())
+    l_embedding = EmbeddingLayer(l_in, 4, 3)
+    l_out = DenseLayer(l_embedding, 2, num_leading_axes=2, nonlinearity=None)
+    expected = get_output(l_out, symbols.astype("int32")).eval().sum((1, 2))
+    np.testing.assert_allclose(run_on(l_out, data), expected, rtol=1e-6)
+
+
+def test_several_inputs_by_name():
+    other = rng.normal(size=(7, 5, 1))
+    data = Dataset({"b": other, "a": X}, np.zeros((7, 5, 2)), kind="numbers")
+    l_a, l_b = InputLayer((None, None, 3), name="a"), InputLayer((None, None, 1), name="b")
+    l_out = DenseLayer(ConcatLayer([l_a, l_b], axis=2), 2, num_leading_axes=2, nonlinearity=None)
+    expected = get_output(l_out, {l_a: X, l_b: other}).eval().sum((1, 2))
+    np.testing.assert_allclose(run_on(l_out, data), expected, rtol=1e-6)
+    l_b.name = "c"
+    with pytest.raises(ValueError, match="named 'a', 'c', and the inputs of the data 'b', 'a'"):
+        run_on(l_out, data)
+
+
+@pytest.mark.parametrize(
+    ("l_out", "data", "message"),
+    [
+        (build(features=4), Dataset(X, np.zeros((7, 5), int), num_outputs=2), "has 3 features"),
+        (build(3), Dataset(X, np.zeros((7, 5), int), num_outputs=2), r"gives .* has 2 features"),
+        (build(final=True), Dataset(X, np.zeros((7, 5), int), num_outputs=2), r"\(batch, time, 2"),
+        (build(), Dataset(np.full((7, 5), 3), np.zeros((7, 5, 2))), "has 4 features"),
+    ],
+    ids=["inputs", "outputs", "steps", "symbols"],
+)
+def test_networks_that_do_not_fit(l_out, data, message):
+    with pytest.raises(ValueError, match=message):
+        Trainer(l_out, data)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"curriculum": "linear"}, "curriculum is for tasks"),
+        ({"solved_below": 0.1}, "solved_below is for tasks"),
+        ({"validation": 1.0}, "share below 1"),
+        ({"validation": 0}, "above 0"),
+        ({"class_weights": [1, 1, 1]}, "2 numbers"),
+        ({"metrics": ["wrongness"]}, "wrongness"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_arguments_that_do_not_fit_data(options, message):
+    data = X, rng.integers(0, 2, (7, 5))
+    with pytest.raises(ValueError, match=message):
+        Trainer(build(), data, **options)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "validation", "loss", "class_weights", "metrics"])
+def test_arguments_that_do_not_fit_a_task(name):
+    task = CopyTask(size=1, max_length=2)
+    with pytest.raises(ValueError, match=f"{name} is for data of your own, not for CopyTask"):
+        Trainer(build(1, task.num_inputs), task, **{name: 1})
+
+
+# ---- Training, and going on
+
+
+class Noter(Callback):
+    """Notes what is called."""
+
+    def __init__(self):
+        self.calls = []
+
+    def on_start(self, trainer):
+        self.calls.append("start")
+
+    def on_step(self, trainer, row):
+        self.calls.append(trainer.step_count)
+
+    def on_evaluation(self, trainer, row):
+        self.calls.append("evaluation")
+
+    def on_epoch(self, trainer, row):
+        self.calls.append(f"epoch {row['epoch']}")
+
+    def on_end(self, trainer, ended):
+        self.calls.append(ended)
+
+
+def make_trainer(callbacks=(), **options):
+    targets = np.array([0, 1, 1, 0, 1, 0, 1] * 3)
+    inputs = [np.concatenate([X] * 3)[k, : np.tile(LENGTHS, 3)[k]] for k in range(21)]
+    options = {"validation": 0.25, "batch_size": 4, "learning_rate": 0.1, **options}
+    return Trainer(
+        build(),
+        (inputs, targets),
+        callbacks=callbacks,
+        mode="FAST_COMPILE",
+        num_buckets=2,
+        **options,
+    )
+
+
+def test_epochs_and_callbacks():
+    noter = Noter()
+    trainer = make_trainer([noter])
+    per_epoch = trainer.source.steps_per_epoch
+    assert trainer.train(epochs=2, progress=False) == "done"
+    steps = list(range(1, 2 * per_epoch + 1))
+    first, second = steps[:per_epoch], steps[per_epoch:]
+    assert noter.calls == [
+        "start",
+        *first,
+        "evaluation",
+        "epoch 1",
+        *second,
+        "evaluation",
+        "epoch 2",
+        "done",
+    ]
+    assert trainer.epoch == 2
+    assert trainer.num_sequences == 2 * (21 - len(trainer.validation))
+    assert trainer.evaluations[1]["validation loss"] < trainer.evaluations[0]["training loss"] * 3
+    assert {"validation accuracy", "training accuracy"} <= trainer.evaluations[0].keys()
+    # Nothing is left to do
+    assert trainer.train(epochs=2, progress=False) == "done"
+    assert trainer.step_count == 2 * per_epoch
+
+
+def test_the_last_evaluation_is_of_the_last_step():
+    trainer = make_trainer()
+    trainer.train(max_steps=trainer.source.steps_per_epoch + 1, progress=False)
+    assert [row["step"] for row in trainer.evaluations] == [
+        trainer.source.steps_per_epoch,
+        trainer.source.steps_per_epoch + 1,
+    ]
+
+
+def test_training_ends_when_a_callback_says_so():
+    trainer = make_trainer([lambda trainer: trainer.stop("enough")])
+    assert trainer.train(epochs=9, progress=False) == "enough"
+    assert trainer.epoch == 1
+
+
+def test_a_program_goes_on_where_it_was(tmp_path):
+    """Bit for bit, callbacks and their counts included."""
+
+    def make():
+        callbacks = [
+            KeepBest("loss"),
+            DropLearningRate("loss", 1, min_change=9),
+            EarlyStop("loss", 50),
+        ]
+        return make_trainer(callbacks)
+
+    whole = make()
+    whole.train(max_steps=17, progress=False)
+    assert whole.learning_rate_factor < 1
+    path = tmp_path / "run.safetensors"
+    for steps in (3, 10):
+
+        class Killed(Exception):
+            pass
+
+        def kill(row, steps=steps):
+            if row["step"] == steps:
+                raise Killed
+
+        trainer = make()
+        with pytest.raises(Killed):
+            trainer.train(
+                17, checkpoint=path, save_every=2, log_every=1, loggers=[kill], progress=False
+            )
+    last = make()
+    last.train(17, checkpoint=path, progress=False)
+    assert last.step_count == 17
+    arrays, about = whole.get_state()
+    others, other = last.get_state()
+    assert about == other
+    assert arrays.keys() == others.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    make_trainer().train(max_steps=2, checkpoint=path, progress=False)
+    other = Trainer(build(), (X, [0, 1, 1, 0, 1, 0, 1]), mode="FAST_COMPILE")
+    before = other.get_state()[1]
+    with pytest.raises(ValueError, match=r"run\.safetensors does not fit"):
+        other.restore(path)
+    assert other.get_state()[1] == before
+    task = CopyTask(size=1, max_length=2)
+    trainer = Trainer(build(2, task.num_inputs), task, mode="FAST_COMPILE")
+    with pytest.raises(
+        ValueError, match="does not fit: the state has no task: it is of other data"
+    ):
+        trainer.restore(path)
+
+
+def test_a_generator_ends_training():
+    batches = ((X, np.zeros((7, 5), int)) for _ in range(3))
+    trainer = Trainer(build(1), batches, mode="FAST_COMPILE")
+    assert trainer.train(max_steps=10, progress=False) == "done"
+    assert trainer.step_count == 3
+
+
+# ---- Streams
+
+
+def make_stream_trainer(series, window=4, mode="FAST_COMPILE", **options):
+    data = Dataset([each[:-1] for each in series], [each[1:] for each in series])
+    stream = Stream(data, window, batch_size=2, seed=0)
+    l_out = build_ntm(1, 1)
+    return Trainer(l_out, stream, sgd, mode=mode, **options), data
+
+
+SERIES = [rng.normal(size=(length, 1)) for length in (14, 9, 6)]
+
+
+@pytest.mark.slow
+def test_windows_of_a_stream_equal_one_long_pass():
+    """At a learning rate of zero, the windows' losses are those of each series in one pass."""
+    trainer, data = make_stream_trainer(SERIES, learning_rate=0.0)
+    total = count = 0.0
+    while trainer.epoch == 0:
+        batch = trainer.sample()
+        result = trainer.training_step(batch, 0.0)
+        steps = batch.mask.sum(axis=1) * (batch.weights > 0)
+        total += (result.losses * steps).sum()
+        count += steps.sum()
+    errors = []
+    for k in range(3):
+        batch = data.take([k])
+        outputs = get_output(trainer.l_out, batch.inputs["inputs"]).eval()
+        errors.append((outputs - batch.targets)[0, :, 0] ** 2)
+    errors = np.concatenate(errors)
+    assert count == len(errors)
+    assert total / count == pytest.approx(errors.mean(), rel=1e-9)
+
+
+@pytest.mark.slow
+def test_a_stream_goes_on_with_its_states():
+    whole, _ = make_stream_trainer(SERIES, learning_rate=0.1)
+    whole.train(max_steps=7, progress=False)
+    first, _ = make_stream_trainer(SERIES, learning_rate=0.1)
+    first.train(max_steps=2, progress=False)
+    arrays, about = first.get_state()
+    assert any(name.startswith("state/") for name in arrays)
+    second, _ = make_stream_trainer(SERIES, learning_rate=0.1)
+    second.set_state(arrays, about)
+    second.train(max_steps=7, progress=False)
+    for name, array in whole.get_state()[0].items():
+        np.testing.assert_array_equal(second.get_state()[0][name], array, err_msg=name)
+    # A state that is not carried would give other numbers
+    third, _ = make_stream_trainer(SERIES, learning_rate=0.1)
+    third.set_state(
+        {name: 0 * each if name.startswith("state/") else each for name, each in arrays.items()},
+        about,
+    )
+    third.train(max_steps=7, progress=False)
+    assert third.losses[2] != whole.losses[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("divided", [{"block_size": 1}, {"devices": 2}])
+def test_streams_in_blocks_and_on_devices(divided):
+    """The states of a stream's rows are carried in blocks, and on several devices, too."""
+    trained = []
+    for options in ({"block_size": None, "devices": 1}, divided):
+        trainer, _ = make_stream_trainer(SERIES, mode="jax", learning_rate=0.1, **options)
+        trainer.train(max_steps=5, progress=False)
+        trained.append(trainer.get_state()[0])
+    for name, array in trained[0].items():
+        np.testing.assert_allclose(trained[1][name], array, rtol=1e-6, atol=1e-9, err_msg=name)
