@@ -1,12 +1,15 @@
-"""Callbacks, on a stand-in for the trainer: what they do at evaluations, and their state."""
+"""Callbacks: what they do at evaluations and their state, on a stand-in for the trainer; and on trainers."""
 
 import json
 
 import numpy as np
 import pytest
 
+import lasagne
 from lasagne.layers import DenseLayer, InputLayer, get_all_params
+from ntm.data import Dataset
 from ntm.serialization import load
+from ntm.training import DataEvaluator, JSONLines, Trainer, read_json_lines
 from ntm.training.callbacks import (
     Callback,
     DropLearningRate,
@@ -279,3 +282,118 @@ def test_functions_become_callbacks_and_loggers():
         TypeError, match="a logger must be a Callback or a function of a row, not 3"
     ):
         as_logger(3)
+
+
+# ---- With a trainer
+
+
+def make_trainer(callbacks, **options):
+    """A network of one layer that learns three classes from 40 sequences, in batches of 16."""
+    lasagne.random.set_rng(np.random.RandomState(0))
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(40, 3, 2))
+    data = Dataset(inputs, 1 * (inputs.sum(axis=2) > 0) + (inputs[..., 0] > 1))
+    l_in = InputLayer((None, None, 2))
+    l_out = DenseLayer(l_in, 3, nonlinearity=None, num_leading_axes=2)
+    options = {"validation": 0.2, "batch_size": 16, "learning_rate": 0.3, **options}
+    return Trainer(l_out, data, callbacks=callbacks, **options)
+
+
+class Recorder(Callback):
+    """Notes which of its methods are called."""
+
+    def __init__(self):
+        self.calls = []
+
+    def on_start(self, trainer):
+        self.calls.append("start")
+
+    def on_step(self, trainer, row):
+        self.calls.append("step")
+
+    def on_log(self, trainer, row):
+        self.calls.append("log")
+
+    def on_evaluation(self, trainer, row):
+        assert trainer.evaluations[-1]["step"] == row["step"] == trainer.step_count
+        self.calls.append("evaluation")
+
+    def on_epoch(self, trainer, row):
+        self.calls.append(f"epoch {trainer.epoch}")
+
+    def on_end(self, trainer, ended):
+        self.calls.append(ended)
+
+    def get_state(self):
+        return {"calls": len(self.calls)}
+
+    def set_state(self, state):
+        self.calls += ["resumed"] * state["calls"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float32")
+def test_when_a_trainer_calls_its_callbacks():
+    first, second, seen = Recorder(), Recorder(), []
+    trainer = make_trainer([first, lambda each: seen.append(each.step_count), second])
+    assert trainer.train(epochs=2, log_every=3, progress=False, loggers=[seen.append]) == "done"
+    step, epoch = ["step"], ["evaluation", "epoch 1"]
+    calls = [*step * 2, *epoch, *step, "log", *step, "evaluation", "epoch 2", "done"]
+    assert first.calls == second.calls == ["start", *calls]
+    assert [each if isinstance(each, int) else each["step"] for each in seen] == [2, 2, 3, 4, 4]
+
+    def fail(trainer):
+        raise RuntimeError("a mistake of the user's")
+
+    with pytest.raises(RuntimeError, match="a mistake of the user's"):
+        make_trainer([fail]).train(epochs=1, progress=False)
+    trainer = make_trainer([lambda each: each.stop("enough"), EarlyStop("accuracy")])
+    assert trainer.train(epochs=5, progress=False) == "enough"
+    assert trainer.epoch == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float32")
+def test_callbacks_go_on_where_they_were(tmp_path):
+    """Training in three parts, from checkpoints, ends as training without a break."""
+
+    def make(name):
+        best = tmp_path / f"{name}.safetensors"
+        return make_trainer(
+            [DropLearningRate("accuracy", 1), EarlyStop("accuracy", 4), KeepBest("accuracy", best)],
+            metrics=["accuracy", "confusion"],
+        )
+
+    whole, log = make("whole"), tmp_path / "whole.jsonl"
+    whole_ended = whole.train(epochs=20, log_every=1, progress=False, loggers=[JSONLines(log)])
+    assert whole_ended.startswith("validation accuracy was no better in 4 evaluations: the best is")
+    assert whole.learning_rate_factor < 1
+    parts_log = tmp_path / "parts.jsonl"
+    for epochs, steps in ((3, None), (20, whole.step_count - 1), (20, None)):
+        part = make("parts")  # Another process
+        ended = part.train(
+            steps,
+            epochs=epochs,
+            log_every=1,
+            progress=False,
+            checkpoint=tmp_path / "checkpoint.safetensors",
+            loggers=[JSONLines(parts_log)],
+        )
+    assert (ended, part.step_count) == (whole_ended, whole.step_count)
+    assert part.learning_rate_factor == whole.learning_rate_factor
+    for one, other in zip(part.callbacks, whole.callbacks, strict=True):
+        assert one.get_state() == other.get_state()
+    for name, value in whole.get_values().items():
+        np.testing.assert_array_equal(part.get_values()[name], value)
+    rows = [
+        [{k: v for k, v in row.items() if "seconds" not in k and "second" not in k} for row in each]
+        for each in (read_json_lines(log), read_json_lines(parts_log))
+    ]
+    assert rows[0] == rows[1]
+    # The network has the best parameters, and so has the file
+    losses = {row["step"]: row["validation loss"] for row in whole.evaluations}
+    best_loss = losses[whole.callbacks[-1].best_step]
+    assert best_loss != losses[whole.step_count]
+    evaluator = DataEvaluator(load(tmp_path / "parts.safetensors"), part.source.layout)
+    for measured in (part.evaluate(part.validation), evaluator.evaluate(part.validation)):
+        assert measured["loss"] == best_loss
