@@ -9,6 +9,7 @@ from ntm.training.callbacks import (
     RowLogger,
 )
 from ntm.training.curricula import CURRICULA, make_curriculum
+from ntm.training.data_evaluator import DataEvaluator
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import JSONLines, TensorBoard, read_json_lines
 from ntm.training.losses import predictions, sequence_loss
@@ -22,6 +23,7 @@ __all__ = [
     "METRICS",
     "SCHEDULES",
     "Callback",
+    "DataEvaluator",
     "DropLearningRate",
     "EarlyStop",
     "Evaluator",
