@@ -1,6 +1,7 @@
 """Callbacks: what they do at evaluations and their state, on a stand-in for the trainer; and on trainers."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -355,7 +356,7 @@ def test_when_a_trainer_calls_its_callbacks():
 @pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_callbacks_go_on_where_they_were(tmp_path):
-    """Training in three parts, from checkpoints, ends as training without a break."""
+    """Training that is killed twice, and goes on from checkpoints, ends as training without a break."""
 
     def make(name):
         best = tmp_path / f"{name}.safetensors"
@@ -369,16 +370,22 @@ def test_callbacks_go_on_where_they_were(tmp_path):
     assert whole_ended.startswith("validation accuracy was no better in 4 evaluations: the best is")
     assert whole.learning_rate_factor < 1
     parts_log = tmp_path / "parts.jsonl"
-    for epochs, steps in ((3, None), (20, whole.step_count - 1), (20, None)):
+    for last in (7, whole.step_count - 1, None):
+
+        def kill(row, last=last):
+            if row["step"] == last:
+                raise MemoryError
+
         part = make("parts")  # Another process
-        ended = part.train(
-            steps,
-            epochs=epochs,
-            log_every=1,
-            progress=False,
-            checkpoint=tmp_path / "checkpoint.safetensors",
-            loggers=[JSONLines(parts_log)],
-        )
+        with nullcontext() if last is None else pytest.raises(MemoryError):
+            ended = part.train(
+                epochs=20,
+                log_every=1,
+                save_every=1,
+                progress=False,
+                checkpoint=tmp_path / "checkpoint.safetensors",
+                loggers=[JSONLines(parts_log), kill],
+            )
     assert (ended, part.step_count) == (whole_ended, whole.step_count)
     assert part.learning_rate_factor == whole.learning_rate_factor
     for one, other in zip(part.callbacks, whole.callbacks, strict=True):
