@@ -201,7 +201,7 @@ def test_several_inputs_by_name():
     ("l_out", "data", "message"),
     [
         (build(features=4), Dataset(X, np.zeros((7, 5), int), num_outputs=2), "has 3 features"),
-        (build(3), Dataset(X, np.zeros((7, 5), int), num_outputs=2), r"gives .* has 2 features"),
+        (build(1), Dataset(X, np.zeros((7, 5), int), num_outputs=2), r"gives .* has 2 features"),
         (build(final=True), Dataset(X, np.zeros((7, 5), int), num_outputs=2), r"\(batch, time, 2"),
         (build(), Dataset(np.full((7, 5), 3), np.zeros((7, 5, 2))), "has 4 features"),
     ],
