@@ -320,8 +320,7 @@ class CarriedStates:
     def compute_output(self, l_out: Layer, **kwargs: Any) -> Tensor:
         """Return the network's output, and note the states after its last step; `kwargs` are for the layers."""
         starts = {
-            layer: reset_rows(layer, state, self.resets)
-            for layer, state in self._states.items()
+            layer: reset_rows(layer, state, self.resets) for layer, state in self._states.items()
         }
         output, states = get_output_and_states(l_out, states=starts, **kwargs)
         self.after = [part for layer in self._states for part in states[layer].flatten()]
