@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         set_first_layout_values,
         set_later_layout_values,
     )
+    from ntm.training import Trainer
 
 __version__ = "0.5.0"
 
@@ -89,6 +90,7 @@ __all__ = [
     "SharedMemoryLayer",
     "StackController",
     "StepFunction",
+    "Trainer",
     "WriteHead",
     "accumulate_gradients",
     "get_mode",
@@ -154,6 +156,7 @@ _MODULES = {
         "set_first_layout_values",
         "set_later_layout_values",
     ),
+    "ntm.training": ("Trainer",),
 }
 
 

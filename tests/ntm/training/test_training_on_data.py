@@ -383,11 +383,11 @@ def test_a_generator_ends_training():
 # ---- Streams
 
 
-def make_stream_trainer(series, window=4, mode="FAST_COMPILE", **options):
+def make_stream_trainer(series, window=4, **options):
     data = Dataset([each[:-1] for each in series], [each[1:] for each in series])
     stream = Stream(data, window, batch_size=2, seed=0)
     l_out = build_ntm(1, 1)
-    return Trainer(l_out, stream, sgd, mode=mode, **options), data
+    return Trainer(l_out, stream, sgd, **options), data
 
 
 SERIES = [rng.normal(size=(length, 1)) for length in (14, 9, 6)]
@@ -443,7 +443,7 @@ def test_streams_in_blocks_and_on_devices(divided):
     """The states of a stream's rows are carried in blocks, and on several devices, too."""
     trained = []
     for options in ({"block_size": None, "devices": 1}, divided):
-        trainer, _ = make_stream_trainer(SERIES, mode="jax", learning_rate=0.1, **options)
+        trainer, _ = make_stream_trainer(SERIES, learning_rate=0.1, **options)
         trainer.train(max_steps=5, progress=False)
         trained.append(trainer.get_state()[0])
     for name, array in trained[0].items():
