@@ -55,8 +55,10 @@ class Dataset:
         An array with two axes has one number or symbol a step. A ragged list holds an array (T_i, F) or (T_i,) for
         each sequence. The keys of a dict are the names of the network's input layers; in a dict, an array (N, F) whose
         F is not T has no time. An object with ``__len__`` and ``__getitem__``, such as a PyTorch or Hugging Face data
-        set, gives examples: arrays, tuples (inputs, targets[, mask[, weights]]) or dicts. Its examples are read once
-        for their shapes, once for the check, and whenever they are taken.
+        set, gives examples: arrays, tuples (inputs, targets[, mask[, weights]]) or dicts of the names that
+        :meth:`open` describes. The third part of a tuple may be the length, an integer. Examples are read once for
+        their shapes, once for the check, and whenever they are taken. Without `targets`, a list of tuples (array,
+        target) or of dicts is a list of examples, too.
     targets : array (N, T, O), (N, T), (N, O) or (N,), ragged list, or object with examples; optional
         None for prediction only, or where the examples have targets.
     mask : array (N, T) or ragged list, optional
@@ -67,7 +69,7 @@ class Dataset:
         The weight of each sequence in losses and metrics, at least zero.
     kind : {'bits', 'classes', 'numbers', 'own'}, optional
         What the targets are; ``'own'`` if the loss is a function of the user's. Unless given: truth values are bits;
-        integers without an axis O are classes; where all values are 0 or 1, targets are classes if O > 1 and each
+        integers without an axis O, or with O = 1, are labels of classes; where all values are 0 or 1, targets are classes if O > 1 and each
         target that counts has a single 1, else bits; other values are numbers.
     per : {'step', 'sequence'}, optional
         What there is a target for. Unless given, targets as long as the inputs are one a step.
@@ -386,7 +388,7 @@ class Dataset:
             for index in np.linspace(0, len(self) - 1, count).astype(np.int64):
                 length = int(self.lengths[index])
                 steps = min(length, FINGERPRINT_STEPS)
-                for start in {0, length - steps}:
+                for start in sorted({0, length - steps}):
                     batch = self._read(np.array([index]), np.array([start]), steps)
                     for array in (*batch.inputs.values(), batch.targets, batch.mask):
                         crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
@@ -474,7 +476,7 @@ class Dataset:
     def _read_lengths(self, field: Field, inputs: Field) -> Array:
         """Return the lengths that were given; refuse those that do not fit the inputs."""
         lengths = self._read_column(field)
-        if lengths.dtype.kind == "f" and (lengths == np.rint(lengths)).all():
+        if np.isfinite(lengths).all() and (lengths == np.rint(lengths)).all():
             lengths = lengths.astype(np.int64)
         if lengths.dtype.kind not in "iu":
             raise ValueError(f"Dataset: lengths are of {lengths.dtype}: expected integers")

@@ -50,6 +50,12 @@ def test_take_pads_a_ragged_list():
     assert data.take(rows).resets is None
 
 
+@pytest.mark.parametrize("rows", [[2, 2, 4], [3, 1, 2], [5, 4], [1, 2, 3]])
+def test_take_rows_in_any_order(rows):
+    for inputs in (X, list(X)):
+        np.testing.assert_array_equal(ntm.Dataset(inputs).take(rows).inputs["inputs"], X[rows])
+
+
 def test_batches_are_copies():
     """A batch may be changed without a change to the data."""
     inputs = X.copy()
@@ -273,6 +279,9 @@ def test_fingerprint_tells_data_apart():
     ]
     assert all(a != b for k, a in enumerate(prints) for b in prints[:k])
     assert ntm.Dataset(list(X), LABELS.astype(">i2")).fingerprint() == prints[0]
+    long = np.zeros((1, 3000, 1))
+    ends = [change(long, (0, step), 1) for step in (0, 511, 2999)]
+    assert len({ntm.Dataset(each).fingerprint()["crc32"] for each in [long, *ends]}) == 4
     assert ntm.data.Dataset(X, LABELS).fingerprint() == ntm.files.from_json(
         ntm.files.to_json(prints[0])
     )
@@ -410,6 +419,7 @@ BAD = {
         "inputs.b[4, 1] is nan",
     ),
     "number of targets": ((X, LABELS[:5]), {}, "targets has 5 sequences: expected 6, as inputs"),
+    "more targets": ((X, [*LABELS, 1]), {}, "targets has 7 sequences: expected 6"),
     "number of masks": ((X, LABELS, ONES[:4]), {}, "mask has 4 sequences"),
     "number of lengths": ((X, LABELS, None, [1]), {}, "lengths has 1 sequences"),
     "complex": ((X + 1j,), {}, "inputs has complex numbers (complex64)"),
@@ -510,6 +520,11 @@ BAD = {
         {"kind": "classes"},
         "targets[4] is not one-hot: expected a single 1",
     ),
+    "probabilities": (
+        (X, np.full((N, 2), 0.5)),
+        {"kind": "classes"},
+        "targets[0] is not one-hot: expected a single 1",
+    ),
     "no bits": ((X, LABELS), {"kind": "bits"}, "targets[1] is 3: expected 0 or 1"),
     "num_outputs of numbers": (
         (X, X),
@@ -552,6 +567,7 @@ BAD = {
         "lengths[0] is 3: expected 1 to 2",
     ),
     "length zero": ((X, LABELS, None, [1, 0, 6, 1, 1, 1]), {}, "lengths[1] is 0"),
+    "lengths of infinity": ((X, LABELS, None, [np.inf] * N), {}, "lengths are of float64"),
     "lengths of floats": ((X, LABELS, None, [1.5] * N), {}, "lengths are of float64"),
     "lengths of 2 axes": ((X, LABELS, None, ONES), {}, "lengths has shape (N, 5)"),
     "negative weight": ((X, LABELS, None, None, [1, 1, -1, 1, 1, 1]), {}, "weights[2] is -1"),

@@ -12,6 +12,7 @@ import pytest
 
 import ntm
 from ntm.data import files, write_npz
+from ntm.data.fields import FlatField
 
 N, T, F = 40, 8, 3
 rng = np.random.default_rng(0)
@@ -68,7 +69,7 @@ def test_folder_of_npy(tmp_path):
     np.save(tmp_path / "labels.npy", Y.astype(">i2"))
     (folder / "y.npy").symlink_to(tmp_path / "labels.npy")
     (folder / "README.txt").write_text("about")
-    (folder / ".targets.npy.part").write_bytes(b"")
+    (folder / ".x.part-1.npy").write_bytes(b"")
     check_same(ntm.Dataset.open(folder), ntm.Dataset(X, Y, lengths=LENGTHS))
 
 
@@ -121,6 +122,14 @@ def test_ragged_lists(tmp_path):
         batch, other = (each.take_windows([2, 30, 8], [0, 2, 1], 3) for each in (data, expected))
         np.testing.assert_array_equal(batch.inputs["inputs"], other.inputs["inputs"])
         np.testing.assert_array_equal(batch.targets, other.targets)
+
+
+def test_flat_rows_end():
+    """Steps after the end of a sequence are zeros, not those of the next one."""
+    field = FlatField("inputs", np.arange(1, 9), np.array([3, 5]))
+    rows, starts = np.array([0, 1, 0, 1]), np.array([1, 4, 6, 0])
+    expected = [[2, 3, 0, 0], [8, 0, 0, 0], [0, 0, 0, 0], [4, 5, 6, 7]]
+    np.testing.assert_array_equal(field.read_steps(rows, starts, 4), expected)
 
 
 def test_several_inputs(tmp_path):
@@ -281,7 +290,7 @@ BAD_NPZ = {
         "x is damaged: expected 1,920 bytes",
     ),
     "negative shape": (
-        make_zip(x__npy=make_npy(X, shape=(b"(40, 8, 3)", b"(-4,-8, 3)"))),
+        make_zip(x__npy=make_npy(X, shape=(b"(40, 8, 3), ", b"(-40,-8, 3),"))),
         "x is damaged",
     ),
     "numbers of sequences": (make_npz(x=X, y=Y[:3]), "targets has 3 sequences: expected 40"),

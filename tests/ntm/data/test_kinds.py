@@ -83,6 +83,12 @@ def test_numbers_keep_their_precision():
         assert data.take([0]).targets.dtype == expected
 
 
+def test_own_targets_keep_their_dtype():
+    for dtype in (">i2", "?", ">f8"):
+        batch = ntm.Dataset(X, LABELS.astype(dtype), kind="own").take([0])
+        assert batch.targets.dtype == np.dtype(dtype).newbyteorder("=")
+
+
 def test_steps_of_ragged_and_padded_arrays():
     lengths = [2, 5, 1, 3]
     inputs = [X[0, :length] for length in lengths]
