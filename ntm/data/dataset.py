@@ -69,8 +69,8 @@ class Dataset:
         The weight of each sequence in losses and metrics, at least zero.
     kind : {'bits', 'classes', 'numbers', 'own'}, optional
         What the targets are; ``'own'`` if the loss is a function of the user's. Unless given: truth values are bits;
-        integers without an axis O, or with O = 1, are labels of classes; where all values are 0 or 1, targets are classes if O > 1 and each
-        target that counts has a single 1, else bits; other values are numbers.
+        integers without an axis O, or with O = 1, are labels of classes; where all values are 0 or 1, targets are
+        classes if O > 1 and each target that counts has a single 1, else bits; other values are numbers.
     per : {'step', 'sequence'}, optional
         What there is a target for. Unless given, targets as long as the inputs are one a step.
     num_outputs : int, optional
@@ -476,7 +476,8 @@ class Dataset:
     def _read_lengths(self, field: Field, inputs: Field) -> Array:
         """Return the lengths that were given; refuse those that do not fit the inputs."""
         lengths = self._read_column(field)
-        if np.isfinite(lengths).all() and (lengths == np.rint(lengths)).all():
+        is_whole = np.isfinite(lengths).all() and (lengths == np.rint(lengths)).all()
+        if lengths.dtype.kind == "f" and is_whole:
             lengths = lengths.astype(np.int64)
         if lengths.dtype.kind not in "iu":
             raise ValueError(f"Dataset: lengths are of {lengths.dtype}: expected integers")

@@ -568,6 +568,7 @@ BAD = {
     ),
     "length zero": ((X, LABELS, None, [1, 0, 6, 1, 1, 1]), {}, "lengths[1] is 0"),
     "lengths of infinity": ((X, LABELS, None, [np.inf] * N), {}, "lengths are of float64"),
+    "lengths of truth values": ((X, LABELS, None, [True] * N), {}, "lengths are of bool"),
     "lengths of floats": ((X, LABELS, None, [1.5] * N), {}, "lengths are of float64"),
     "lengths of 2 axes": ((X, LABELS, None, ONES), {}, "lengths has shape (N, 5)"),
     "negative weight": ((X, LABELS, None, None, [1, 1, -1, 1, 1, 1]), {}, "weights[2] is -1"),
