@@ -306,7 +306,7 @@ class MetricCallback(Callback):
 
     def _find_name(self, trainer: "Trainer") -> str:
         """Return the metric's name in the rows of evaluations."""
-        known = list(trainer.evaluation_names)  # type: ignore[attr-defined]
+        known = list(trainer.evaluation_names)
         for name in (self.metric, VALIDATION + self.metric):
             if name in known:
                 return name
@@ -360,8 +360,7 @@ class EarlyStop(MetricCallback):
         if self.best is not None:
             best = f"the best is {self.best:.4g}, after step {self.best_step:,}"
         name = self._find_name(trainer)
-        reason = f"{name} was no better in {self.waited} evaluations: {best}"
-        trainer.stop(reason)  # type: ignore[attr-defined]
+        trainer.stop(f"{name} was no better in {self.waited} evaluations: {best}")
 
 
 class DropLearningRate(MetricCallback):
@@ -404,10 +403,9 @@ class DropLearningRate(MetricCallback):
         if self.waited < self.patience:
             return
         self.waited = 0
-        present = trainer.learning_rate_factor  # type: ignore[attr-defined]
+        present = trainer.learning_rate_factor
         # A factor that is lower already stays
-        lowered = min(present, max(present * self.factor, self.lowest))
-        trainer.learning_rate_factor = lowered  # type: ignore[attr-defined]
+        trainer.learning_rate_factor = min(present, max(present * self.factor, self.lowest))
 
 
 class KeepBest(MetricCallback):
@@ -459,7 +457,7 @@ class KeepBest(MetricCallback):
 
     def on_end(self, trainer: "Trainer", ended: str) -> None:
         if self._values:
-            trainer.set_values(self._values)  # type: ignore[attr-defined]
+            trainer.set_values(self._values)
 
     def get_arrays(self) -> dict[str, Array]:
         return dict(self._values)
@@ -498,5 +496,5 @@ def _find_direction(metric: str) -> bool | None:
 
 def _get_parameters(trainer: "Trainer") -> dict[str, Array]:
     """Return copies of a trainer's parameters, without the optimiser's state."""
-    values = trainer.get_values()  # type: ignore[attr-defined]
+    values = trainer.get_values()
     return {name: value for name, value in values.items() if name.startswith(PARAMETER)}

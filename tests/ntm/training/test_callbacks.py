@@ -356,7 +356,7 @@ def test_when_a_trainer_calls_its_callbacks():
 @pytest.mark.slow
 @pytest.mark.usefixtures("float32")
 def test_callbacks_go_on_where_they_were(tmp_path):
-    """Training that is killed twice, and goes on from checkpoints, ends as training without a break."""
+    """Training that is killed twice and goes on from checkpoints ends as training without a break."""
 
     def make(name):
         best = tmp_path / f"{name}.safetensors"
@@ -370,7 +370,7 @@ def test_callbacks_go_on_where_they_were(tmp_path):
     assert whole_ended.startswith("validation accuracy was no better in 4 evaluations: the best is")
     assert whole.learning_rate_factor < 1
     parts_log = tmp_path / "parts.jsonl"
-    for last in (7, whole.step_count - 1, None):
+    for last in (7, whole.step_count - 1, None, None):  # The last time, nothing is left to do
 
         def kill(row, last=last):
             if row["step"] == last:
@@ -393,7 +393,7 @@ def test_callbacks_go_on_where_they_were(tmp_path):
     for name, value in whole.get_values().items():
         np.testing.assert_array_equal(part.get_values()[name], value)
     rows = [
-        [{k: v for k, v in row.items() if "seconds" not in k and "second" not in k} for row in each]
+        [{k: v for k, v in row.items() if "second" not in k} for row in each]
         for each in (read_json_lines(log), read_json_lines(parts_log))
     ]
     assert rows[0] == rows[1]
