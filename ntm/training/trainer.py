@@ -591,7 +591,7 @@ class Trainer:
             Why training ended: 'solved', 'done', 'interrupted', or the reason that a callback gave.
         """
         every = 200 if solve_every is None else solve_every
-        settings = _Settings(max_steps, epochs, every, evaluate_every, log_every, save_every)
+        settings = _Intervals(max_steps, epochs, every, evaluate_every, log_every, save_every)
         settings.check(self.task is not None, solve_every)
         evaluate_at = list(evaluate_at)
         callbacks = [*self.callbacks, *map(as_logger, loggers)]
@@ -650,7 +650,7 @@ class Trainer:
                     callback.on_end(self, ended)
             return ended
 
-    def _goes_on(self, settings: "_Settings") -> bool:
+    def _goes_on(self, settings: "_Intervals") -> bool:
         """Tell whether there is another step to do."""
         if self._reason is not None:
             return False
@@ -658,7 +658,7 @@ class Trainer:
             return False
         return settings.max_steps is None or self.step_count < self.began + settings.max_steps
 
-    def _count_steps(self, settings: "_Settings") -> int | None:
+    def _count_steps(self, settings: "_Intervals") -> int | None:
         """Return after how many steps training ends, None where that is not known."""
         ends = []
         if settings.max_steps is not None:
@@ -851,7 +851,7 @@ def _describe_data(data: Any) -> str:
     return type(data).__name__ if isinstance(data, Task) else f"{type(data).__name__} data"
 
 
-class _Settings(NamedTuple):
+class _Intervals(NamedTuple):
     """How long and how often :meth:`Trainer.train` does what."""
 
     max_steps: int | None
@@ -864,7 +864,7 @@ class _Settings(NamedTuple):
     def check(self, is_task: bool, solve_every: int | None) -> None:
         """Raise a `ValueError` unless these are numbers that fit."""
         for name, value in self._asdict().items():
-            if value is not None:
+            if value is not None or name not in ("max_steps", "epochs"):
                 Number(int, 0).check(f"Trainer.train: {name}", value)
         if is_task and self.epochs is not None:
             raise ValueError(

@@ -1096,8 +1096,8 @@ def test_a_curriculum_or_a_mode_that_is_none():
         ({"save_every": None}, ValueError, "save_every must be an integer of at least 0, not None"),
         ({"evaluate_at": [{"lenght": 3}]}, TypeError, "no size 'lenght'; did you mean 'length'"),
         ({"evaluate_at": [{"length": 0}]}, ValueError, "CopyTask: length must be positive, not 0"),
-        ({"loggers": ["log"]}, TypeError, "loggers and save must be callable, not 'log'"),
-        ({"save": "run"}, TypeError, "loggers and save must be callable, not 'run'"),
+        ({"loggers": ["log"]}, TypeError, "a logger must be a Callback or a function of a row"),
+        ({"save": "run"}, TypeError, "save must be callable, not 'run'"),
     ],
 )
 def test_ways_to_train_that_do_not_fit(options, error, message):
