@@ -397,6 +397,8 @@ class Dataset:
             name: {**each._asdict(), "features": list(each.features)}
             for name, each in self.layout.inputs.items()
         }
+        own = self.layout.targets
+        layout["targets"] = own and {**own._asdict(), "features": list(own.features)}
         return {
             "num_sequences": len(self),
             "num_steps": int(self.lengths.sum()),
@@ -543,7 +545,11 @@ class Dataset:
         if targets is None:
             return Layout(inputs, "own", None, True), ""
         kind, num_outputs, reason = decide(of_targets, targets.dtype, shape, kind, num_outputs)
-        return Layout(inputs, kind, num_outputs, shape.per_step), reason
+        own = None
+        if kind == "own":
+            features = targets.features if shape.per_step else targets.shape
+            own = InputLayout(features, targets.dtype.kind in "iu", shape.per_step)
+        return Layout(inputs, kind, num_outputs, shape.per_step, own), reason
 
     def _make_input_layout(self, name: str, values: Values) -> InputLayout:
         values.check_finite()

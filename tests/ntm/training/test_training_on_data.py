@@ -137,6 +137,39 @@ def test_a_loss_of_your_own():
     np.testing.assert_allclose(step(data.take(range(7)), 0.0).losses, expected, rtol=1e-10)
 
 
+def test_targets_for_a_loss_of_your_own():
+    """A network may give another number of outputs than the targets have, such as a mean and a variance."""
+
+    def loss(outputs, targets, mask):
+        log_variance = outputs[..., 1]
+        errors = pt.sqr(outputs[..., 0] - targets[..., 0]) / pt.exp(log_variance) + log_variance
+        return (errors * mask).sum(axis=1)
+
+    targets = rng.normal(size=(7, 5, 1))
+    losses = []
+    for data in (Dataset(X, targets, MASK), Dataset(X, targets, MASK, kind="own")):
+        trainer = Trainer(build(2), data, loss=loss, mode="FAST_COMPILE")
+        losses.append(trainer.training_step(data.take(range(7)), 0.0).losses)
+    W, b = (param.get_value() for param in trainer.params)
+    outputs = X @ W + b
+    errors = (outputs[..., 0] - targets[..., 0]) ** 2 / np.exp(outputs[..., 1]) + outputs[..., 1]
+    np.testing.assert_allclose(losses, [(errors * MASK).sum(1)] * 2, rtol=1e-10)
+    # Labels for outputs that are no logits of the classes
+    labels = rng.integers(0, 4, 7)
+    trainer = Trainer(
+        build(1),
+        (X, labels),
+        loss=lambda outputs, targets, mask: pt.sqr(outputs[:, 0] - targets),
+        mode="FAST_COMPILE",
+        validation=(X, labels),
+    )
+    data = Dataset(X, labels)
+    W, b = (param.get_value() for param in trainer.params)
+    expected = ((X @ W + b)[:, -1, 0] - labels) ** 2
+    result = trainer.training_step(data.take(range(7)), 0.0)
+    np.testing.assert_allclose(result.losses, expected, rtol=1e-10)
+
+
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
