@@ -13,6 +13,7 @@ from lasagne.utils import check_param_value
 from ntm.arguments import shorten
 from ntm.serialization.arrays import read_arrays, write_arrays
 from ntm.serialization.encoding import check_finite
+from ntm.training.callbacks import Callback
 from ntm.training.step import CARRIED, TrainingError
 from ntm.training.task_source import TaskSource
 from ntm.typing import Array, PathLike
@@ -77,20 +78,21 @@ def set_state(trainer: "Trainer", arrays: Mapping[str, Array], description: Desc
     # The first states had no restarts, and later ones neither callbacks nor a factor
     description = {"restarts": [], "callbacks": [], "rate_factor": 1.0, **description}
     _check_description(trainer, description, own)
-    arrays, callback_arrays = _split_callbacks(dict(arrays), len(trainer.callbacks))
+    arrays = dict(arrays)
+    callbacks = _match_callbacks(trainer, description["callbacks"], arrays)
     losses, best_values, values = _split_arrays(trainer, arrays, description["step"])
     rewinder = description["rewinder"]
     if rewinder is not None and rewinder["best"] is not None and not best_values:
         raise ValueError("the state has no values of the best step, which its rewinder names")
     storages = trainer.training_step.find_generators()
     network_rngs = _decode_generators(description, [storage[0] for storage in storages])
-    before = [(callback.get_state(), callback.get_arrays()) for callback in trainer.callbacks]
+    before = [(one, one.get_state(), one.get_arrays()) for one, _, _ in callbacks]
     source = trainer.source
     try:
-        _set_callbacks(trainer, description["callbacks"], callback_arrays)
+        _set_callbacks(callbacks)
         source.set_state(description if isinstance(source, TaskSource) else description["source"])
     except ValueError:
-        _set_callbacks(trainer, [state for state, _ in before], [own for _, own in before])
+        _set_callbacks(before)
         raise
 
     # All is checked: from here on nothing fails
@@ -120,7 +122,10 @@ def _describe(trainer: "Trainer") -> Description:
         **(state if isinstance(source, TaskSource) else {"source": state}),
         "rewinder": None if trainer.rewinder is None else trainer.rewinder.get_state(),
         "restarts": trainer.restarts,
-        "callbacks": [callback.get_state() for callback in trainer.callbacks],
+        "callbacks": [
+            {"kind": type(callback).__name__, "state": callback.get_state()}
+            for callback in trainer.callbacks
+        ],
         "rate_factor": trainer.learning_rate_factor,
         "network_rngs": [
             _encode_generator(storage[0]) for storage in trainer.training_step.find_generators()
@@ -199,30 +204,37 @@ def read_state(trainer: "Trainer", path: PathLike) -> None:
 # ---- Callbacks
 
 
-def _split_callbacks(
-    arrays: dict[str, Array], count: int
-) -> tuple[dict[str, Array], list[dict[str, Array]]]:
-    """Return the arrays of a state without those of callbacks, and those of so many callbacks."""
-    parts = []
-    for k in range(count):
+def _match_callbacks(
+    trainer: "Trainer", found: Any, arrays: dict[str, Array]
+) -> list[tuple[Callback, Any, dict[str, Array]]]:
+    """Return the trainer's callbacks that have a state in a checkpoint, each with its state and its arrays.
+
+    A program may have been changed since: callbacks and states match in order, by the name of the class. A state
+    without a callback is left out. The arrays of all callbacks are taken out of `arrays`.
+    """
+    if not isinstance(found, list) or not all(
+        isinstance(each, dict) and each.keys() == {"kind", "state"} for each in found
+    ):
+        _fail(found, "a list of states", "the state callbacks")
+    matched = []
+    left = list(trainer.callbacks)
+    for k, each in enumerate(found):
         start = f"{CALLBACK}{k} "
         names = [name for name in arrays if name.startswith(start)]
-        parts.append({name.removeprefix(start): arrays.pop(name) for name in names})
-    return arrays, parts
+        own = {name.removeprefix(start): arrays.pop(name) for name in names}
+        callback = next((one for one in left if type(one).__name__ == each["kind"]), None)
+        if callback is not None:
+            left.remove(callback)
+            matched.append((callback, each["state"], own))
+    return matched
 
 
-def _set_callbacks(trainer: "Trainer", states: Any, arrays: list[dict[str, Array]]) -> None:
-    """Set the callbacks of a trainer to their states and arrays."""
-    callbacks = trainer.callbacks
-    if not isinstance(states, list) or len(states) != len(callbacks):
-        count = len(states) if isinstance(states, list) else shorten(repr(states), 100)
-        raise ValueError(
-            f"the state is of training with other callbacks: {count} of them, and this trainer has {len(callbacks)}"
-        )
+def _set_callbacks(states: list[tuple[Callback, Any, dict[str, Array]]]) -> None:
+    """Set callbacks to their states and arrays."""
     try:
-        for callback, state, own in zip(callbacks, states, arrays, strict=True):
+        for callback, state, arrays in states:
             callback.set_state(state)
-            callback.set_arrays(own)
+            callback.set_arrays(arrays)
     except DAMAGED as error:
         raise ValueError(f"the state of a callback is damaged: {error}") from error
 

@@ -297,6 +297,11 @@ class TrainingStep:
         )
 
 
+def _of_any_length(part: Any) -> SharedVariable:
+    """Return a shared variable (B, ...) whose type leaves B open: a block of a batch has fewer rows."""
+    return pytensor.shared(part.get_value(), shape=(None, *part.type.shape[1:]))
+
+
 class CarriedStates:
     """The states of a network's layers, carried from batch to batch in shared variables.
 
@@ -312,7 +317,10 @@ class CarriedStates:
 
     def __init__(self, l_out: Layer, batch_size: int) -> None:
         self.resets = pt.vector("resets", dtype="bool")
-        self._states = make_carried_states(l_out, batch_size)
+        self._states = {
+            layer: state.map(_of_any_length)
+            for layer, state in make_carried_states(l_out, batch_size).items()
+        }
         self.before = [part for state in self._states.values() for part in state.flatten()]
         self.after: list[Tensor] = []
         self.variables = [self.resets, *self.before]

@@ -263,6 +263,7 @@ class Trainer:
         self.skipped_in_a_row = 0
         self.best_values: dict[str, Array] = {}
         self._reason: str | None = None
+        self._evaluate_at: list[Mapping[str, int]] = []
         if restarter is not None:
             self._initial_optimizer = {
                 name: value
@@ -335,7 +336,13 @@ class Trainer:
 
     @property
     def evaluation_names(self) -> list[str]:
-        """The names of the numbers in a row of an evaluation on data."""
+        """The names of the numbers in a row of an evaluation."""
+        if self.task is not None:
+            return [
+                f"{name} at {_describe_sizes(sizes)}"
+                for sizes in self._evaluate_at
+                for name in self.task.measures
+            ]
         parts = [("training", self._training_part), ("validation", self.validation)]
         return [
             f"{part} {name}"
@@ -593,7 +600,7 @@ class Trainer:
         every = 200 if solve_every is None else solve_every
         settings = _Intervals(max_steps, epochs, every, evaluate_every, log_every, save_every)
         settings.check(self.task is not None, solve_every)
-        evaluate_at = list(evaluate_at)
+        evaluate_at = self._evaluate_at = list(evaluate_at)
         callbacks = [*self.callbacks, *map(as_logger, loggers)]
         if save is not None and not callable(save):
             raise TypeError(f"Trainer.train: save must be callable, not {save!r}")
@@ -638,9 +645,9 @@ class Trainer:
                     with stop.saving():
                         save()
                     saved_at = self.step_count
-            ended = "interrupted" if stop.is_set() else self._reason or "done"
-            if ended != "interrupted" and self._measures_epochs and not self._is_measured():
+            if not stop.is_set() and self._measures_epochs and not self._is_measured():
                 self._hand_evaluation(callbacks, evaluate_at, shown)
+            ended = "interrupted" if stop.is_set() else self._reason or "done"
             if save is not None and saved_at != self.step_count:
                 with stop.saving():
                     save()
@@ -757,7 +764,7 @@ class Trainer:
         longest = self.count_steps(evaluate_at)
         row: Row = {"step": self.step_count, "sequences": self.num_sequences}
         for sizes in evaluate_at:
-            where = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            where = _describe_sizes(sizes)
             measured = self.evaluator.evaluate(sizes, num_steps=longest)
             # Predictions that are not numbers measure infinite
             row |= {
@@ -837,6 +844,10 @@ def _join(first: Callable[[], object] | None, second: Callable[[], object]) -> C
         second()
 
     return call
+
+
+def _describe_sizes(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
 def _is_task(data: Any) -> bool:
