@@ -187,7 +187,8 @@ class Trainer:
         callbacks: Sequence[Any] = (),
     ) -> None:
         is_task = _is_task(data)
-        update = update or (centered_rmsprop if is_task else adam)
+        if update is None:
+            update = centered_rmsprop if is_task else adam
         rewind = is_task if rewind is None else rewind
         learning_rate = (1e-4 if is_task else 1e-3) if learning_rate is None else learning_rate
         num_buckets = (1 if is_task else 4) if num_buckets is None else num_buckets
@@ -321,7 +322,12 @@ class Trainer:
 
     def _check_network(self, objective: Objective) -> None:
         layout, owner = objective.layout, objective.name
-        NetworkInputs(self.l_out, layout, "Trainer", owner)
+        fixed = NetworkInputs(self.l_out, layout, "Trainer", owner).batch_size
+        if objective.is_weighted and fixed not in (None, objective.batch_size):
+            raise ValueError(
+                f"Trainer: the network takes batches of {fixed} sequences, and {owner} come in batches of "
+                f"{objective.batch_size}: give batch_size={fixed}, or None as the batch size of the input layer"
+            )
         check_last_nonlinearity(self.l_out, layout.kind, "Trainer", owner)
 
     @property

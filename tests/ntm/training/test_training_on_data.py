@@ -247,6 +247,16 @@ def test_networks_that_do_not_fit(l_out, data, message):
         Trainer(l_out, data)
 
 
+def test_a_network_of_a_fixed_batch_size():
+    l_out = DenseLayer(InputLayer((4, None, 3)), 2, num_leading_axes=2, nonlinearity=None)
+    data = X, rng.integers(0, 2, (7, 5))
+    with pytest.raises(ValueError, match=r"batches of 4 .* in batches of 7: give batch_size=4"):
+        Trainer(l_out, data)
+    trainer = Trainer(l_out, data, validation=data, batch_size=4, mode="FAST_COMPILE")
+    assert trainer.train(epochs=1, progress=False) == "done"
+    assert trainer.num_sequences == 7
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
