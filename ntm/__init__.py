@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         get_output_and_states,
     )
     from ntm.memory import Memory
+    from ntm.prediction import Predictor, generate
     from ntm.serialization import (
         load,
         load_parameters,
@@ -78,6 +79,7 @@ __all__ = [
     "MemoryLayer",
     "NTMLayer",
     "NTMState",
+    "Predictor",
     "ReadHead",
     "RecurrentController",
     "SAMLayer",
@@ -93,6 +95,7 @@ __all__ = [
     "Trainer",
     "WriteHead",
     "accumulate_gradients",
+    "generate",
     "get_mode",
     "get_output_and_states",
     "load",
@@ -148,6 +151,7 @@ _MODULES = {
         "get_output_and_states",
     ),
     "ntm.memory": ("Memory",),
+    "ntm.prediction": ("Predictor", "generate"),
     "ntm.serialization": (
         "load",
         "load_parameters",

@@ -31,6 +31,7 @@ DOORS = (
     "ntm.controllers",
     "ntm.heads",
     "ntm.layers",
+    "ntm.prediction",
     "ntm.addressing",
     "ntm.serialization",
     "ntm.init",

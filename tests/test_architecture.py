@@ -20,7 +20,7 @@ FLOORS = (
     ("ntm.addressing", "ntm.controllers", "ntm.data"),
     ("ntm.heads",),
     ("ntm.layers",),
-    ("ntm.serialization",),
+    ("ntm.prediction", "ntm.serialization"),
     ("ntm.training",),
     ("ntm.experiments",),
     ("ntm.cli",),

@@ -16,7 +16,12 @@ from ntm.layers.state import (
     SAMState,
     SDNCState,
 )
-from ntm.layers.stepping import StepFunction, get_output_and_states
+from ntm.layers.stepping import (
+    StepFunction,
+    get_output_and_states,
+    make_carried_states,
+    reset_rows,
+)
 
 __all__ = [
     "DNCLayer",
@@ -35,4 +40,6 @@ __all__ = [
     "SharedMemoryLayer",
     "StepFunction",
     "get_output_and_states",
+    "make_carried_states",
+    "reset_rows",
 ]

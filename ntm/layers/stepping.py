@@ -127,7 +127,7 @@ def make_carried_states(layer_or_layers: Layers, batch_size: int) -> dict[Statef
     >>> import numpy as np
     >>> import pytensor, pytensor.tensor as pt
     >>> from lasagne.layers import InputLayer, LSTMLayer
-    >>> from ntm.layers.stepping import get_output_and_states, make_carried_states, reset_rows
+    >>> from ntm.layers import get_output_and_states, make_carried_states, reset_rows
     >>> l_in = InputLayer((None, None, 3))
     >>> l_out = LSTMLayer(l_in, 4)
     >>> carried = make_carried_states(l_out, batch_size=2)
@@ -198,8 +198,8 @@ class StepFunction:
 
     Attributes
     ----------
-    layer : Layer
-        The output layer.
+    layer, batch_size, mode
+        As given.
     states : dict from layer to state
         For each memory layer and recurrent layer, shared variables that hold the state after the last step. The first
         step, and the first step after a reset, starts from the initial values that the parameters have at that time,
@@ -248,7 +248,7 @@ class StepFunction:
                 raise ValueError(
                     f"StepFunction: {label} cannot run step by step ({', '.join(options)})"
                 )
-        self.layer = layer
+        self.layer, self.batch_size, self.mode = layer, int(batch_size), mode
         shape = inputs[0].output_shape
         self._input_shape = (int(batch_size), *shape[2:])
         self.states: dict[StatefulLayer, State] = {
@@ -263,7 +263,6 @@ class StepFunction:
         updates: list = []
         for each, state in self.states.items():
             updates += state.updates_to(new_states[each])
-        self._mode = mode
         self._step = pytensor.function([x], output[:, 0], updates=updates, mode=mode)
         self._resets: dict = {}
         self._untouched: dict = {}
@@ -306,7 +305,7 @@ class StepFunction:
             updates = state.updates_to(new)
             changes = [pair for pair in updates if pair[0] is not pair[1]]
             self._resets[layer, memory_only] = pytensor.function(
-                [], updates=changes, mode=self._mode
+                [], updates=changes, mode=self.mode
             )
         self._resets[layer, memory_only]()
 

@@ -964,3 +964,76 @@ def test_backwards_on_constant_input_is_the_reverse(cls):
         layer = cls(InputLayer((2, 3, 4)), 5, backwards=backwards)
         outputs.append(get_output(layer, x).eval())
     assert np.allclose(outputs[0], outputs[1][:, ::-1])
+
+
+class TestState:
+    """A state in and out."""
+
+    @pytest.mark.parametrize("cls", LAYERS)
+    def test_two_halves_equal_the_whole(self, cls):
+        layer = make(cls, InputLayer((None, None, F)), learn_init=True)
+        x, state = pt.tensor3("x"), layer.make_state_variables()
+        output, last = layer.get_output_for([x], state=state, return_state=True)
+        run = pytensor.function([x, *state], [output, *last])
+        values = data(B, T, F)
+        start = [part.eval() for part in layer.get_initial_state(B)]
+        expected, *end = run(values, *start)
+        np.testing.assert_allclose(expected, get_output(layer, values).eval(), atol=1e-12)
+        first, *between = run(values[:, :1], *start)
+        second, *after = run(values[:, 1:], *between)
+        np.testing.assert_allclose(
+            np.concatenate([first, second], axis=1), expected, rtol=0, atol=1e-12
+        )
+        np.testing.assert_allclose(after, end, rtol=0, atol=1e-12)
+        np.testing.assert_array_equal(
+            last.hidden.eval({x: values, **dict(zip(state, start, strict=True))}), end[-1]
+        )
+
+    @pytest.mark.parametrize("backwards", [False, True])
+    @pytest.mark.parametrize("unroll_scan", [False, True])
+    def test_last_state(self, backwards, unroll_scan):
+        """It is what numpy steps end in, from any state, whichever way the layer goes."""
+        layer = make(LSTMLayer, backwards=backwards, unroll_scan=unroll_scan)
+        values, start = data(B, T, F), [data(B, H), data(B, H) + 1]
+        _, last = layer.get_output_for([pt.as_tensor(values)], state=start, return_state=True)
+        states = start
+        for t in reversed(range(T)) if backwards else range(T):
+            states = numpy_step(layer, values[:, t], states)
+        np.testing.assert_allclose([part.eval() for part in last], states, rtol=0, atol=1e-12)
+
+    def test_gradient_by_an_initial_state_that_is_not_used_is_zero(self):
+        layer = make(GRULayer, learn_init=True)
+        output = layer.get_output_for([pt.as_tensor(data(B, T, F))], state=(data(B, H),))
+        grad = pytensor.grad(output.sum(), layer.hid_init)
+        assert not grad.eval().any()
+
+    @pytest.mark.parametrize(
+        ("state", "error", "message"),
+        [
+            (np.zeros((B, H)), TypeError, "state must be a tuple of 2 tensors"),
+            ((np.zeros((B, H)),), ValueError, r"2 parts \(cell_init, hid_init\), not 1"),
+            (
+                (np.zeros((B, H)), np.zeros(H)),
+                ValueError,
+                r"state.hid must be of shape \(None, 5\)",
+            ),
+            ((np.zeros((B, H + 1)), np.zeros((B, H))), ValueError, "state.cell must be of shape"),
+            ((np.zeros((B + 1, H)), np.zeros((B, H))), ValueError, "input's batch size, 3, not: 4"),
+        ],
+    )
+    def test_states_that_are_refused(self, state, error, message):
+        with pytest.raises(error, match=message):
+            make(LSTMLayer).get_output_for([pt.as_tensor(data(B, T, F))], state=state)
+
+    def test_initial_state_from_a_layer(self):
+        layer = make(LSTMLayer, cell_init=InputLayer((B, H)))
+        inputs = [data(B, T, F), data(B, H)]
+        inputs = [pt.as_tensor(each) for each in inputs]
+        _, last = layer.get_output_for(inputs, return_state=True)
+        assert last[0].eval().shape == (B, H)
+        for call in (
+            lambda: layer.get_output_for(inputs, state=(data(B, H), data(B, H))),
+            lambda: layer.make_shared_state(B),
+        ):
+            with pytest.raises(ValueError, match=r"LSTMLayer.*cell_init comes from a layer"):
+                call()

@@ -1,0 +1,529 @@
+"""Predictions from arrays.
+
+Notation: N sequences, T steps, F input and O output features; B rows that run at a time.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.mode import Mode
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Constant
+
+from lasagne.backends.modes import get_mode
+from lasagne.layers import (
+    DimshuffleLayer,
+    FlattenLayer,
+    Layer,
+    PadLayer,
+    ReshapeLayer,
+    SliceLayer,
+    get_all_params,
+)
+from lasagne.layers._states import StatefulLayer
+from lasagne.nonlinearities import sigmoid, softmax
+from lasagne.utils import is_float
+from ntm.arguments import Number, check_choice, describe
+from ntm.layers.stepping import (
+    find_stateful_layers,
+    get_output_and_states,
+    has_mask,
+    reset_rows,
+)
+from ntm.prediction.arrays import NetworkInput, find_inputs, match_inputs
+from ntm.prediction.steps import find_time_axis
+from ntm.typing import Array, ArrayLike, Tensor
+
+__all__ = ["Predictor"]
+
+#: Nonlinearities that give probabilities of logits
+PROBABILITIES = (sigmoid, softmax, pt.sigmoid, pt.special.softmax)
+#: Layers that change no value
+REARRANGING = (ReshapeLayer, FlattenLayer, DimshuffleLayer, SliceLayer, PadLayer)
+
+
+class Rows(NamedTuple):
+    """Sequences as the compiled functions take them.
+
+    Attributes
+    ----------
+    arrays : list of array (B, T, ...) or (B, ...)
+        For each input of the network, padded with zeros.
+    step_mask : array (B, T)
+        One up to the end of a sequence, zero in its padding.
+    """
+
+    arrays: list[Array]
+    step_mask: Array
+
+
+class Predictor:
+    """Predicts from arrays with a network.
+
+    A Predictor takes one array (N, T, F), or a list of sequences of several lengths, (T, F) each. Parameters that
+    change later are seen.
+
+    Functions are compiled when they are first needed. JAX compiles each shape once. So sequences are padded to a power
+    of two of steps, and batches to `batch_size` rows, or to a power of two for fewer sequences. What is predicted does
+    not depend on the padding: for memory layers and recurrent layers, a sequence ends where its own steps end.
+
+    A network with a layer that mixes steps in another way, such as a `ReshapeLayer` or a `SliceLayer` of the time axis,
+    gets sequences of one length at a time, without padding. Each length is then compiled.
+
+    Several threads may use one Predictor.
+
+    Parameters
+    ----------
+    l_out : Layer
+        The output layer of a network with one or several inputs: (B, T, F) or (B, F) of numbers, (B, T) of integers
+        for an `EmbeddingLayer`. The output may be (B, T, O) or (B, O). An input layer that is the `mask_input` of
+        layers gets the lengths of the sequences.
+    mode : pytensor Mode, optional
+        What functions are compiled with, :func:`ntm.get_mode` unless given.
+    kind : {'classes', 'bits'}, optional
+        What the network predicts. The outputs of a network that ends in logits then become probabilities: by a softmax
+        for classes, by a sigmoid for bits. Unless given, outputs are as the network gives them.
+
+    Attributes
+    ----------
+    pads : bool
+        Whether sequences are padded.
+    gives_probabilities : bool
+        Whether the outputs are probabilities, by the network or by `kind`.
+
+    Raises
+    ------
+    TypeError
+        If `l_out` is no layer.
+    ValueError
+        If the network has no input, or several inputs without names, or `kind` is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lasagne.layers import InputLayer, LSTMLayer
+    >>> from ntm import Predictor
+    >>> predictor = Predictor(LSTMLayer(InputLayer((None, None, 3)), num_units=4))
+    >>> predictor.predict(np.zeros((2, 10, 3))).shape
+    (2, 10, 4)
+    >>> [each.shape for each in predictor.predict([np.zeros((5, 3)), np.zeros((7, 3))])]
+    [(5, 4), (7, 4)]
+    """
+
+    def __init__(self, l_out: Layer, mode: Mode | None = None, kind: str | None = None) -> None:
+        if not isinstance(l_out, Layer):
+            raise TypeError(
+                f"Predictor: l_out must be the last layer of a network, not {l_out!r:.100}"
+            )
+        if kind is not None:
+            check_choice("kind of Predictor", kind, ("classes", "bits"))
+        self.l_out, self.kind = l_out, kind
+        self.mode = get_mode() if mode is None else mode
+        self._time_axis = find_time_axis(l_out)
+        self._inputs = find_inputs(l_out, self._time_axis, "Predictor")
+        self._stateful = find_stateful_layers(l_out)
+        self.pads = self._time_axis.mixing is None
+        ends_in_probabilities = _find_last_nonlinearity(l_out) in PROBABILITIES
+        self.gives_probabilities = ends_in_probabilities or kind is not None
+        self._applies: Callable[[Tensor], Any] | None = None
+        if kind is not None and not ends_in_probabilities:
+            self._applies = pt.sigmoid if kind == "bits" else _softmax
+        self._functions: dict[bool, Any] = {}
+        self._lock = threading.RLock()
+
+    def predict(
+        self,
+        inputs: Any,
+        lengths: ArrayLike | None = None,
+        states: Mapping[Any, Any] | None = None,
+        return_states: bool = False,
+        batch_size: int = 100,
+    ) -> Any:
+        """Return the outputs of the network.
+
+        Parameters
+        ----------
+        inputs : array (N, T, F) or (N, T) or (N, F), or list of arrays (T, F) or (T,)
+            Of a network with several inputs, a dictionary from the name of each InputLayer to its values.
+        lengths : array (N,) of int, optional
+            The steps of each sequence of an array; what follows them does not count. By default T.
+        states : dict from layer to state, optional
+            The states (N, ...) from which the sequences go on, as `return_states` gave them. By default each sequence
+            starts from the initial state.
+        return_states : bool
+            Whether to return the states after the last step as well.
+        batch_size : int
+            How many sequences run at a time.
+
+        Returns
+        -------
+        array (N, T, O) or (N, O), or list of arrays (T, O)
+            A list where a list was given and the network has an output for each step. In an array, outputs after the
+            end of a sequence are zero. With `return_states`, a pair: this, and a dictionary from each memory layer and
+            recurrent layer to its state, arrays (N, ...).
+
+        Raises
+        ------
+        ValueError
+            If arrays have other shapes than the network takes, are empty, or hold NaN or infinite numbers or symbols
+            that the network does not know; if lengths or states do not fit the inputs; if a layer's state cannot be
+            carried on and states are given or asked for. The message names the first offending index.
+        TypeError
+            If values are no numbers, or no integers where the network takes integers.
+        """
+        batch_size = Number(int, 1).check("Predictor.predict: batch_size", batch_size)
+        values = self.read(inputs)
+        counts = self.count_steps(values, lengths)
+        carries = return_states or states is not None
+        given = None if states is None else self._read_states(states, len(counts))
+        outputs: list[Any] = [None] * len(counts)
+        after: list[Any] = [None] * len(counts)
+        for numbers, rows in self._divide(values, counts, batch_size):
+            if carries:
+                num_rows = len(rows.step_mask)
+                before = given and [_pad_rows(part[numbers], num_rows) for part in given]
+                output, new = self.run_carrying(rows, before)
+                parts = [np.asarray(part) for part in new]
+            else:
+                output, parts = self._run(rows), []
+            output = np.asarray(output)
+            for row, number in enumerate(numbers):
+                is_cut = self.pads and self._time_axis.in_output
+                outputs[number] = output[row, : counts[number]] if is_cut else output[row]
+                after[number] = [part[row] for part in parts]
+        is_list = any(isinstance(each, list) for each in values)
+        if is_list and self._time_axis.in_output:
+            result: Any = outputs
+        else:
+            result = self._stack(outputs, values)
+        if not return_states:
+            return result
+        return result, self._unflatten([np.stack(part) for part in zip(*after, strict=True)])
+
+    def _stack(self, outputs: list[Array], values: list[Any]) -> Array:
+        """Return the outputs of the sequences as one array, with zeros after the end of the shorter ones."""
+        if not (self.pads and self._time_axis.in_output):
+            return np.stack(outputs)
+        (num_steps,) = {
+            array.shape[1]
+            for each, array in zip(self._inputs, values, strict=True)
+            if each.has_time
+        }
+        result = np.zeros((len(outputs), num_steps, *outputs[0].shape[1:]), outputs[0].dtype)
+        for row, output in zip(result, outputs, strict=True):
+            row[: len(output)] = output
+        return result
+
+    # ---- From a user's arrays to rows
+
+    def read(self, inputs: Any) -> list[Any]:
+        """Return what was given for each input: an array (N, ...), or a list of an array for each sequence."""
+        given = match_inputs(self._inputs, inputs, "Predictor")
+        values = [each.read(array) for each, array in zip(self._inputs, given, strict=True)]
+        first = self._inputs[0]
+        for each, array in zip(self._inputs, values, strict=True):
+            if len(array) != len(values[0]):
+                raise ValueError(
+                    f"{each.label} must hold as many sequences as {first.label}, {len(values[0])}, not {len(array)}"
+                )
+        return values
+
+    def count_steps(self, values: list[Any], lengths: ArrayLike | None = None) -> Array:
+        """Return the number of steps of each sequence, (N,); zeros where the network has no time axis."""
+        number = len(values[0])
+        timed = [k for k, each in enumerate(self._inputs) if each.has_time]
+        if lengths is not None and (not timed or any(isinstance(values[k], list) for k in timed)):
+            why = "the sequences of a list have their own" if timed else "the inputs have no steps"
+            raise ValueError(f"Predictor: lengths are for arrays (N, T, ...); {why}")
+        counts = np.zeros(number, int)
+        for k in timed:
+            own = np.array([len(sequence) for sequence in values[k]])
+            wrong = np.flatnonzero(own != counts)
+            if len(wrong) and k != timed[0]:
+                raise ValueError(
+                    f"{self._inputs[k].label}[{wrong[0]}] must have as many steps as "
+                    f"{self._inputs[timed[0]].label}[{wrong[0]}], {counts[wrong[0]]}, not {own[wrong[0]]}"
+                )
+            counts = own
+        if lengths is not None:
+            counts = _check_lengths(lengths, counts)
+            if self._time_axis.mixing is not None and self._time_axis.in_output:
+                raise ValueError(
+                    f"Predictor: {self._time_axis.mixing!r} mixes steps, so that sequences are not padded; give a "
+                    "list of sequences instead of an array and lengths"
+                )
+        for k in timed:
+            self._check_declared_steps(k, counts)
+        return counts
+
+    def _check_declared_steps(self, k: int, counts: Array) -> None:
+        """Raise a `ValueError` if a sequence has not the number of steps that an input was made for."""
+        declared = self._inputs[k].num_steps
+        if declared is None:
+            return
+        wrong = np.flatnonzero(counts > declared if self.pads else counts != declared)
+        if len(wrong):
+            bound = f"at most {declared}" if self.pads else f"exactly {declared}"
+            raise ValueError(
+                f"{self._inputs[k].label}[{wrong[0]}] has {counts[wrong[0]]} steps, but the network was made for "
+                f"{bound}: the shape of its InputLayer is {self._inputs[k].shape}"
+            )
+
+    def _divide(
+        self, values: list[Any], counts: Array, batch_size: int
+    ) -> Iterator[tuple[Array, Rows]]:
+        """Yield the numbers of sequences that run together, and their rows."""
+        num_rows = self.count_rows(min(len(counts), batch_size), batch_size)
+        groups = np.array([self.count_padded_steps(int(count)) for count in counts])
+        for num_steps in np.unique(groups):
+            numbers = np.flatnonzero(groups == num_steps)
+            for start in range(0, len(numbers), num_rows):
+                chunk = numbers[start : start + num_rows]
+                yield chunk, self.pad(values, counts, chunk, int(num_steps), num_rows)
+
+    def count_rows(self, number: int, largest: int | None = None) -> int:
+        """Return how many rows run at a time: the batch size of the network, or a power of two."""
+        declared = [each.shape[0] for each in self._inputs if each.shape[0] is not None]
+        if declared:
+            return declared[0]
+        rounded = _round_up(number)
+        return rounded if largest is None else min(rounded, largest)
+
+    def count_padded_steps(self, number: int) -> int:
+        """Return the number of steps to which a sequence is padded."""
+        if not self.pads or not number:
+            return number
+        declared = [each.num_steps for each in self._inputs if each.num_steps is not None]
+        return declared[0] if declared else _round_up(number)
+
+    def pad(
+        self, values: list[Any], counts: Array, numbers: Array, num_steps: int, num_rows: int
+    ) -> Rows:
+        """Return some of the sequences, in the data type of the network, padded with zeros.
+
+        Parameters
+        ----------
+        values, counts
+            All sequences as :meth:`read` returns them, and the steps of each.
+        numbers : array of int
+            Those that are wanted.
+        num_steps, num_rows : int
+            T and B.
+        """
+        arrays = []
+        for each, given in zip(self._inputs, values, strict=True):
+            shape = (num_steps,) if each.has_time else ()
+            features = given[0].shape[1:] if each.has_time else given.shape[1:]
+            array = np.zeros((num_rows, *shape, *features), each.dtype)
+            for row, number in enumerate(numbers):
+                sequence = given[number][: counts[number]] if each.has_time else given[number]
+                place = array[row, : counts[number]] if each.has_time else array[row]
+                place[...] = each.cast(sequence, (int(number),))
+            arrays.append(array)
+        step_mask = np.zeros((num_rows, num_steps), bool)
+        step_mask[: len(numbers)] = np.arange(num_steps) < counts[numbers, None]
+        return Rows(arrays, step_mask)
+
+    # ---- States
+
+    def check_carries(self) -> None:
+        """Raise a `ValueError` if a layer cannot go on from the state after the last step."""
+        for layer in self._stateful:
+            if layer.backwards:
+                raise ValueError(
+                    f"Predictor: {describe(type(layer).__name__, layer.name)} runs backwards, and no sequence can go "
+                    "on from its state; states cannot be given or returned"
+                )
+
+    def check_pads(self, caller: str) -> None:
+        """Raise a `ValueError` if a layer mixes steps, so that a sequence cannot be taken in parts."""
+        if self._time_axis.mixing is not None:
+            raise ValueError(
+                f"{caller}: {self._time_axis.mixing!r} may mix the steps of a sequence, so that the network cannot "
+                "take one step at a time"
+            )
+
+    @property
+    def gives_steps(self) -> bool:
+        """Whether the network has an output for each step."""
+        return self._time_axis.in_output
+
+    def get_only_input(self, caller: str) -> NetworkInput:
+        """Return the input of the network; raise a `ValueError` unless it has one, with steps."""
+        if len(self._inputs) != 1 or not self._inputs[0].has_time:
+            raise ValueError(
+                f"{caller}: the network must have one input, of steps (batch, time, ...), not "
+                f"{[each.layer for each in self._inputs]}"
+            )
+        return self._inputs[0]
+
+    def _read_states(self, states: Mapping[Any, Any], number: int) -> list[Array]:
+        """Return the parts of given states, in the order of the layers."""
+        if not isinstance(states, Mapping):
+            raise TypeError(
+                f"Predictor: states must be a dictionary from layers, not {states!r:.100}"
+            )
+        for layer in states:
+            if layer not in self._stateful:
+                raise ValueError(
+                    f"Predictor: states: {layer!r} is not a memory layer or a recurrent layer of this network"
+                )
+        parts: list[Array] = []
+        for layer in self._stateful:
+            label = describe(type(layer).__name__, layer.name)
+            if layer not in states:
+                raise ValueError(f"Predictor: states: there is no state of {label}")
+            expected = layer.make_state_variables().flatten()
+            given = [np.asarray(part) for part in states[layer].flatten()]
+            shapes = [(number, *part.type.shape[1:]) for part in expected]
+            if [part.shape for part in given] != shapes:
+                raise ValueError(
+                    f"Predictor: the state of {label} must have parts of shape {shapes} for {number} sequences, not "
+                    f"{[part.shape for part in given]}"
+                )
+            parts += [
+                part.astype(wanted.dtype) for part, wanted in zip(given, expected, strict=True)
+            ]
+        return parts
+
+    def _unflatten(self, parts: Sequence[Any]) -> dict[StatefulLayer, Any]:
+        """Return the state of each layer from the parts of all."""
+        states, start = {}, 0
+        for layer in self._stateful:
+            variables = layer.make_state_variables()
+            end = start + len(variables.flatten())
+            states[layer] = variables.unflatten(parts[start:end])
+            start = end
+        return states
+
+    # ---- Compiled functions
+
+    def _run(self, rows: Rows) -> Any:
+        """Return the output for rows that start from the initial state."""
+        with self._lock:
+            return self._get_function(False)(*self._arrange(rows))
+
+    def run_carrying(self, rows: Rows, before: Sequence[Any] | None) -> tuple[Any, list[Any]]:
+        """Return the output for rows, and the parts of the states after the last step.
+
+        Parameters
+        ----------
+        rows : Rows
+        before : list of arrays (B, ...), optional
+            The parts of the states before the first step; the initial states unless given.
+        """
+        self.check_carries()
+        num_rows = len(rows.step_mask)
+        with self._lock:
+            function = self._get_function(True)
+            resets = np.full(num_rows, before is None)
+            if before is None:
+                before = [
+                    np.zeros((num_rows, *part.type.shape[1:]), part.dtype)
+                    for layer in self._stateful
+                    for part in layer.make_state_variables().flatten()
+                ]
+            output, *parts = function(*self._arrange(rows), resets, *before)
+        return output, parts
+
+    def _arrange(self, rows: Rows) -> list[Array]:
+        """Return the arguments of a compiled function: the inputs, the masks of layers, and a mask for the others."""
+        masks: list[Any] = [each.input_var for each in self._time_axis.masks]
+        arrays = [*rows.arrays, *(rows.step_mask.astype(mask.dtype) for mask in masks)]
+        return [*arrays, rows.step_mask] if self._masks_layers else arrays
+
+    @property
+    def _masks_layers(self) -> bool:
+        """Whether there are layers without a mask of their own that get one."""
+        return self.pads and any(not has_mask(layer) for layer in self._stateful)
+
+    def _get_function(self, carries: bool) -> Any:
+        """Return a compiled function: of inputs and masks, and where states are carried, of resets and states."""
+        if carries not in self._functions:
+            with pytensor.config.change_flags(floatX=self._find_float_type()):
+                self._functions[carries] = self._compile(carries)
+        return self._functions[carries]
+
+    def _compile(self, carries: bool) -> Any:
+        layers = [*(each.layer for each in self._inputs), *self._time_axis.masks]
+        given: dict[Any, Any] = {}
+        for layer in layers:
+            own: Any = layer.input_var
+            # A network may use its own variable, as for the sizes of a ReshapeLayer
+            is_free = own.owner is None and not isinstance(own, Constant | SharedVariable)
+            new = pt.tensor(dtype=own.dtype, shape=layer.output_shape)
+            given[layer] = own if is_free else new
+        variables = list(given.values())
+        step_mask = pt.matrix("step_mask", dtype="bool") if self._masks_layers else None
+        if step_mask is not None:
+            variables.append(step_mask)
+        states: dict[Any, Any] = {}
+        if carries:
+            resets = pt.vector("resets", dtype="bool")
+            variables.append(resets)
+            for each in self._stateful:
+                state = each.make_state_variables()
+                variables += state.flatten()
+                states[each] = reset_rows(each, state, resets)
+        output, after = get_output_and_states(
+            self.l_out, given, states, step_mask=step_mask, deterministic=True
+        )
+        if self._applies is not None:
+            output = self._applies(output)
+        results = [part for layer in self._stateful for part in after[layer].flatten()]
+        return pytensor.function(
+            variables,
+            [output, *results] if carries else output,
+            mode=self.mode,
+            on_unused_input="ignore",
+        )
+
+    def _find_float_type(self) -> str:
+        """Return the floating-point type that the network was built in."""
+        inputs: list[Any] = [each.layer.input_var for each in self._inputs]
+        floats = [each for each in [*inputs, *get_all_params(self.l_out)] if is_float(each)]
+        return str(floats[0].dtype) if floats else str(pytensor.config.floatX)
+
+
+def _find_last_nonlinearity(l_out: Layer) -> Any:
+    layer: Any = l_out
+    while isinstance(layer, REARRANGING) and not hasattr(layer, "nonlinearity"):
+        layer = layer.input_layer
+    return getattr(layer, "nonlinearity", None)
+
+
+def _softmax(outputs: Tensor) -> Any:
+    return pt.special.softmax(outputs, axis=-1)
+
+
+def _round_up(number: int) -> int:
+    """Return the next power of two."""
+    return 1 << (number - 1).bit_length()
+
+
+def _pad_rows(array: Array, num_rows: int) -> Array:
+    """Return an array with rows of zeros at its end."""
+    padded = np.zeros((num_rows, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
+def _check_lengths(lengths: ArrayLike, counts: Array) -> Array:
+    """Return lengths (N,) as integers, after checking them."""
+    given = np.asarray(lengths)
+    if given.shape != counts.shape or given.dtype.kind not in "iu":
+        raise ValueError(
+            f"Predictor: lengths must be {len(counts)} integers, one for each sequence, not an array of shape "
+            f"{given.shape} and dtype {given.dtype}"
+        )
+    wrong = np.flatnonzero((given < 1) | (given > counts))
+    if len(wrong):
+        raise ValueError(
+            f"Predictor: lengths[{wrong[0]}] must be from 1 to the {counts[wrong[0]]} steps of the array, not "
+            f"{given[wrong[0]]}"
+        )
+    return given.astype(int)
