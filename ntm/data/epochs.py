@@ -90,6 +90,12 @@ class Epochs(SeekableSource):
         self._batch_buckets, self._starts, self._stops = self._divide()
         self.steps_per_epoch = len(self._starts)
 
+    def find_padded(self) -> int | None:
+        """Return the first sequence that is shorter than the batches that hold it; None if no sequence is padded."""
+        lengths = self.dataset.lengths
+        padded = np.flatnonzero(self._bucket_lengths[self._buckets] != lengths)
+        return int(padded[0]) if len(padded) else None
+
     def _divide(self) -> tuple[Array, Array, Array]:
         """Return the bucket, start and stop of each batch, where sequences are sorted by bucket."""
         ends = np.cumsum(np.bincount(self._buckets, minlength=len(self._bucket_lengths)))

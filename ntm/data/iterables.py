@@ -103,7 +103,7 @@ class Batches(Source):
             "per": "step" if self.layout.per_step else "sequence",
             "num_outputs": self.layout.num_outputs,
         }
-        if self._num_examples is None and self._can_begin_anew:
+        if self._num_examples is None and self.can_begin_anew:
             self.steps_per_epoch = _get_length(batches)
 
     def draw(self) -> DataBatch:
@@ -133,7 +133,7 @@ class Batches(Source):
         compare(state["data"], own["data"], "the state is of other data")
         if state == own:
             return
-        if self._can_begin_anew:
+        if self.can_begin_anew:
             how = f"epoch {epoch} begins anew"
             if self._position:
                 self._iterator, self._next, self._error = None, NOTHING, None
@@ -174,7 +174,7 @@ class Batches(Source):
         if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
             self._refuse(f"{shorten(repr(batches), 60)}, of type {type(batches).__name__}")
         iterator = iter(batches)
-        self._can_begin_anew = iterator is not self._batches
+        self.can_begin_anew = iterator is not self._batches
         return iterator if self._num_examples is None else _collect(iterator, self._num_examples)
 
     def _refuse(self, given: str) -> NoReturn:
@@ -191,7 +191,7 @@ class Batches(Source):
         item, self._next = self._next, NOTHING
         if item is NOTHING and self._iterator is not None:
             item = next(self._iterator, NOTHING)
-        if item is NOTHING and self._can_begin_anew:
+        if item is NOTHING and self.can_begin_anew:
             self._iterator, self._position = self._begin(), 0
             item = next(self._iterator, NOTHING)
         if item is NOTHING:

@@ -45,6 +45,12 @@ class SeekableSource(Source):
             self._position = 0
         return batch
 
+    def begin_epoch(self) -> None:
+        """Go back to the first batch of the present epoch."""
+        self._prepare(self.epoch)
+        self.num_sequences -= self._count(self._position)
+        self._position = 0
+
     def get_state(self) -> dict[str, Any]:
         return {
             "source": type(self).__name__,

@@ -31,6 +31,8 @@ class Source(ABC):
         Sequences drawn so far; rows that only fill a batch do not count.
     can_seek : bool
         Whether :meth:`set_state` brings back exactly the same batches.
+    can_begin_anew : bool
+        Whether an epoch can follow the first one. A generator ends.
     is_stream : bool
         Whether rows go on from batch to batch: then batches have `resets`.
     """
@@ -42,6 +44,7 @@ class Source(ABC):
     steps_per_epoch: int | None = None
     num_sequences: int = 0
     can_seek: bool = True
+    can_begin_anew: bool = True
     is_stream: bool = False
 
     @abstractmethod

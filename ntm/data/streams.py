@@ -25,8 +25,9 @@ class Stream(SeekableSource):
 
     This is for truncated backpropagation through time: a trainer carries the network's state from window to window, and
     gradients go back to the beginning of a window. A row of a batch stays with a series until the series ends, then
-    takes the next one: `resets` says in which rows a series begins. The last window of a series is padded. A row for
-    which no series is left in the epoch has weight 0. The epoch ends with the last window of the last series.
+    takes the next one: `resets` says in which rows a series begins. The last window of a series is padded. A window of
+    which no step counts has weight 0, and so has a row for which no series is left in the epoch. The epoch ends with
+    the last window of the last series.
 
     Only the windows that are drawn are read, so series may be far larger than memory.
 
@@ -163,9 +164,10 @@ class Stream(SeekableSource):
         goes_on = numbers < self._num_windows[series]
         starts = self._starts[series] + np.where(goes_on, numbers, 0) * self.longest
         counts = np.where(goes_on, np.minimum(self._stops[series] - starts, self.longest), 0)
-        batch = self.dataset.take_windows(self._sequences[series], starts, self.longest)
-        return self._cut_batch(batch, counts)._replace(
-            weights=batch.weights * goes_on, resets=goes_on & (numbers == 0)
+        read = self.dataset.take_windows(self._sequences[series], starts, self.longest)
+        batch = self._cut_batch(read, counts)
+        return batch._replace(
+            weights=batch.weights * batch.mask.any(axis=1), resets=goes_on & (numbers == 0)
         )
 
     def _cut_batch(self, batch: DataBatch, counts: Array) -> DataBatch:

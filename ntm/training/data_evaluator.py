@@ -12,11 +12,11 @@ import pytensor
 from pytensor.compile.mode import Mode
 
 from lasagne.backends.modes import get_mode
-from lasagne.layers import Layer, get_output
+from lasagne.layers import Layer
 from ntm.arguments import Number, is_number
 from ntm.data import DataBatch, Dataset, Epochs, Layout, Source, SourceExhausted, make_source
-from ntm.data.seeking import fill_rows
-from ntm.training.inputs import NetworkInputs
+from ntm.data.seeking import SeekableSource
+from ntm.training.inputs import NetworkInputs, compute_output
 from ntm.training.losses import check_last_nonlinearity, predictions
 from ntm.training.metrics import LOSS, METRICS, Value, make_metrics
 from ntm.training.objective import DataObjective, LossFunction
@@ -123,7 +123,8 @@ class DataEvaluator:
         source = self._make_source(data, batch_size)
         metrics = make_metrics(self.layout, self._metrics, "DataEvaluator")
         total = weight = 0.0
-        for batch in _draw_epoch(source):
+        for drawn in _draw_epoch(source):
+            batch = self._network.fit(drawn)
             losses, predicted = self._measure(batch, source.is_stream)
             counts = np.asarray(batch.weights) != 0
             weights = np.asarray(batch.weights, np.float64)[counts]
@@ -132,6 +133,26 @@ class DataEvaluator:
             metrics.update(predicted, batch)
         loss = total / weight if weight > 0 else np.nan
         return {LOSS: loss, **metrics.compute()}
+
+    def check(self, data: Any, caller: str = "DataEvaluator.evaluate") -> Dataset | Source:
+        """Return data that the network can be measured on, as a data set or a source.
+
+        Parameters
+        ----------
+        data
+            As of :meth:`evaluate`.
+        caller : str
+            What error messages begin with.
+
+        Raises
+        ------
+        ValueError
+            If the data have no targets, are not as those that the network is made for, or the network does not take
+            their batches.
+        """
+        data = make_validation(data, self.layout, caller)
+        self._check_inputs(data.layout, caller).check_source(data)
+        return data
 
     def predict(self, data: Any, batch_size: int = BATCH_SIZE) -> Array | list[Array]:
         """Predict the targets of sequences.
@@ -150,17 +171,13 @@ class DataEvaluator:
             sequences differ in length, a list of arrays (T_i, O).
         """
         dataset = data if isinstance(data, Dataset) else Dataset(data)
-        self._check_inputs(dataset.layout, "predict")
+        self._check_inputs(dataset.layout, "DataEvaluator.predict").check_source(dataset)
         epochs = Epochs(dataset, self._get_batch_size(batch_size), shuffle=False)
         found: list[Any] = [None] * len(dataset)
         for batch in _draw_epoch(epochs):
-            filled = self._fill(batch)
-            *_, step_mask = self._objective.variables
-            predicted = np.asarray(
-                self._predict(
-                    *self._network.cast(filled), np.asarray(filled.step_mask, step_mask.dtype)
-                )
-            )
+            filled = self._network.fit(batch)
+            step_mask = np.asarray(filled.step_mask, self._objective.step_mask.dtype)
+            predicted = np.asarray(self._predict(*self._network.cast(filled), step_mask))
             has_time = self.layout.per_step and predicted.ndim > 2
             for row, index in enumerate(epochs.indices):
                 length = int(dataset.lengths[index])
@@ -174,36 +191,28 @@ class DataEvaluator:
         size = Number(int, 1).check("DataEvaluator: batch_size", batch_size)
         return self._network.batch_size or size
 
-    def _check_inputs(self, layout: Layout, method: str) -> None:
+    def _check_inputs(self, layout: Layout, caller: str) -> NetworkInputs:
         """Raise a `ValueError` unless the network takes the inputs of a layout: all of its symbols, too."""
         expected = self.layout._replace(inputs=layout.inputs)
-        NetworkInputs(self.l_out, expected, f"DataEvaluator.{method}", self._objective.name)
+        return NetworkInputs(self.l_out, expected, caller, self._objective.name)
 
     def _make_source(self, data: Any, batch_size: int) -> Source:
-        data = make_validation(data, self.layout, "DataEvaluator.evaluate")
-        self._check_inputs(data.layout, "evaluate")
+        data = self.check(data)
         if isinstance(data, Source):
             return data
         return Epochs(data, self._get_batch_size(batch_size), shuffle=False)
 
-    def _fill(self, batch: DataBatch) -> DataBatch:
-        """Fill a batch up to the batch size that the network was made for."""
-        size = self._network.batch_size
-        return batch if size is None or batch.resets is not None else fill_rows(batch, size)
-
     def _measure(self, batch: DataBatch, is_stream: bool) -> tuple[Array, Array]:
         """Return the losses (B,) of a batch, and its predictions."""
-        num_rows = batch.shape[0]
-        filled = self._fill(batch)
-        given = [*self._network.cast(filled), *self._objective.cast(filled)]
+        given = [*self._network.cast(batch), *self._objective.cast(batch)]
         if is_stream:
+            num_rows = batch.shape[0]
             if num_rows not in self._streams:
                 self._streams[num_rows] = self._compile_stream(num_rows)
-            results = self._streams[num_rows](*given, np.asarray(batch.resets, "bool"))
+            losses, predicted = self._streams[num_rows](*given, np.asarray(batch.resets, "bool"))
         else:
-            results = self._run(*given)
-        losses, predicted = (np.asarray(each)[:num_rows] for each in results)
-        return losses, predicted
+            losses, predicted = self._run(*given)
+        return np.asarray(losses), np.asarray(predicted)
 
     # ---- Compiled functions
 
@@ -217,7 +226,7 @@ class DataEvaluator:
 
     @cached_property
     def _run(self) -> Callable[..., Any]:
-        outputs = get_output(self.l_out, deterministic=True)
+        outputs = compute_output(self.l_out, self._objective.step_mask, deterministic=True)
         variables = [*self._network.variables, *self._objective.variables]
         # Not all losses take the mask, nor all predictions the lengths
         return pytensor.function(
@@ -226,8 +235,8 @@ class DataEvaluator:
 
     @cached_property
     def _predict(self) -> Callable[..., Any]:
-        outputs = get_output(self.l_out, deterministic=True)
-        variables = [*self._network.variables, self._objective.variables[-1]]
+        outputs = compute_output(self.l_out, self._objective.step_mask, deterministic=True)
+        variables = [*self._network.variables, self._objective.step_mask]
         return pytensor.function(
             variables, self._make_predictions(outputs), mode=self.mode, on_unused_input="ignore"
         )
@@ -302,8 +311,10 @@ def _describe_targets(layout: Layout) -> str:
 
 
 def _draw_epoch(source: Source) -> Iterator[DataBatch]:
-    """Yield the batches of an epoch, and set the source back to where it was, if it can be sought."""
+    """Yield all batches of an epoch, and set the source back to where it was, if it can be sought."""
     state = source.get_state() if source.can_seek else None
+    if isinstance(source, SeekableSource):
+        source.begin_epoch()
     epoch, count = source.epoch, 0
     try:
         while source.epoch == epoch:

@@ -3,15 +3,33 @@
 Notation: B sequences in a batch, T steps, F input and O output features.
 """
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
 
-from lasagne.layers import EmbeddingLayer, InputLayer, Layer, get_all_layers
+from lasagne.layers import (
+    BatchNormLayer,
+    EmbeddingLayer,
+    InputLayer,
+    Layer,
+    SliceLayer,
+    StandardizationLayer,
+    get_all_layers,
+    get_output,
+)
 from lasagne.utils import is_float
+from ntm.data import Dataset, Epochs, Source
 from ntm.data.layout import SINGLE, DataBatch, InputLayout, Layout
+from ntm.data.seeking import fill_rows
 from ntm.layers.base import MemoryLayer
+from ntm.layers.stepping import (
+    find_stateful_layers,
+    get_output_and_states,
+    has_mask,
+    make_carried_states,
+)
 from ntm.tasks import Batch, Task
 from ntm.typing import Array, ArrayLike, Tensor
 
@@ -48,8 +66,8 @@ class NetworkInputs:
         The variable of each input, by its name in the layout.
     step_masks : list of tensor (B, T)
         The masks that layers take: none, one or several.
-    batch_size : int or None
-        The batch size that the network was made for; None if it takes batches of any size.
+    batch_size, num_steps : int or None
+        The sequences and steps of the batches that the network was made for; None if it takes any number.
 
     Raises
     ------
@@ -62,7 +80,7 @@ class NetworkInputs:
     def __init__(self, l_out: Layer, layout: Layout, caller: str, owner: str = "the data") -> None:
         if not isinstance(l_out, Layer):
             raise TypeError(f"{caller}: l_out must be the last layer of a network, not {l_out!r}")
-        self._label = caller
+        self._label, self._layout = caller, layout
         layers = get_all_layers(l_out)
         masks = [layer.input_layers[index] for layer in layers if (index := _mask_index(layer))]
         found = [layer for layer in layers if isinstance(layer, InputLayer)]
@@ -83,8 +101,15 @@ class NetworkInputs:
                     f"knows {size}"
                 )
         self.inputs = {name: cast(Tensor, each.input_var) for name, each in self._layers.items()}
-        sizes = [layer.output_shape[0] for layer in self._layers.values()]
-        self.batch_size: int | None = next((size for size in sizes if size is not None), None)
+        self._l_out, self._owner = l_out, owner
+        self.batch_size = get_batch_size(l_out)
+        steps = [
+            layer.output_shape[1]
+            for name, layer in self._layers.items()
+            if layout.inputs[name].has_time
+        ]
+        self.num_steps: int | None = next((size for size in steps if size is not None), None)
+        self._mixing = find_mixing(l_out, bool(masks), self.num_steps)
 
     def _match(self, layers: list[InputLayer], layout: Layout) -> dict[str, InputLayer]:
         """Return the input layer of each input of the layout."""
@@ -130,6 +155,16 @@ class NetworkInputs:
             fits = fits and all(
                 a is None or a == b for a, b in zip(features, each.features, strict=True)
             )
+        if (
+            not fits
+            and takes_numbers
+            and each.is_integer
+            and len(shape) == len(axes) + len(each.features)
+        ):
+            raise ValueError(
+                f"{self._label}: the network takes numbers of shape {shape}{which}, and {owner} has integers: for an "
+                "EmbeddingLayer give the input layer input_var=pytensor.tensor.imatrix()"
+            )
         if not fits:
             expected = each.features or ((each.num_symbols,) if each.num_symbols else (1,))
             count = expected[0] if len(expected) == 1 else expected
@@ -148,6 +183,74 @@ class NetworkInputs:
         raise ValueError(
             f"{self._label}: the network gives {shape}, but {owner} has {size} features: expected {expected}"
         )
+
+    # ---- Batches
+
+    def check_source(self, source: Source | Dataset) -> None:
+        """Raise a `ValueError` unless the network takes the batches of a source, or those of a data set in epochs."""
+        if isinstance(source, Dataset):
+            source = Epochs(source, self.batch_size or len(source), shuffle=False)
+        if source.is_stream:
+            make_carried_states(self._l_out, source.batch_size)
+        for size, given, what in (
+            (self.batch_size, source.batch_size, "sequences"),
+            (self.num_steps, source.longest, "steps"),
+        ):
+            if size is not None and (given > size or (source.is_stream and given != size)):
+                raise ValueError(
+                    f"{self._label}: the network takes batches of {size} {what}, and {self._owner} come in batches of "
+                    f"{given}: give that size of the input layer as None, or make such batches"
+                )
+        padded = source.find_padded() if isinstance(source, Epochs) else None
+        if padded is not None:
+            self._check_padding(f"sequence {padded} of {self._owner} is padded")
+
+    def warn_of_statistics(self, source: Source) -> None:
+        """Warn if batches have padded steps or repeated sequences that enter the statistics of batch normalisation."""
+        layers = [each for each in get_all_layers(self._l_out) if isinstance(each, BatchNormLayer)]
+        if not layers or not isinstance(source, Epochs):
+            return
+        if source.find_padded() is not None or len(source.dataset) % source.batch_size:
+            warnings.warn(
+                f"{self._label}: {layers[0]!r} takes the mean and variance of a batch, in which padded steps and "
+                f"sequences that fill a last batch count, too: expected {self._owner} of one length, in batches whose "
+                "size divides the number of sequences; or another normalisation, such as lasagne.layers.layer_norm",
+                stacklevel=4,
+            )
+
+    def fit(self, batch: DataBatch) -> DataBatch:
+        """Return a batch, filled and padded to the size that the network was made for.
+
+        Raises
+        ------
+        ValueError
+            If the batch is larger, or is padded where the network's output would depend on the padding.
+        """
+        for size, given, what in (
+            (self.batch_size, batch.shape[0], "sequences"),
+            (self.num_steps, batch.shape[1], "steps"),
+        ):
+            if size is not None and given > size:
+                raise ValueError(
+                    f"{self._label}: the network takes batches of {size} {what}, and the batch has {given}"
+                )
+        if self.batch_size is not None and batch.resets is None:
+            batch = fill_rows(batch, self.batch_size)
+        if self.num_steps is not None:
+            batch = pad_steps(batch, self.num_steps, self._layout)
+        if self._mixing is not None and not np.asarray(batch.step_mask).all():
+            row = int(np.argmin(np.asarray(batch.step_mask).all(axis=1)))
+            self._check_padding(f"sequence {row} of the batch is padded")
+        return batch
+
+    def _check_padding(self, where: str) -> None:
+        """Raise a `ValueError` if the network's output depends on the padding of sequences."""
+        if self._mixing is not None:
+            raise ValueError(
+                f"{self._label}: {where}, and {self._mixing!r} does not tell a sequence from its padding: expected a "
+                "network that gives (batch, time, outputs), of which the last step of each sequence counts, or a "
+                "recurrent or memory layer with only_return_final=True, or sequences of one length"
+            )
 
     @property
     def variables(self) -> list[Tensor]:
@@ -197,6 +300,97 @@ class NetworkInputs:
 def find_memory_layers(l_out: Layer) -> Iterator[MemoryLayer]:
     """Yield the memory layers of a network, those nearest to the input first."""
     return (layer for layer in get_all_layers(l_out) if isinstance(layer, MemoryLayer))
+
+
+def get_batch_size(l_out: Layer) -> int | None:
+    """Return the batch size that a network was made for, None if it takes batches of any size."""
+    layers = [each for each in get_all_layers(l_out) if isinstance(each, InputLayer)]
+    return next((each.output_shape[0] for each in layers if each.output_shape[0] is not None), None)
+
+
+def compute_output(l_out: Layer, step_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+    """Return a network's output, in which sequences end where their own steps end.
+
+    Layers that run backwards, and those whose last step is taken, would begin or end in the padding. Then all recurrent
+    and memory layers without a `mask_input` get a mask.
+
+    Parameters
+    ----------
+    l_out : Layer
+    step_mask : tensor (B, T), optional
+        One up to the end of a sequence, zero in its padding.
+    **kwargs
+        Passed on to the layers.
+    """
+    layers = [each for each in find_stateful_layers(l_out) if not has_mask(each)]
+    needs_mask = any(each.backwards or each.only_return_final for each in layers)
+    needs_mask |= bool(layers) and len(l_out.output_shape) == 2
+    if step_mask is None or not needs_mask:
+        return get_output(l_out, **kwargs)
+    return get_output_and_states(l_out, step_mask=step_mask, **kwargs)[0]
+
+
+def find_mixing(l_out: Layer, takes_mask: bool, num_steps: int | None) -> Layer | None:
+    """Return a layer because of which a network's output depends on the padding of sequences, None if none is known.
+
+    Recurrent and memory layers end where sequences end: see :func:`compute_output`. Of the other layers, only those are
+    found that are certain to mix steps.
+
+    Parameters
+    ----------
+    l_out : Layer
+    takes_mask : bool
+        Whether layers take a mask as an input, and so may leave the padding out.
+    num_steps : int or None
+        Where all sequences are padded to the same number of steps, the padding is an input like others.
+    """
+    layers = get_all_layers(l_out)
+    mixing = next((layer for layer in layers if _is_mixing(layer)), None)
+    if mixing is not None or takes_mask or num_steps is not None or len(l_out.output_shape) != 2:
+        return mixing
+    has_time = any(isinstance(each, InputLayer) and len(each.output_shape) > 2 for each in layers)
+    ends = any(getattr(each, "only_return_final", False) or _is_slice(each) for each in layers)
+    return l_out if has_time and not ends else None
+
+
+def _is_mixing(layer: Any) -> bool:
+    if isinstance(layer, StandardizationLayer):
+        return len(layer.input_shape) > 2 and 1 in layer.axes
+    if not _is_slice(layer):
+        return False
+    below = layer.input_layer
+    while below is not None and not hasattr(below, "backwards"):
+        below = getattr(below, "input_layer", None)
+    # With a mask, a recurrent layer's outputs in the padding are those of its last step
+    is_end = below is not None and layer.slice == (0 if below.backwards else -1)
+    return layer.slice != 0 and not is_end
+
+
+def _is_slice(layer: Any) -> bool:
+    """Return whether a layer takes one of the steps of sequences."""
+    is_slice = isinstance(layer, SliceLayer) and isinstance(layer.slice, int)
+    return is_slice and len(layer.input_shape) > 2 and layer.axis % len(layer.input_shape) == 1
+
+
+def pad_steps(batch: DataBatch, num_steps: int, layout: Layout) -> DataBatch:
+    """Return a batch padded at its end to a number of steps."""
+    count = num_steps - batch.shape[1]
+
+    def pad(array: Array) -> Array:
+        return np.pad(array, [(0, 0), (0, count), *[(0, 0)] * (array.ndim - 2)])
+
+    if count == 0:
+        return batch
+    inputs = {
+        name: pad(array) if layout.inputs[name].has_time else array
+        for name, array in batch.inputs.items()
+    }
+    return batch._replace(
+        inputs=inputs,
+        targets=pad(batch.targets) if layout.per_step else batch.targets,
+        mask=pad(batch.mask),
+        step_mask=pad(batch.step_mask),
+    )
 
 
 def _mask_index(layer: Layer) -> int | None:

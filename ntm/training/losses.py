@@ -16,7 +16,7 @@ from lasagne.layers import (
     ReshapeLayer,
     SliceLayer,
 )
-from lasagne.nonlinearities import sigmoid, softmax
+from lasagne.nonlinearities import rectify, sigmoid, softmax
 from ntm.typing import Tensor
 
 __all__ = ["get_unit", "predictions", "reduce_losses", "sequence_loss"]
@@ -110,7 +110,7 @@ def _split_digits(outputs: Tensor) -> Tensor:
 
 
 def check_last_nonlinearity(l_out: Layer, kind: str, caller: str, owner: str) -> None:
-    """Raise a `ValueError` if a network gives probabilities where the loss takes logits.
+    """Raise a `ValueError` if a network gives probabilities, or no negative numbers, where the loss takes logits.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def check_last_nonlinearity(l_out: Layer, kind: str, caller: str, owner: str) ->
     while isinstance(layer, REARRANGING) and not hasattr(layer, "nonlinearity"):
         layer = layer.input_layer
     nonlinearity = getattr(layer, "nonlinearity", None)
-    if kind not in ("numbers", "own") and nonlinearity in PROBABILITIES:
+    if kind not in ("numbers", "own") and nonlinearity in (*PROBABILITIES, rectify):
         raise ValueError(
             f"{caller}: the network ends in {getattr(nonlinearity, '__name__', nonlinearity)}, of {layer!r}, but the "
             f"targets of {owner} are {kind}, and the loss takes logits: give that layer nonlinearity=None"

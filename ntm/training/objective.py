@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 
 from lasagne.layers import Layer
@@ -48,6 +49,8 @@ class Objective(ABC):
         Whether batches have a weight for each sequence.
     variables : list of tensors (B, ...)
         What the loss takes besides the outputs.
+    step_mask : tensor (B, T) or None
+        One of `variables`: one up to the end of a sequence, zero in its padding.
     """
 
     layout: Layout
@@ -57,6 +60,7 @@ class Objective(ABC):
     unit: float
     is_weighted: bool
     variables: list[Tensor]
+    step_mask: Tensor | None = None
 
     @abstractmethod
     def compute(self, outputs: Tensor) -> Tensor:
@@ -114,6 +118,7 @@ class DataObjective(Objective):
     name = "the data"
     unit = 1.0
     is_weighted = True
+    step_mask: Tensor
 
     def __init__(
         self,
@@ -137,8 +142,8 @@ class DataObjective(Objective):
         self.class_weights = _check_class_weights(class_weights, layout, caller)
         self._label = caller
         self._targets = self._make_targets()
-        self._mask, self._step_mask = pt.matrix("mask"), pt.matrix("step_mask")
-        self.variables = [self._targets, self._mask, self._step_mask]
+        self._mask, self.step_mask = pt.matrix("mask"), pt.matrix("step_mask")
+        self.variables = [self._targets, self._mask, self.step_mask]
 
     def _make_targets(self) -> Any:
         layout = self.layout
@@ -183,7 +188,7 @@ class DataObjective(Objective):
         if outputs.ndim == 2:
             return outputs
         steps = pt.arange(outputs.shape[1])
-        is_last = pt.eq(steps, self._step_mask.sum(axis=1, keepdims=True) - 1)
+        is_last = pt.eq(steps, self.step_mask.sum(axis=1, keepdims=True) - 1)
         # Not a product: outputs in the padding may be anything
         return pt.switch(is_last[..., None], outputs, 0).sum(axis=1)
 
@@ -229,7 +234,7 @@ def _check_class_weights(weights: ArrayLike | None, layout: Layout, caller: str)
         raise ValueError(
             f"{caller}: class_weights must be finite, not negative and not all zero, not {weights!r}"
         )
-    return pt.constant(array.astype("float32"))
+    return pt.constant(array.astype(pytensor.config.floatX))
 
 
 def as_objective(given: Any, caller: str) -> Objective:

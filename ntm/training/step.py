@@ -23,13 +23,13 @@ from lasagne._norms import get_total_norm
 from lasagne.accumulation import accumulate_gradients
 from lasagne.backends.modes import get_mode
 from lasagne.independence import DependenceError
-from lasagne.layers import Layer, get_all_params, get_output
+from lasagne.layers import Layer, get_all_params
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from ntm.data.layout import DataBatch
 from ntm.layers.stepping import get_output_and_states, make_carried_states, reset_rows
 from ntm.tasks import Batch, Task
 from ntm.training.division import AUTO, WHOLE, choose_division
-from ntm.training.inputs import NetworkInputs
+from ntm.training.inputs import NetworkInputs, compute_output
 from ntm.training.losses import reduce_losses
 from ntm.training.objective import Objective, as_objective
 from ntm.typing import Array, ArrayLike, Tensor
@@ -147,7 +147,10 @@ class TrainingStep:
         weights, rate = pt.vector("weights"), pt.scalar("learning_rate")
         batch = [*self._network.variables, *objective.variables]
         carried = CarriedStates(l_out, objective.batch_size) if carry_states else None
-        outputs = get_output(l_out) if carried is None else carried.compute_output(l_out)
+        if carried is None:
+            outputs = compute_output(l_out, objective.step_mask)
+        else:
+            outputs = carried.compute_output(l_out)
         losses = objective.compute(outputs)
         self.division = choose_division(losses, objective, self.mode, block_size, devices)
         loss, grads, losses, states = self._differentiate(
@@ -173,7 +176,6 @@ class TrainingStep:
         }
         if carried is not None:
             kinds["state"] = carried.before
-            updates |= zip(carried.before, states, strict=True)
         self.variables: dict[str, SharedVariable] = {
             f"{kind}/{k:03d} {variable.name or ''}".strip(): variable
             for kind, variables in kinds.items()
@@ -183,6 +185,9 @@ class TrainingStep:
         self.updates: dict[Variable, Variable] = {
             variable: pt.switch(is_finite, new, variable) for variable, new in updates.items()
         }
+        if carried is not None:
+            self.updates |= carried.make_updates(states)
+        self._weights_dtype = weights.dtype
         resets = [] if carried is None else [carried.resets]
         self._inputs = [*batch, *resets, *([weights] if self._weighted else []), rate]
         self._outputs = [loss, losses, scaled_norm / scale, is_finite, finite_grads]
@@ -239,6 +244,7 @@ class TrainingStep:
         """
         given: list[Any] = []
         if isinstance(batch, DataBatch):
+            batch = self._network.fit(batch)
             weights = batch.weights if weights is None else weights
             given += [] if batch.resets is None else [np.asarray(batch.resets, "bool")]
         if self._weighted != (weights is not None):
@@ -246,14 +252,14 @@ class TrainingStep:
             raise ValueError(
                 f"TrainingStep: weighted is {self._weighted}: expected {expected}, not {weights!r}"
             )
-        given += [] if weights is None else [np.asarray(weights, "float32")]
+        given += [] if weights is None else [np.asarray(weights, self._weights_dtype)]
         loss, losses, norm, is_finite, finite_grads = self._function(
             *self._network.cast(batch),
             *self._objective.cast(batch),
             *given,
             np.asarray(learning_rate, "float32"),
         )
-        self._compiled_shapes.add(batch.mask.shape)
+        self._compiled_shapes.add(self._get_shape(batch))
         return StepResult(
             float(loss), np.asarray(losses), float(norm), bool(is_finite), np.asarray(finite_grads)
         )
@@ -261,8 +267,13 @@ class TrainingStep:
     def must_compile(self, batch: Batch | DataBatch) -> bool:
         """Tell whether a call with this batch compiles something first, which takes seconds."""
         if isinstance(self.mode.linker, JAXLinker):
-            return batch.mask.shape not in self._compiled_shapes
+            return self._get_shape(batch) not in self._compiled_shapes
         return not self._compiled_shapes
+
+    def _get_shape(self, batch: Batch | DataBatch) -> tuple[int, ...]:
+        """Return the shape (B, T) that a batch is run with."""
+        num_rows, num_steps = batch.mask.shape
+        return self._network.batch_size or num_rows, self._network.num_steps or num_steps
 
     def get_values(self) -> dict[str, Array]:
         """Return copies of the values of `variables`."""
@@ -332,4 +343,23 @@ class CarriedStates:
         }
         output, states = get_output_and_states(l_out, states=starts, **kwargs)
         self.after = [part for layer in self._states for part in states[layer].flatten()]
+        self._starts = [part for layer in self._states for part in starts[layer].flatten()]
         return output
+
+    def make_updates(self, after: list[Tensor]) -> dict[Variable, Variable]:
+        """Return the new values of `before`: those after the last step, or before the first where they are not finite.
+
+        A row goes on whether or not the step changed parameters: the next window belongs to the same series.
+
+        Parameters
+        ----------
+        after : list of tensors (B, ...)
+            The values after the last step of a batch.
+        """
+        finite = [pt.isfinite(part).all(axis=list(range(1, part.ndim))) for part in after]
+        goes_on = pt.stack(finite).all(axis=0)
+        parts = zip(self.before, after, self._starts, strict=True)
+        return {
+            variable: pt.switch(goes_on.dimshuffle(0, *["x"] * (new.ndim - 1)), new, start)
+            for variable, new, start in parts
+        }

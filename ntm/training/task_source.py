@@ -37,7 +37,7 @@ class TaskSource:
     """
 
     #: Tasks can be drawn anew from a state, and their sequences do not go on from batch to batch
-    can_seek, is_stream, steps_per_epoch, epoch = True, False, None, 0
+    can_seek, can_begin_anew, is_stream, steps_per_epoch, epoch = True, True, False, None, 0
 
     def __init__(
         self,

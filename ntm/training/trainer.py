@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,13 +22,14 @@ from lasagne.layers import Layer
 from lasagne.updates import adam
 from ntm.arguments import Number, is_number
 from ntm.data import DataBatch, Dataset, Epochs, Source, SourceExhausted, make_source
+from ntm.data.fields import is_map_style
 from ntm.interruption import stop_on_signals
 from ntm.tasks import Batch, Task
 from ntm.training.callbacks import Callback, as_callback, as_logger
-from ntm.training.data_evaluator import DataEvaluator, make_validation, to_row
+from ntm.training.data_evaluator import DataEvaluator, to_row
 from ntm.training.division import AUTO, check_division
 from ntm.training.evaluator import Evaluator
-from ntm.training.inputs import NetworkInputs
+from ntm.training.inputs import NetworkInputs, get_batch_size
 from ntm.training.losses import check_last_nonlinearity
 from ntm.training.objective import (
     DataObjective,
@@ -234,8 +236,12 @@ class Trainer:
         else:
             self._prepare_data(data, batch_size, validation, loss)
             objective = self._make_objective(loss, class_weights)
-            self._check_network(objective)
+            network = self._check_network(objective)
+            source: Any = self.source
+            network.check_source(source)
+            network.warn_of_statistics(source)
             self.evaluator = DataEvaluator(l_out, objective, mode, metrics)
+            self._prepare_validation(validation)
         self.mode = self.evaluator.mode
         self.unit = objective.unit
         self.training_step = TrainingStep(
@@ -285,8 +291,7 @@ class Trainer:
     ) -> None:
         """Set the source of batches, and the data that the network is measured on."""
         # The first batch of an iterable may lack the last classes
-        is_iterable = not isinstance(data, Source | str) and not hasattr(data, "__len__")
-        num_outputs = self.l_out.output_shape[-1] if is_iterable and loss is None else None
+        num_outputs = self.l_out.output_shape[-1] if _is_iterable(data) and loss is None else None
         source = make_source(data, batch_size, self.seed, num_outputs=num_outputs)
         dataset = source.dataset if isinstance(source, Epochs) else None
         if is_number(validation):
@@ -297,13 +302,35 @@ class Trainer:
                     "sources give validation data of their own"
                 )
             dataset, self.validation = source.dataset.split(share, seed=self.seed)
-        elif validation is not None:
-            layout = fit_layout(self.l_out, source.layout, loss)
-            self.validation = make_validation(validation, layout)
         if isinstance(source, Epochs) and dataset is not None and data is not source:
-            size = source.batch_size if batch_size is None else batch_size
+            size = batch_size or get_batch_size(self.l_out) or source.batch_size
             source = Epochs(dataset, size, self.seed, num_buckets=self.num_buckets)
+        if isinstance(source, Epochs) and source.batch_size == 1:
+            weights = source.dataset.weights
+            if (weights != weights[0]).any():
+                raise ValueError(
+                    "Trainer: the weights of sequences count beside others in a batch, and batches of one sequence "
+                    "have no others: expected a batch_size of at least 2"
+                )
         self.source = source
+
+    def _prepare_validation(self, validation: Any) -> None:
+        """Set the data that the network is measured on."""
+        source = self.source
+        if self.validation is None and validation is not None:
+            self.validation = self.evaluator.check(validation, "Trainer: validation")
+        elif self.validation is not None:
+            self.evaluator.check(self.validation, "Trainer: validation")
+        if isinstance(self.validation, Source):
+            if self.validation is source:
+                raise ValueError(
+                    "Trainer: validation is the source that the network is trained on: expected a source of its own"
+                )
+            if not self.validation.can_begin_anew:
+                raise ValueError(
+                    "Trainer: validation is a generator, which gives its batches once: expected a Dataset, or a "
+                    "function that returns a new generator each time"
+                )
         # As many training sequences are measured as sequences for validation
         if isinstance(source, Epochs) and isinstance(self.validation, Dataset):
             count = min(len(source.dataset), len(self.validation))
@@ -320,15 +347,11 @@ class Trainer:
             layout, loss, class_weights, source.batch_size, source.longest, "Trainer"
         )
 
-    def _check_network(self, objective: Objective) -> None:
+    def _check_network(self, objective: Objective) -> NetworkInputs:
         layout, owner = objective.layout, objective.name
-        fixed = NetworkInputs(self.l_out, layout, "Trainer", owner).batch_size
-        if objective.is_weighted and fixed not in (None, objective.batch_size):
-            raise ValueError(
-                f"Trainer: the network takes batches of {fixed} sequences, and {owner} come in batches of "
-                f"{objective.batch_size}: give batch_size={fixed}, or None as the batch size of the input layer"
-            )
+        network = NetworkInputs(self.l_out, layout, "Trainer", owner)
         check_last_nonlinearity(self.l_out, layout.kind, "Trainer", owner)
+        return network
 
     @property
     def task(self) -> Any:
@@ -435,7 +458,7 @@ class Trainer:
                 gain = (before - after) / self.unit / batch.mask.shape[1]
             if curriculum is not None:
                 curriculum.update(loss, gain)
-        else:
+        elif isinstance(batch, Batch) or batch.weights.any():
             if isinstance(batch, Batch):
                 batch.check_targets(type(self.task).__name__)
             self._skip(loss, result.finite_gradients)
@@ -614,6 +637,16 @@ class Trainer:
             self.count_steps(evaluate_at)  # Raises an error for sizes that the task does not have
         elif evaluate_at:
             raise ValueError("Trainer.train: evaluate_at is for tasks, not for data of your own")
+        elif evaluate_every and self.validation is None:
+            raise ValueError(
+                f"Trainer.train: evaluate_every is {evaluate_every}, and there is nothing to measure: give the Trainer "
+                "validation="
+            )
+        if epochs is not None and epochs > 1 and not self.source.can_begin_anew:
+            raise ValueError(
+                f"Trainer.train: epochs is {epochs}, and the data are a generator, which gives its batches once: "
+                "expected a function that returns a new generator each time"
+            )
         if checkpoint is not None:
             if self.step_count == 0 and os.path.exists(checkpoint):
                 self.restore(checkpoint)
@@ -859,8 +892,15 @@ def _describe_sizes(sizes: Mapping[str, int]) -> str:
 def _is_task(data: Any) -> bool:
     """Tell whether a network is to be trained on a task, even if it is given wrongly: by its name or its class."""
     if isinstance(data, str):
-        return not os.path.exists(data)
+        is_path = os.path.exists(data) or os.path.basename(data) != data or "." in data
+        return not is_path
     return isinstance(data, Task) or (isinstance(data, type) and issubclass(data, Task))
+
+
+def _is_iterable(data: Any) -> bool:
+    """Tell whether data are batches that come one after another, of which the first does not show all classes."""
+    known = str | Path | tuple | list | Mapping | Dataset | Source
+    return not isinstance(data, known) and not is_map_style(data)
 
 
 def _describe_data(data: Any) -> str:

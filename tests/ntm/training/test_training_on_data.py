@@ -8,16 +8,21 @@ from pytensor.compile.mode import get_mode
 
 import lasagne
 from lasagne.backends.modes import get_mode as get_jax_mode
+from lasagne.init import Constant
 from lasagne.layers import (
+    BatchNormLayer,
     ConcatLayer,
     DenseLayer,
     EmbeddingLayer,
+    ExpressionLayer,
     InputLayer,
+    RecurrentLayer,
     SliceLayer,
+    StandardizationLayer,
     get_output,
 )
 from lasagne.updates import sgd
-from ntm.data import Dataset, Stream
+from ntm.data import Batches, Dataset, Epochs, Stream
 from ntm.heads.ntm import ReadHead, WriteHead
 from ntm.layers.ntm import NTMLayer
 from ntm.tasks import CopyTask
@@ -247,16 +252,6 @@ def test_networks_that_do_not_fit(l_out, data, message):
         Trainer(l_out, data)
 
 
-def test_a_network_of_a_fixed_batch_size():
-    l_out = DenseLayer(InputLayer((4, None, 3)), 2, num_leading_axes=2, nonlinearity=None)
-    data = X, rng.integers(0, 2, (7, 5))
-    with pytest.raises(ValueError, match=r"batches of 4 .* in batches of 7: give batch_size=4"):
-        Trainer(l_out, data)
-    trainer = Trainer(l_out, data, validation=data, batch_size=4, mode="FAST_COMPILE")
-    assert trainer.train(epochs=1, progress=False) == "done"
-    assert trainer.num_sequences == 7
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -280,6 +275,230 @@ def test_arguments_that_do_not_fit_a_task(name):
     task = CopyTask(size=1, max_length=2)
     with pytest.raises(ValueError, match=f"{name} is for data of your own, not for CopyTask"):
         Trainer(build(1, task.num_inputs), task, **{name: 1})
+
+
+# ---- Padding, and networks of a fixed size
+
+RAGGED = [X[k, :length] for k, length in enumerate(LENGTHS)]
+
+
+def build_both(layer, final):
+    """A network that runs forward and backwards over sequences, or the last steps of both."""
+    layers = [
+        RecurrentLayer(layer, 3, backwards=backwards, only_return_final=final, b=Constant(0.5))
+        for backwards in (False, True)
+    ]
+    return ConcatLayer(layers, axis=-1)
+
+
+def build_last(layer):
+    return SliceLayer(RecurrentLayer(layer, 3, b=Constant(0.5)), -1, axis=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build_layer", "per"),
+    [
+        (lambda layer: build_both(layer, False), "step"),
+        (lambda layer: build_both(layer, True), "sequence"),
+        (build_last, "sequence"),
+    ],
+    ids=["backwards", "final", "slice"],
+)
+def test_sequences_end_where_their_own_steps_end(build_layer, per):
+    """In training and evaluation, the loss in a padded batch is the loss of the sequence alone, without padding."""
+    lasagne.random.set_rng(np.random.RandomState(0))
+    labels = [rng.integers(0, 2, length) for length in LENGTHS]
+    targets = labels if per == "step" else [each[0] for each in labels]
+    data = Dataset(RAGGED, targets, num_outputs=2)
+    layer = build_layer(InputLayer((None, None, 3)))
+    l_out = DenseLayer(layer, 2, num_leading_axes=-1, nonlinearity=None)
+    trainer = Trainer(l_out, data, sgd, mode="FAST_COMPILE", num_buckets=1)
+    whole = trainer.training_step(data.take(range(7)), 0.0).losses
+    x = layer_input = pt.tensor3()
+    run = pytensor.function([x], get_output(l_out, layer_input), mode="FAST_COMPILE")
+    alone = []
+    for sequence, target in zip(RAGGED, targets, strict=True):
+        found = run(sequence[None])[0]
+        chosen = log_softmax(found)[(np.arange(len(sequence)), target) if per == "step" else target]
+        alone.append(-chosen.mean())
+    np.testing.assert_allclose(whole, alone, rtol=1e-10)
+    assert trainer.evaluate(data)["loss"] == pytest.approx(np.mean(alone), rel=1e-10)
+    for predicted, sequence in zip(trainer.predict(data), RAGGED, strict=True):
+        np.testing.assert_allclose(
+            np.log(predicted), log_softmax(run(sequence[None])[0]), rtol=1e-9
+        )
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        SliceLayer(InputLayer((None, None, 3)), -1, axis=1),
+        ExpressionLayer(
+            InputLayer((None, None, 3)),
+            lambda x: x.mean(axis=1),
+            lambda shape: (shape[0], shape[2]),
+        ),
+        StandardizationLayer(InputLayer((None, None, 3)), axes=(1, 2)),
+    ],
+    ids=["slice", "mean", "standardization"],
+)
+def test_networks_that_do_not_know_the_padding(layer):
+    l_out = DenseLayer(layer, 2, num_leading_axes=-1, nonlinearity=None)
+    with pytest.raises(ValueError, match=r"sequence 1 of the data is padded.*tell a sequence from"):
+        Trainer(l_out, (RAGGED, LENGTHS % 2))
+    # Without padding there is nothing to refuse
+    trainer = Trainer(l_out, (X, LENGTHS % 2), mode="FAST_COMPILE", validation=(X, LENGTHS % 2))
+    with pytest.raises(ValueError, match="sequence 1 of the data is padded"):
+        Trainer(l_out, (X, LENGTHS % 2), validation=(RAGGED, LENGTHS % 2))
+    with pytest.raises(ValueError, match="sequence 1 of the data is padded"):
+        trainer.evaluate((RAGGED, LENGTHS % 2))
+    batches = Trainer(
+        l_out, Batches([(X, LENGTHS % 2), (X[:, :4], LENGTHS % 2)]), mode="FAST_COMPILE"
+    )
+    batches.step()
+    with pytest.raises(ValueError, match="sequence 0 of the batch is padded"):
+        batches.step()
+
+
+def test_statistics_of_padded_batches():
+    layer = BatchNormLayer(InputLayer((None, None, 3)), axes=(0, 1))
+    l_out = DenseLayer(layer, 2, num_leading_axes=2, nonlinearity=None)
+    for data, batch_size in (((RAGGED, LENGTHS % 2), 7), ((X, LENGTHS % 2), 4)):
+        with pytest.warns(UserWarning, match="BatchNormLayer.* takes the mean and variance"):
+            Trainer(l_out, data, batch_size=batch_size)
+    Trainer(l_out, (X, LENGTHS % 2), batch_size=7)
+
+
+def test_a_network_of_a_fixed_size():
+    """Batches are filled and padded to the size that a network was made for."""
+    data = Dataset(RAGGED, LENGTHS % 2)
+
+    def make(shape):
+        lasagne.random.set_rng(np.random.RandomState(0))
+        l_out = DenseLayer(InputLayer(shape), 2, num_leading_axes=2, nonlinearity=None)
+        return Trainer(l_out, data, sgd, mode="FAST_COMPILE", validation=data)
+
+    fixed, free = make((3, 6, 3)), make((None, None, 3))
+    assert fixed.source.batch_size == 3
+    batch = data.take([1, 2])
+    np.testing.assert_allclose(
+        fixed.training_step(batch, 0.1).losses[:2], free.training_step(batch, 0.1).losses
+    )
+    assert fixed.evaluate(data) == pytest.approx(free.evaluate(data))
+    for one, other in zip(fixed.predict(data), free.predict(data), strict=True):
+        np.testing.assert_allclose(one, other)
+    assert fixed.train(epochs=1, progress=False) == "done"
+    for shape, message in (((8, None, 3), None), ((None, 4, 3), r"batches of 4 steps.* of 5")):
+        if message is None:
+            assert make(shape).train(epochs=1, progress=False) == "done"
+        else:
+            with pytest.raises(ValueError, match=message):
+                make(shape)
+    with pytest.raises(ValueError, match=r"batches of 2 sequences.* of 3"):
+        Trainer(build_fixed(2), data, batch_size=3)
+
+
+def build_fixed(batch_size):
+    return DenseLayer(InputLayer((batch_size, None, 3)), 2, num_leading_axes=2, nonlinearity=None)
+
+
+# ---- What is refused before anything is compiled
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        (lambda: ((np.full((2, 5), 4), [0, 1])), "validation: the data has symbols from 0 to 4"),
+        (lambda: ((X[:2, :, 0], [0, 1])), "validation: the network takes integers"),
+        (lambda: ((np.zeros((2, 5), int), [0, 1]) for _ in range(2)), "is a generator"),
+    ],
+    ids=["symbols", "numbers", "generator"],
+)
+def test_validation_that_does_not_fit(validation, message):
+    l_in = InputLayer((None, None), input_var=pt.imatrix())
+    l_out = DenseLayer(EmbeddingLayer(l_in, 3, 2), 2, num_leading_axes=2, nonlinearity=None)
+    data = rng.integers(0, 3, (7, 5)), LENGTHS % 2
+    with pytest.raises(ValueError, match=message):
+        Trainer(l_out, data, validation=validation())
+
+
+def test_validation_by_the_source_of_training():
+    source = Batches([(X, LENGTHS % 2)])
+    with pytest.raises(ValueError, match="expected a source of its own"):
+        Trainer(build(), source, validation=source)
+
+
+def test_validation_by_a_stream_that_cannot_be_carried():
+    data = Dataset(X, rng.normal(size=(7, 5, 2)))
+    layer = build_both(InputLayer((None, None, 3)), False)
+    l_out = DenseLayer(layer, 2, num_leading_axes=2, nonlinearity=None)
+    with pytest.raises(ValueError, match="cannot go on from one window to the next"):
+        Trainer(l_out, data, validation=Stream(data, 2))
+
+
+def test_an_evaluation_covers_the_whole_epoch():
+    """Even if a batch of the source was drawn before."""
+    data = Dataset(X, rng.normal(size=(7, 5, 2)))
+    trainer = Trainer(build(), data, mode="FAST_COMPILE")
+    source = Epochs(data, 3)
+    source.draw()
+    before = source.get_state()
+    assert trainer.evaluate(source) == pytest.approx(trainer.evaluate(data))
+    assert source.get_state() == before
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error", "message"),
+    [
+        ("missing.npz", {}, FileNotFoundError, "missing.npz"),
+        (Dataset(X, LENGTHS % 2, weights=LENGTHS), {"batch_size": 1}, ValueError, "batch_size of"),
+    ],
+)
+def test_data_that_cannot_be_trained_on(data, options, error, message):
+    with pytest.raises(error, match=message):
+        Trainer(build(), data, **options)
+
+
+def test_a_network_that_gives_no_negative_logits():
+    l_out = DenseLayer(InputLayer((None, None, 3)), 2, num_leading_axes=2)
+    with pytest.raises(ValueError, match="ends in rectify"):
+        Trainer(l_out, (X, LENGTHS % 2))
+    Trainer(l_out, (X, rng.uniform(size=(7, 5, 2))))
+
+
+def test_what_training_cannot_do():
+    generator = ((X, LENGTHS % 2) for _ in range(2))
+    trainer = Trainer(build(), generator, mode="FAST_COMPILE")
+    with pytest.raises(ValueError, match="epochs is 2, and the data are a generator"):
+        trainer.train(epochs=2, progress=False)
+    with pytest.raises(ValueError, match="nothing to measure: give the Trainer validation="):
+        trainer.train(epochs=1, evaluate_every=1, progress=False)
+    assert trainer.step_count == 0
+
+
+def test_the_first_batch_may_lack_classes():
+    """Where batches come one after another, the network says how many classes there are."""
+
+    class Loader:
+        def __iter__(self):
+            return iter([(X, LENGTHS % 2), (X, LENGTHS % 3)])
+
+        def __len__(self):
+            return 2
+
+    trainer = Trainer(build(3), Loader(), mode="FAST_COMPILE")
+    assert trainer.train(epochs=1, progress=False) == "done"
+    assert trainer.step_count == 2
+
+
+def test_batches_in_which_no_sequence_counts():
+    """Nothing is learnt from these batches, and they are no failure."""
+    data = Dataset(X, LENGTHS % 2, weights=[1, 0, 0, 0, 0, 0, 0])
+    trainer = Trainer(build(), data, mode="FAST_COMPILE", batch_size=2)
+    trainer.train(epochs=1, progress=False)
+    assert trainer.skipped == []
+    assert np.isfinite(trainer.losses).sum() == 1
 
 
 # ---- Training, and going on
@@ -495,3 +714,31 @@ def test_streams_in_blocks_and_on_devices(divided):
         trained.append(trainer.get_state()[0])
     for name, array in trained[0].items():
         np.testing.assert_allclose(trained[1][name], array, rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_stream_goes_on_where_a_step_changes_nothing():
+    """Where no step of a window counts, or a gradient is not finite, the states still go on with the series."""
+    inputs = rng.normal(size=(2, 12, 1))
+    mask = np.repeat([[1.0, 0.0, 1.0]], 4, axis=1).reshape(1, 12)
+    data = Dataset(inputs, inputs, np.repeat(mask, 2, axis=0))
+    l_out = build_ntm(1, 1)
+    trainer = Trainer(l_out, Stream(data, 4), sgd, learning_rate=0.0)
+    trainer.train(epochs=1, progress=False)
+    assert np.isfinite(trainer.losses).tolist() == [True, False, True]
+    assert trainer.skipped == []
+    x = pt.tensor3()
+    run = pytensor.function([x], get_output(l_out, x), mode=get_jax_mode("jax"))
+    outputs = np.asarray(run(inputs))[..., 0]
+    errors = (outputs - inputs[..., 0]) ** 2
+    assert trainer.losses[2] == pytest.approx(errors[:, 8:].mean(), rel=1e-9)
+    assert trainer.evaluate(Stream(data, 4))["loss"] == pytest.approx(
+        np.delete(errors, range(4, 8), axis=1).mean(), rel=1e-9
+    )
+    # A window that begins a series, with a loss that is not finite
+    first, second = trainer.sample(), trainer.sample()
+    result = trainer.training_step(first._replace(targets=first.targets + np.inf), 0.1)
+    assert not result.is_finite
+    result = trainer.training_step(second._replace(mask=np.ones((2, 4)), weights=np.ones(2)), 0.0)
+    order = [int(np.argmin(abs(inputs[:, 0, 0] - each[0, 0]))) for each in first.inputs["inputs"]]
+    np.testing.assert_allclose(result.losses, (outputs[order, 4:8] ** 2).mean(1), rtol=1e-9)
