@@ -10,6 +10,7 @@ import numpy as np
 
 from lasagne.layers import EmbeddingLayer, InputLayer, Layer, get_all_layers
 from ntm.arguments import shorten
+from ntm.data.layout import SINGLE
 from ntm.prediction.steps import TimeAxis
 from ntm.typing import Array
 
@@ -196,6 +197,7 @@ def match_inputs(inputs: Sequence[NetworkInput], given: Any, caller: str) -> lis
     ----------
     inputs : list of NetworkInput
     given : dict from name or InputLayer to values, or the values of the only input
+        The only input may be called `ntm.data.layout.SINGLE`, too.
     caller : str
         What messages begin with.
 
@@ -214,7 +216,8 @@ def match_inputs(inputs: Sequence[NetworkInput], given: Any, caller: str) -> lis
         return [given]
     rest, values = dict(given), []
     for each in inputs:
-        keys = [key for key in (each.layer, each.layer.name) if key is not None and key in rest]
+        names = [each.layer, each.layer.name, *([SINGLE] if len(inputs) == 1 else [])]
+        keys = [key for key in names if key is not None and key in rest]
         if not keys:
             raise ValueError(
                 f"{caller}: no values are given for the input {each.layer.name or each.layer!r}"

@@ -174,6 +174,7 @@ def test_without_time():
     predictor = Predictor(l_out, mode="FAST_COMPILE")
     assert_all_close([predictor.predict(values, batch_size=3)], [expected])
     assert_all_close([predictor.predict(values.tolist())], [expected])
+    assert_all_close([predictor.predict({"inputs": values})], [expected])
 
 
 def test_symbols():
