@@ -16,6 +16,7 @@ from ntm.experiments.settings import Settings, make_settings
 from ntm.serialization.encoding import encode_network
 from ntm.tasks import TASKS
 from ntm.training.division import WHOLE
+from ntm.training.task_source import TaskSource
 from ntm.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -28,7 +29,8 @@ class Received(Trainer):
     """A trainer that keeps what it is given, and neither compiles nor trains."""
 
     def __init__(self, l_out, task, **given):
-        self.l_out, self.task, self.given = l_out, task, given
+        self.l_out, self.given = l_out, given
+        self.source = TaskSource(task, "uniform", None, 1, 0)
         self.params, self.losses, self.skipped = [], [], []
         self.training_step = SimpleNamespace(division=WHOLE)
         self.step_count, self.solved_at, self.restarter = 0, None, given["restarter"]
