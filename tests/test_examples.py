@@ -24,7 +24,7 @@ def run(name, *options, folder=None, code=0):
 def test_examples_explain_themselves(path):
     shown = run(path.name, "--help").stdout
     assert f"python examples/{path.name}" in shown
-    assert "--seed" in shown
+    assert ("--seed" in shown) == (path.name != "serve-predictor.py")
 
 
 @pytest.mark.slow
@@ -78,3 +78,34 @@ def test_a_large_memory():
     shown = run("large-memory.py", "--steps", "20").stdout
     assert "Done after 20 steps." in shown
     assert len(re.findall(r"slots, +\d+ pairs: [\d.]+% of bits wrong", shown)) == 6
+
+
+@pytest.mark.slow
+def test_digits_are_read_and_a_finished_program_does_not_train_again(tmp_path):
+    shown = run("digits.py", "--steps", "400", folder=tmp_path)
+    right = float(re.search(r"([\d.]+)% of 450 held-out digits right", shown.stdout)[1])
+    assert right > 85
+    files = {path.name for path in (tmp_path / "digits").iterdir()}
+    assert files == {
+        "train.npz",
+        "test.npz",
+        "ntm-0.checkpoint",
+        "ntm-0.safetensors",
+        "ntm-0.png",
+    }
+    assert matplotlib.image.imread(tmp_path / "digits" / "ntm-0.png").shape[1] > 500
+    again = run("digits.py", "--steps", "400", folder=tmp_path)
+    assert again.stdout == shown.stdout
+    assert "compiling" in shown.stderr
+    assert "compiling" not in again.stderr
+
+
+@pytest.mark.slow
+def test_a_forecast_is_better_than_the_year_before(tmp_path):
+    shown = run("forecast.py", "--model", "lstm", "--steps", "40", folder=tmp_path).stdout
+    errors = re.findall(r"^ +[\d. ]+  (\d\.\d\d)  (\w+)", shown, re.MULTILINE)
+    (forecast, _), (naive, name), _ = errors
+    assert name == "seasonal"
+    assert float(naive) == pytest.approx(1.51, abs=0.01)  # with pandas, apart from the example
+    assert float(forecast) < 0.8
+    assert matplotlib.image.imread(tmp_path / "forecast" / "lstm-0.png").shape[1] > 500
