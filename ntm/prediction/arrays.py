@@ -216,8 +216,8 @@ def match_inputs(inputs: Sequence[NetworkInput], given: Any, caller: str) -> lis
         return [given]
     rest, values = dict(given), []
     for each in inputs:
-        names = [each.layer, each.layer.name, *([SINGLE] if len(inputs) == 1 else [])]
-        keys = [key for key in names if key is not None and key in rest]
+        allowed = [each.layer, each.layer.name, *([SINGLE] if len(inputs) == 1 else [])]
+        keys = [key for key in allowed if key is not None and key in rest]
         if not keys:
             raise ValueError(
                 f"{caller}: no values are given for the input {each.layer.name or each.layer!r}"
