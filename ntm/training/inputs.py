@@ -30,6 +30,7 @@ from ntm.layers.stepping import (
     has_mask,
     make_carried_states,
 )
+from ntm.prediction.steps import find_time_axis
 from ntm.tasks import Batch, Task
 from ntm.typing import Array, ArrayLike, Tensor
 
@@ -81,12 +82,10 @@ class NetworkInputs:
         if not isinstance(l_out, Layer):
             raise TypeError(f"{caller}: l_out must be the last layer of a network, not {l_out!r}")
         self._label, self._layout = caller, layout
-        layers = get_all_layers(l_out)
-        masks = [layer.input_layers[index] for layer in layers if (index := _mask_index(layer))]
-        found = [layer for layer in layers if isinstance(layer, InputLayer)]
-        variables = dict.fromkeys(layer.input_var for layer in found if layer in masks)
+        layers, time_axis = get_all_layers(l_out), find_time_axis(l_out)
+        variables = dict.fromkeys(layer.input_var for layer in time_axis.masks)
         self.step_masks: list[Tensor] = [cast(Tensor, variable) for variable in variables]
-        found = [layer for layer in found if layer not in masks]
+        found = [layer for layer in time_axis.inputs if layer not in time_axis.masks]
         self._layers = self._match(found, layout)
         for name, layer in self._layers.items():
             self._check_input(layer.output_shape, is_float(layer.input_var), name, layout, owner)
@@ -109,7 +108,9 @@ class NetworkInputs:
             if layout.inputs[name].has_time
         ]
         self.num_steps: int | None = next((size for size in steps if size is not None), None)
-        self._mixing = find_mixing(l_out, bool(masks), self.num_steps)
+        self._mixing = find_mixing(l_out, bool(time_axis.masks), self.num_steps)
+        # A layer of which is not known whether it mixes steps, such as one of the user's own
+        self._may_mix = None if _is_slice(time_axis.mixing) else time_axis.mixing
 
     def _match(self, layers: list[InputLayer], layout: Layout) -> dict[str, InputLayer]:
         """Return the input layer of each input of the layout."""
@@ -205,17 +206,24 @@ class NetworkInputs:
         if padded is not None:
             self._check_padding(f"sequence {padded} of {self._owner} is padded")
 
-    def warn_of_statistics(self, source: Source) -> None:
-        """Warn if batches have padded steps or repeated sequences that enter the statistics of batch normalisation."""
-        layers = [each for each in get_all_layers(self._l_out) if isinstance(each, BatchNormLayer)]
-        if not layers or not isinstance(source, Epochs):
+    def warn_of_padding(self, source: Source) -> None:
+        """Warn if the padding or filling of batches may change what the network learns."""
+        if not isinstance(source, Epochs):
             return
-        if source.find_padded() is not None or len(source.dataset) % source.batch_size:
+        is_padded = source.find_padded() is not None
+        if is_padded and self._may_mix is not None and self.num_steps is None:
+            warnings.warn(
+                f"{self._label}: sequences are padded, and {self._may_mix!r} may mix the steps of a sequence with "
+                "those of its padding: make sure that it takes each step by itself, or give sequences of one length",
+                stacklevel=3,
+            )
+        layers = [each for each in get_all_layers(self._l_out) if isinstance(each, BatchNormLayer)]
+        if layers and (is_padded or len(source.dataset) % source.batch_size):
             warnings.warn(
                 f"{self._label}: {layers[0]!r} takes the mean and variance of a batch, in which padded steps and "
                 f"sequences that fill a last batch count, too: expected {self._owner} of one length, in batches whose "
                 "size divides the number of sequences; or another normalisation, such as lasagne.layers.layer_norm",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def fit(self, batch: DataBatch) -> DataBatch:
@@ -391,11 +399,3 @@ def pad_steps(batch: DataBatch, num_steps: int, layout: Layout) -> DataBatch:
         mask=pad(batch.mask),
         step_mask=pad(batch.step_mask),
     )
-
-
-def _mask_index(layer: Layer) -> int | None:
-    """Return which of a layer's inputs is its mask, None if it has no mask; a mask is never the first."""
-    if isinstance(layer, MemoryLayer):
-        return 1 if layer.has_mask else None
-    index = getattr(layer, "mask_incoming_index", -1)
-    return index if index > 0 else None

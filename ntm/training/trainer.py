@@ -239,7 +239,7 @@ class Trainer:
             network = self._check_network(objective)
             source: Any = self.source
             network.check_source(source)
-            network.warn_of_statistics(source)
+            network.warn_of_padding(source)
             self.evaluator = DataEvaluator(l_out, objective, mode, metrics)
             self._prepare_validation(validation)
         self.mode = self.evaluator.mode

@@ -17,6 +17,7 @@ from lasagne.layers import (
     ExpressionLayer,
     InputLayer,
     RecurrentLayer,
+    ReshapeLayer,
     SliceLayer,
     StandardizationLayer,
     get_output,
@@ -359,6 +360,14 @@ def test_networks_that_do_not_know_the_padding(layer):
     batches.step()
     with pytest.raises(ValueError, match="sequence 0 of the batch is padded"):
         batches.step()
+
+
+def test_a_layer_that_may_mix_steps():
+    layer = ReshapeLayer(InputLayer((None, None, 3)), (-1, [2]))
+    layer = ReshapeLayer(DenseLayer(layer, 2, nonlinearity=None), (7, -1, [1]))
+    with pytest.warns(UserWarning, match="<ReshapeLayer> may mix the steps of a sequence"):
+        Trainer(layer, (RAGGED, LENGTHS % 2), num_buckets=1)
+    Trainer(layer, (X, LENGTHS % 2))
 
 
 def test_statistics_of_padded_batches():
