@@ -72,6 +72,11 @@ def make_source(
     elif isinstance(data, tuple | Mapping):
         _refuse_parts(data)
         data = make_dataset(data, **options)
+    elif isinstance(data, list) and data and not is_map_style(data):
+        raise ValueError(
+            f"there are no targets: data is a list of {len(data)}: expected a tuple (inputs, targets), or a list of examples "
+            "(inputs, targets)"
+        )
     elif is_map_style(data) or isinstance(data, list):
         data = Dataset(data, **options)
     elif hasattr(data, "__array__"):

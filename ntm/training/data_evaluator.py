@@ -3,6 +3,7 @@
 Notation: B sequences in a batch, T steps, O output features.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
@@ -33,7 +34,7 @@ class DataEvaluator:
     """Measures a network on data.
 
     Functions are compiled when they are first needed, on the JAX back end for each new shape of a batch. No gradient is
-    compiled.
+    compiled. Several threads may use one evaluator: one of them measures at a time.
 
     Parameters
     ----------
@@ -97,6 +98,7 @@ class DataEvaluator:
             name for name in self.names if name not in METRICS or METRICS[name].is_number
         ]
         self._streams: dict[int, Callable[..., Any]] = {}
+        self._lock = threading.RLock()
 
     def evaluate(self, data: Any, batch_size: int = BATCH_SIZE) -> dict[str, Value]:
         """Measure the network on data.
@@ -123,14 +125,15 @@ class DataEvaluator:
         source = self._make_source(data, batch_size)
         metrics = make_metrics(self.layout, self._metrics, "DataEvaluator")
         total = weight = 0.0
-        for drawn in _draw_epoch(source):
-            batch = self._network.fit(drawn)
-            losses, predicted = self._measure(batch, source.is_stream)
-            counts = np.asarray(batch.weights) != 0
-            weights = np.asarray(batch.weights, np.float64)[counts]
-            total += float((weights * losses[counts]).sum())
-            weight += float(weights.sum())
-            metrics.update(predicted, batch)
+        with self._lock:
+            for drawn in _draw_epoch(source):
+                batch = self._network.fit(drawn)
+                losses, predicted = self._measure(batch, source.is_stream)
+                counts = np.asarray(batch.weights) != 0
+                weights = np.asarray(batch.weights, np.float64)[counts]
+                total += float((weights * losses[counts]).sum())
+                weight += float(weights.sum())
+                metrics.update(predicted, batch)
         loss = total / weight if weight > 0 else np.nan
         return {LOSS: loss, **metrics.compute()}
 
@@ -177,7 +180,8 @@ class DataEvaluator:
         for batch in _draw_epoch(epochs):
             filled = self._network.fit(batch)
             step_mask = np.asarray(filled.step_mask, self._objective.step_mask.dtype)
-            predicted = np.asarray(self._predict(*self._network.cast(filled), step_mask))
+            with self._lock:
+                predicted = np.asarray(self._predict(*self._network.cast(filled), step_mask))
             has_time = self.layout.per_step and predicted.ndim > 2
             for row, index in enumerate(epochs.indices):
                 length = int(dataset.lengths[index])

@@ -182,7 +182,8 @@ class NetworkInputs:
             return
         expected = " or ".join(f"(batch, {'time, ' * (count - 2)}{size})" for count in axes)
         raise ValueError(
-            f"{self._label}: the network gives {shape}, but {owner} has {size} features: expected {expected}"
+            f"{self._label}: the network gives {shape}, but {owner} has {size} features, as the targets are "
+            f"{layout.kind}: expected {expected}"
         )
 
     # ---- Batches

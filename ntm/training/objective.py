@@ -3,6 +3,7 @@
 Notation: B sequences in a batch, T steps, O output features.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
+from lasagne.independence import DependenceError, check_independence
 from lasagne.layers import Layer
 from ntm.arguments import check_choice
 from ntm.data.layout import DataBatch, InputLayout, Layout
@@ -167,6 +169,7 @@ class DataObjective(Objective):
                     f"{self._label}: loss must return the loss of each sequence, a vector (B,), not "
                     f"{losses!r}" + (f" with {losses.ndim} axes" if hasattr(losses, "ndim") else "")
                 )
+            self._check_independence([outputs, targets, mask])
             return losses
         if not self.layout.per_step:
             outputs, targets = outputs[:, None], targets[:, None]
@@ -182,6 +185,19 @@ class DataObjective(Objective):
         losses = sequence_loss(self.layout.kind, outputs, targets, mask)
         # A sequence of which no step counts has no loss
         return losses / pt.switch(pt.eq(count, 0), 1, count)
+
+    def _check_independence(self, given: list[Any]) -> None:
+        """Warn if the user's loss of a sequence depends on other sequences, as by a sum over the wrong axis."""
+        variables = [variable.type() for variable in given]
+        assert self.loss is not None
+        try:
+            check_independence([self.loss(*variables)], variables)
+        except DependenceError as error:
+            warnings.warn(
+                f"{self._label}: loss must return the loss of each sequence, (B,): "
+                f"{str(error).removeprefix('accumulate_gradients: ')}",
+                stacklevel=5,
+            )
 
     def take_last(self, outputs: Tensor) -> Tensor:
         """Return the output at the last step of each sequence, (B, O), of (B, T, O); (B, O) stays."""

@@ -121,7 +121,7 @@ def test_a_list_holds_examples_and_batches_of_a_list_are_asked_for():
         ((X,), {}, ValueError, "there are no targets"),
         ({"x": X}, {}, ValueError, "there are no targets"),
         (Dataset(X), {}, ValueError, "there are no targets"),
-        (list(X), {}, ValueError, "there are no targets"),
+        ([X, Y], {}, ValueError, "there are no targets: data is a list of 2: expected a tuple"),
         (Examples(lambda x, y: x), {}, ValueError, "there are no targets"),
         ((X, Y, None, None, None), {}, ValueError, "a tuple of 5: expected"),
         ({"x": X, "y": Y, "z": Y}, {}, ValueError, "unknown name 'z'"),

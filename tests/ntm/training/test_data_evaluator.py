@@ -1,7 +1,10 @@
 """Evaluation of data against plain NumPy."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+from pytensor.compile.mode import get_mode
 
 import lasagne
 from lasagne.layers import DenseLayer, InputLayer, LSTMLayer, SliceLayer
@@ -212,3 +215,12 @@ def test_data_that_do_not_fit():
         DataEvaluator(make_network(size=4), layout)
     with pytest.raises(ValueError, match="DataEvaluator: 'r2' is a metric of numbers"):
         DataEvaluator(make_network(), layout, metrics=["r2"])
+
+
+def test_threads_share_an_evaluator():
+    data = make_data("numbers", True)
+    evaluator = DataEvaluator(make_network(), data.layout, get_mode("FAST_COMPILE"))
+    expected = evaluator.evaluate(data)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: evaluator.evaluate(data), range(40)))
+    assert all(each == expected for each in found)

@@ -189,6 +189,23 @@ def test_a_loss_that_is_none(loss, message):
         TrainingStep(build(), DataObjective(data.layout, loss), sgd)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda outputs, targets, mask: pt.sqr(outputs - targets).mean(axis=(0, 2)),
+        lambda outputs, targets, mask: (
+            outputs[:, :, 0].sum(axis=1)[:, None] - targets[:, 0, 0]
+        ).sum(axis=1),
+    ],
+    ids=["wrong axis", "broadcast"],
+)
+def test_a_loss_that_mixes_sequences(loss):
+    """Even where there are as many steps as sequences, so that shapes do not tell."""
+    data = Dataset(X[:5], rng.normal(size=(5, 5, 2)))
+    with pytest.warns(UserWarning, match="loss must return the loss of each sequence"):
+        Trainer(build(), data, loss=loss)
+
+
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [np.nan, 1.0], ["a", "b"], [0, 0]])
 def test_class_weights_that_are_none(weights):
     data = Dataset(X, make_targets("classes", "step", 2), num_outputs=2)
