@@ -4,7 +4,7 @@ Notation: N sequences, T steps, F input and O output features; B rows that run a
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,17 +15,8 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant
 
 from lasagne.backends.modes import get_mode
-from lasagne.layers import (
-    DimshuffleLayer,
-    FlattenLayer,
-    Layer,
-    PadLayer,
-    ReshapeLayer,
-    SliceLayer,
-    get_all_params,
-)
+from lasagne.layers import Layer, get_all_params
 from lasagne.layers._states import StatefulLayer
-from lasagne.nonlinearities import sigmoid, softmax
 from lasagne.utils import is_float
 from ntm.arguments import Number, check_choice, describe
 from ntm.layers.stepping import (
@@ -35,15 +26,11 @@ from ntm.layers.stepping import (
     reset_rows,
 )
 from ntm.prediction.arrays import NetworkInput, find_inputs, match_inputs
+from ntm.prediction.probabilities import PROBABILITIES, find_last_layer, predictions
 from ntm.prediction.steps import find_time_axis
-from ntm.typing import Array, ArrayLike, Tensor
+from ntm.typing import Array, ArrayLike
 
 __all__ = ["Predictor"]
-
-#: Nonlinearities that give probabilities of logits
-PROBABILITIES = (sigmoid, softmax, pt.sigmoid, pt.special.softmax)
-#: Layers that change no value
-REARRANGING = (ReshapeLayer, FlattenLayer, DimshuffleLayer, SliceLayer, PadLayer)
 
 
 class Rows(NamedTuple):
@@ -127,11 +114,9 @@ class Predictor:
         self._inputs = find_inputs(l_out, self._time_axis, "Predictor")
         self._stateful = find_stateful_layers(l_out)
         self.pads = self._time_axis.mixing is None
-        ends_in_probabilities = _find_last_nonlinearity(l_out) in PROBABILITIES
-        self.gives_probabilities = ends_in_probabilities or kind is not None
-        self._applies: Callable[[Tensor], Any] | None = None
-        if kind is not None and not ends_in_probabilities:
-            self._applies = pt.sigmoid if kind == "bits" else _softmax
+        last = getattr(find_last_layer(l_out), "nonlinearity", None)
+        self._ends_in_probabilities = last in PROBABILITIES
+        self.gives_probabilities = self._ends_in_probabilities or kind is not None
         self._functions: dict[bool, Any] = {}
         self._lock = threading.RLock()
 
@@ -472,8 +457,8 @@ class Predictor:
         output, after = get_output_and_states(
             self.l_out, given, states, step_mask=step_mask, deterministic=True
         )
-        if self._applies is not None:
-            output = self._applies(output)
+        if not self._ends_in_probabilities:
+            output = predictions(self.kind, output)
         results = [part for layer in self._stateful for part in after[layer].flatten()]
         return pytensor.function(
             variables,
@@ -487,17 +472,6 @@ class Predictor:
         inputs: list[Any] = [each.layer.input_var for each in self._inputs]
         floats = [each for each in [*inputs, *get_all_params(self.l_out)] if is_float(each)]
         return str(floats[0].dtype) if floats else str(pytensor.config.floatX)
-
-
-def _find_last_nonlinearity(l_out: Layer) -> Any:
-    layer: Any = l_out
-    while isinstance(layer, REARRANGING) and not hasattr(layer, "nonlinearity"):
-        layer = layer.input_layer
-    return getattr(layer, "nonlinearity", None)
-
-
-def _softmax(outputs: Tensor) -> Any:
-    return pt.special.softmax(outputs, axis=-1)
 
 
 def _round_up(number: int) -> int:

@@ -1,5 +1,6 @@
 """Training: the trainer, evaluators, metrics, callbacks, curricula, schedules, recovery and loggers."""
 
+from ntm.prediction.probabilities import predictions
 from ntm.training.callbacks import (
     Callback,
     DropLearningRate,
@@ -12,7 +13,7 @@ from ntm.training.curricula import CURRICULA, make_curriculum
 from ntm.training.data_evaluator import DataEvaluator
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import JSONLines, TensorBoard, read_json_lines
-from ntm.training.losses import predictions, sequence_loss
+from ntm.training.losses import sequence_loss
 from ntm.training.metrics import METRICS, Metric, make_metrics
 from ntm.training.recovery import Restarter, Rewinder
 from ntm.training.schedules import SCHEDULES, make_schedule

@@ -17,8 +17,9 @@ from lasagne.layers import Layer
 from ntm.arguments import Number, is_number
 from ntm.data import DataBatch, Dataset, Epochs, Layout, Source, SourceExhausted, make_source
 from ntm.data.seeking import SeekableSource
+from ntm.prediction.probabilities import predictions
 from ntm.training.inputs import NetworkInputs, compute_output
-from ntm.training.losses import check_last_nonlinearity, predictions
+from ntm.training.losses import check_last_nonlinearity
 from ntm.training.metrics import LOSS, METRICS, Value, make_metrics
 from ntm.training.objective import DataObjective, LossFunction
 from ntm.training.step import CarriedStates

@@ -17,9 +17,10 @@ from pytensor.compile.mode import Mode
 from lasagne.backends.modes import get_mode
 from lasagne.layers import Layer, get_output
 from ntm.arguments import Number
+from ntm.prediction.probabilities import predictions
 from ntm.tasks import Batch, Task
 from ntm.training.inputs import NetworkInputs, find_memory_layers
-from ntm.training.losses import check_last_nonlinearity, predictions, reduce_losses
+from ntm.training.losses import check_last_nonlinearity, reduce_losses
 from ntm.training.objective import as_objective
 from ntm.typing import Array, ArrayLike
 

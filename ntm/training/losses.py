@@ -1,31 +1,18 @@
-"""Losses of sequences, and predictions, from the outputs of a network.
+"""Losses of sequences from the outputs of a network.
 
 Notation: B sequences in a batch, T steps, O output features.
 """
 
 import math
-from typing import Any
 
 import pytensor.tensor as pt
 
-from lasagne.layers import (
-    DimshuffleLayer,
-    FlattenLayer,
-    Layer,
-    PadLayer,
-    ReshapeLayer,
-    SliceLayer,
-)
-from lasagne.nonlinearities import rectify, sigmoid, softmax
+from lasagne.layers import Layer
+from lasagne.nonlinearities import rectify
+from ntm.prediction.probabilities import PROBABILITIES, find_last_layer, split_digits
 from ntm.typing import Tensor
 
-__all__ = ["get_unit", "predictions", "reduce_losses", "sequence_loss"]
-
-#: Nonlinearities that give probabilities of logits
-PROBABILITIES = (sigmoid, softmax, pt.sigmoid, pt.special.softmax)
-
-#: Layers that change no value
-REARRANGING = (ReshapeLayer, FlattenLayer, DimshuffleLayer, SliceLayer, PadLayer)
+__all__ = ["get_unit", "reduce_losses", "sequence_loss"]
 
 
 def sequence_loss(kind: str, outputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -60,8 +47,8 @@ def sequence_loss(kind: str, outputs: Tensor, targets: Tensor, mask: Tensor) -> 
     elif kind == "classes":
         errors = -(targets * pt.special.log_softmax(outputs, axis=2)).sum(axis=2)
     elif kind == "digits":
-        log_probabilities = pt.special.log_softmax(_split_digits(outputs), axis=3)
-        errors = -(_split_digits(targets) * log_probabilities).sum(axis=(2, 3))
+        log_probabilities = pt.special.log_softmax(split_digits(outputs), axis=3)
+        errors = -(split_digits(targets) * log_probabilities).sum(axis=(2, 3))
     elif kind == "numbers":
         errors = pt.sqr(outputs - targets).sum(axis=2)
     else:
@@ -93,22 +80,6 @@ def get_unit(kind: str) -> float:
     return 1.0 if kind == "numbers" else math.log(2)
 
 
-def predictions(kind: str, outputs: Tensor) -> Tensor:
-    """Return probabilities of ones, classes or digits, or the numbers, from a network's outputs (..., O)."""
-    if kind == "bits":
-        return pt.sigmoid(outputs)
-    if kind == "classes":
-        return pt.special.softmax(outputs, axis=-1)
-    if kind == "digits":
-        return pt.special.softmax(_split_digits(outputs), axis=3).reshape(outputs.shape)
-    return outputs
-
-
-def _split_digits(outputs: Tensor) -> Tensor:
-    """Return the ten outputs of each digit: (B, T, O / 10, 10) of (B, T, O)."""
-    return outputs.reshape((outputs.shape[0], outputs.shape[1], -1, 10))
-
-
 def check_last_nonlinearity(l_out: Layer, kind: str, caller: str, owner: str) -> None:
     """Raise a `ValueError` if a network gives probabilities, or no negative numbers, where the loss takes logits.
 
@@ -120,9 +91,7 @@ def check_last_nonlinearity(l_out: Layer, kind: str, caller: str, owner: str) ->
     caller, owner : str
         For the message: who checks, and whose targets.
     """
-    layer: Any = l_out
-    while isinstance(layer, REARRANGING) and not hasattr(layer, "nonlinearity"):
-        layer = layer.input_layer
+    layer = find_last_layer(l_out)
     nonlinearity = getattr(layer, "nonlinearity", None)
     if kind not in ("numbers", "own") and nonlinearity in (*PROBABILITIES, rectify):
         raise ValueError(

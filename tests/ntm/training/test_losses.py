@@ -5,7 +5,8 @@ import pytest
 from scipy.special import log_softmax
 
 from lasagne.backends.modes import get_mode
-from ntm.training.losses import predictions, reduce_losses, sequence_loss
+from ntm.prediction.probabilities import predictions
+from ntm.training.losses import reduce_losses, sequence_loss
 
 pytestmark = pytest.mark.usefixtures("float32")
 
