@@ -74,8 +74,8 @@ def make_source(
         data = make_dataset(data, **options)
     elif isinstance(data, list) and data and not is_map_style(data):
         raise ValueError(
-            f"there are no targets: data is a list of {len(data)}: expected a tuple (inputs, targets), or a list of examples "
-            "(inputs, targets)"
+            f"there are no targets: data is a list of {len(data)}: expected a tuple (inputs, targets), or a list of "
+            "examples (inputs, targets)"
         )
     elif is_map_style(data) or isinstance(data, list):
         data = Dataset(data, **options)

@@ -1,5 +1,6 @@
 """Evaluation of data against plain NumPy."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from pytensor.compile.mode import get_mode
 
 import lasagne
-from lasagne.layers import DenseLayer, InputLayer, LSTMLayer, SliceLayer
+from lasagne.layers import DenseLayer, InputLayer, LSTMLayer, RecurrentLayer, SliceLayer
 from ntm.data import Batches, Dataset, Epochs, Stream
 from ntm.training import METRICS, DataEvaluator
 from ntm.training.data_evaluator import make_validation, to_row
@@ -217,10 +218,19 @@ def test_data_that_do_not_fit():
         DataEvaluator(make_network(), layout, metrics=["r2"])
 
 
+@pytest.mark.slow
 def test_threads_share_an_evaluator():
-    data = make_data("numbers", True)
-    evaluator = DataEvaluator(make_network(), data.layout, get_mode("FAST_COMPILE"))
-    expected = evaluator.evaluate(data)
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: evaluator.evaluate(data), range(40)))
-    assert all(each == expected for each in found)
+    """The states that are carried along a stream are those of one thread at a time."""
+
+    def wait(predictions, targets, mask):
+        time.sleep(0.01)
+        return np.zeros(len(predictions))
+
+    data = Dataset(RNG.normal(size=(2, 12, F)), RNG.normal(size=(2, 12, O)))
+    layer = RecurrentLayer(InputLayer((None, None, F)), 3)
+    l_out = DenseLayer(layer, O, nonlinearity=None, num_leading_axes=2)
+    evaluator = DataEvaluator(l_out, data.layout, get_mode("FAST_COMPILE"), [wait])
+    expected = evaluator.evaluate(Stream(data, 4))
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(evaluator.evaluate, [Stream(data, 4) for _ in range(3)]))
+    assert found == [expected] * 3
