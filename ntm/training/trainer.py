@@ -9,6 +9,7 @@ Notation: B sequences in a batch, T steps, F input and O output features.
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -67,7 +68,8 @@ class Trainer:
         The last layer of the network, (B, T, O): logits where the targets are bits, classes or digits, else numbers.
         Where data have one target a sequence, (B, O), or (B, T, O) whose last step of each sequence counts. An input
         layer that is the `mask_input` of layers gets a mask (B, T), one up to the end of a sequence and zero in its
-        padding.
+        padding. With data, recurrent and memory layers without `mask_input` that run backwards, or whose last output is
+        taken, get this mask, too.
     data : Task, Dataset, Source, tuple, dict or iterable
         What to train on: a task, or data. :func:`ntm.data.make_source` says what data may be: arrays ``(inputs,
         targets)`` or ``(inputs, targets, mask)``, lists of sequences, a :class:`ntm.Dataset`, an iterable of batches, a
@@ -343,6 +345,8 @@ class Trainer:
         source = self.source
         assert isinstance(source, Source)
         layout = fit_layout(self.l_out, source.layout, loss)
+        if isinstance(source, Epochs) and layout.num_outputs != source.layout.num_outputs:
+            _warn_of_one_hot(source.dataset, layout.num_outputs)
         return DataObjective(
             layout, loss, class_weights, source.batch_size, source.longest, "Trainer"
         )
@@ -901,6 +905,20 @@ def _is_iterable(data: Any) -> bool:
     """Tell whether data are batches that come one after another, of which the first does not show all classes."""
     known = str | Path | tuple | list | Mapping | Dataset | Source
     return not isinstance(data, known) and not is_map_style(data)
+
+
+def _warn_of_one_hot(data: Dataset, num_outputs: int | None) -> None:
+    """Warn if targets that are taken as one label a step look like one class a sequence, one-hot."""
+    if not data.layout.per_step or data.longest != num_outputs:
+        return
+    targets = data.take(range(min(len(data), 64))).targets
+    if targets.ndim == 2 and (targets.sum(axis=1) == 1).all() and targets.max() == 1:
+        warnings.warn(
+            f"Trainer: targets (N, {num_outputs}) are taken as a label for each of {num_outputs} steps, and the "
+            f"network gives {num_outputs} outputs: if they are one class a sequence, one-hot, give "
+            "Dataset(..., per='sequence')",
+            stacklevel=4,
+        )
 
 
 def _describe_data(data: Any) -> str:

@@ -429,6 +429,15 @@ def build_fixed(batch_size):
     return DenseLayer(InputLayer((batch_size, None, 3)), 2, num_leading_axes=2, nonlinearity=None)
 
 
+def test_one_hot_targets_of_as_many_classes_as_steps():
+    one_hot = np.eye(5, dtype=int)[rng.integers(0, 5, 7)]
+    with pytest.warns(UserWarning, match="one class a sequence, one-hot, give Dataset"):
+        Trainer(build(5), (X, one_hot))
+    trainer = Trainer(build(5), Dataset(X, one_hot, per="sequence"))
+    assert trainer.source.layout.kind == "classes"
+    Trainer(build(5), (X, rng.integers(0, 2, (7, 5))))
+
+
 # ---- What is refused before anything is compiled
 
 
