@@ -133,19 +133,22 @@ class Batches(Source):
         compare(state["data"], own["data"], "the state is of other data")
         if state == own:
             return
-        if self.can_begin_anew:
-            how = f"epoch {epoch} begins anew"
-            if self._position:
-                self._iterator, self._next, self._error = None, NOTHING, None
-            position = 0
-        else:
-            how = "the iterator goes on where it is"
-        self.epoch, self._position, self.num_sequences = epoch, position, num_sequences
+        how = (
+            f"epoch {epoch} begins anew"
+            if self.can_begin_anew
+            else "the iterator goes on where it is"
+        )
+        # First of all: a filter may turn the warning into an error
         warnings.warn(
             f"Batches: training resumes after batch {state['batch']} of epoch {epoch}, but an iterable cannot be "
             f"sought: {how}, and the batches are not those of an uninterrupted run",
             stacklevel=2,
         )
+        if self.can_begin_anew:
+            if self._position:
+                self._iterator, self._next, self._error = None, NOTHING, None
+            position = 0
+        self.epoch, self._position, self.num_sequences = epoch, position, num_sequences
 
     # ---- The items of the iterable
 

@@ -169,8 +169,10 @@ class NetworkInputs:
         if not fits:
             expected = each.features or ((each.num_symbols,) if each.num_symbols else (1,))
             count = expected[0] if len(expected) == 1 else expected
+            is_symbol = each.is_integer and not each.features
+            has = f"symbols from 0 to {each.num_symbols - 1}" if is_symbol else f"{count} features"
             raise ValueError(
-                f"{self._label}: the network takes {shape}{which}, but {owner} has {count} features: expected "
+                f"{self._label}: the network takes {shape}{which}, but {owner} has {has}: expected "
                 f"({', '.join([*axes, *map(str, expected)])})"
             )
 

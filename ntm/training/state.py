@@ -91,7 +91,7 @@ def set_state(trainer: "Trainer", arrays: Mapping[str, Array], description: Desc
     try:
         _set_callbacks(callbacks)
         source.set_state(description if isinstance(source, TaskSource) else description["source"])
-    except ValueError:
+    except (ValueError, Warning):  # a filter may turn warnings into errors
         _set_callbacks(before)
         raise
 

@@ -261,7 +261,7 @@ def test_several_inputs_by_name():
         (build(features=4), Dataset(X, np.zeros((7, 5), int), num_outputs=2), "has 3 features"),
         (build(1), Dataset(X, np.zeros((7, 5), int), num_outputs=2), r"gives .* has 2 features"),
         (build(final=True), Dataset(X, np.zeros((7, 5), int), num_outputs=2), r"\(batch, time, 2"),
-        (build(), Dataset(np.full((7, 5), 3), np.zeros((7, 5, 2))), "has 4 features"),
+        (build(), Dataset(np.full((7, 5), 3), np.zeros((7, 5, 2))), "has symbols from 0 to 3"),
     ],
     ids=["inputs", "outputs", "steps", "symbols"],
 )
@@ -670,6 +670,24 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path):
         ValueError, match="does not fit: the state has no task: it is of other data"
     ):
         trainer.restore(path)
+
+
+def test_iterables_do_not_resume_exactly(tmp_path):
+    """A warning says so; where warnings are errors, nothing has changed."""
+    path = tmp_path / "run.safetensors"
+
+    def make():
+        return Trainer(build(), Batches([(X, LENGTHS % 2)] * 3), mode="FAST_COMPILE")
+
+    make().train(max_steps=2, checkpoint=path, progress=False)
+    trainer = make()
+    before = trainer.get_state()[1]
+    with pytest.raises(UserWarning, match="not those of an uninterrupted run"):
+        trainer.restore(path)
+    assert trainer.get_state()[1] == before
+    with pytest.warns(UserWarning, match="epoch 0 begins anew"):
+        trainer.train(max_steps=4, checkpoint=path, progress=False)
+    assert (trainer.step_count, trainer.num_sequences) == (4, 28)
 
 
 def test_a_generator_ends_training():
