@@ -1,7 +1,7 @@
 """Answer predictions over HTTP: a network in a file, behind FastAPI.
 
 python examples/serve-predictor.py network.safetensors
-python examples/serve-predictor.py network.safetensors --port 8080 --max-steps 500
+python examples/serve-predictor.py network.safetensors --kind classes --port 8080
 
     curl -X POST http://127.0.0.1:8000/predict -H 'Content-Type: application/json' \\
          -d '{"sequences": [[[0.1, 0.2]], [[0.3, 0.4], [0.5, 0.6]]]}'
@@ -39,7 +39,11 @@ class Answer(BaseModel):
 
 
 def make_app(
-    path: str, max_sequences: int = 100, max_steps: int = 1000, max_bytes: int = 2_000_000
+    path: str,
+    kind: str | None = None,
+    max_sequences: int = 100,
+    max_steps: int = 1000,
+    max_bytes: int = 2_000_000,
 ) -> FastAPI:
     """Return an application that predicts with the network in a file.
 
@@ -47,6 +51,8 @@ def make_app(
     ----------
     path : str
         A file of `ntm.save`. Its network has one input, (batch, time, features).
+    kind : {'classes', 'bits'}, optional
+        If given, answers are probabilities, also where the network gives logits.
     max_sequences, max_steps, max_bytes : int
         Limits of a request: sequences, steps of a sequence, bytes of the body. Beyond them the answer is 413.
 
@@ -62,7 +68,7 @@ def make_app(
             f"{path}: this example serves networks with one input (batch, time, features), not {shapes}"
         )
     num_features = shapes[0][2]
-    predictor = ntm.Predictor(l_out)
+    predictor = ntm.Predictor(l_out, kind=kind)
     # Compile before the first request comes, for the longest sequences. Shorter ones compile when they come first.
     predictor.predict([np.zeros((max_steps, num_features), "float32")])
 
@@ -118,6 +124,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("network", help="a file of ntm.save")
+    parser.add_argument("--kind", choices=["classes", "bits"], help="answer with probabilities")
     parser.add_argument("--host", default="127.0.0.1", help="(default: %(default)s, this machine)")
     parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
     parser.add_argument("--max-sequences", type=int, default=100, help="(default: %(default)s)")
@@ -126,7 +133,9 @@ def main() -> None:
     options = parser.parse_args()
 
     ntm.use_jax()  # compile to JAX, compute in float32
-    app = make_app(options.network, options.max_sequences, options.max_steps, options.max_bytes)
+    app = make_app(
+        options.network, options.kind, options.max_sequences, options.max_steps, options.max_bytes
+    )
     # At most 100 connections at once; the next is answered by 503
     uvicorn.run(app, host=options.host, port=options.port, limit_concurrency=100)
 

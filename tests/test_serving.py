@@ -29,7 +29,7 @@ def example():
 def l_out():
     with pytensor.config.change_flags(floatX="float32"):
         l_in = InputLayer((None, None, 3))
-        yield DenseLayer(LSTMLayer(l_in, 4), 2, num_leading_axes=2)
+        yield DenseLayer(LSTMLayer(l_in, 4), 2, num_leading_axes=2, nonlinearity=None)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,14 @@ def test_predictions_are_those_of_the_network(client, l_out):
     for sequence, prediction in zip(sequences, answer.json()["predictions"], strict=True):
         expected = get_output(l_out, sequence[None].astype("float32")).eval()[0]
         np.testing.assert_allclose(prediction, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_answers_are_probabilities_if_asked_for(example, tmp_path, l_out):
+    path = tmp_path / "network.safetensors"
+    ntm.save(path, l_out)
+    client = testclient.TestClient(example.make_app(str(path), "classes", max_steps=8))
+    answer = client.post("/predict", json={"sequences": [[STEP, STEP]]}).json()
+    np.testing.assert_allclose(np.sum(answer["predictions"], axis=-1), 1, rtol=1e-5)
 
 
 STEP = [0.1, 0.2, 0.3]
