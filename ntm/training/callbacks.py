@@ -411,8 +411,8 @@ class DropLearningRate(MetricCallback):
 class KeepBest(MetricCallback):
     """Keeps the parameters of the best evaluation, and gives them to the network at the end of training.
 
-    Checkpoints hold the best parameters beside the present ones. Training that goes on after its end in the same
-    program begins at the best parameters. The optimiser's state stays that of the last step.
+    Checkpoints hold the best parameters beside the present ones. Where :meth:`ntm.training.Trainer.train` is called
+    again, training goes on from the parameters of the last step, unless they were set to others in between.
 
     Parameters
     ----------
@@ -434,6 +434,8 @@ class KeepBest(MetricCallback):
         super().__init__(metric, higher_is_better, min_change)
         self.path = path
         self._values: dict[str, Array] = {}
+        # The parameters of the last step, from the end of training until it goes on
+        self._latest: dict[str, Array] = {}
 
     def on_start(self, trainer: "Trainer") -> None:
         """Check that the best parameters, which may come from a checkpoint, are those of the trainer's network."""
@@ -449,6 +451,10 @@ class KeepBest(MetricCallback):
             raise ValueError(
                 f"KeepBest: the best parameters are not those of this network: different are {', '.join(different[:3])}"
             )
+        latest, self._latest = self._latest, {}
+        present = _get_parameters(trainer)
+        if latest and all(np.array_equal(present[name], self._values[name]) for name in present):
+            trainer.set_values(latest)
 
     def on_better(self, trainer: "Trainer") -> None:
         self._values = _get_parameters(trainer)
@@ -457,6 +463,7 @@ class KeepBest(MetricCallback):
 
     def on_end(self, trainer: "Trainer", ended: str) -> None:
         if self._values:
+            self._latest = _get_parameters(trainer)
             trainer.set_values(self._values)
 
     def get_arrays(self) -> dict[str, Array]:
@@ -466,7 +473,7 @@ class KeepBest(MetricCallback):
         for name, array in arrays.items():
             if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
                 raise ValueError(f"KeepBest: {name} must hold finite numbers")
-        self._values = dict(arrays)
+        self._values, self._latest = dict(arrays), {}
 
 
 def check_keys(label: str, state: Any, own: Mapping[str, Any]) -> None:

@@ -656,6 +656,22 @@ def test_a_program_goes_on_where_it_was(tmp_path):
         np.testing.assert_array_equal(array, others[name], err_msg=name)
 
 
+def test_training_goes_on_from_the_last_step():
+    """Even if the network had the parameters of the best step in between."""
+    # Only the first evaluation is the best
+    whole, parts = (make_trainer([KeepBest("loss", min_change=9)]) for _ in range(2))
+    whole.train(epochs=5, progress=False)
+    for epochs in (3, 5):
+        parts.train(epochs=epochs, progress=False)
+        assert parts.callbacks[0].best_step < parts.step_count
+        assert parts.evaluate(parts.validation)["loss"] == parts.callbacks[0].best
+    assert parts.losses == whole.losses
+    # Parameters that were set in between stay
+    parts.params[0].set_value(0 * parts.params[0].get_value())
+    parts.callbacks[0].on_start(parts)
+    assert not parts.params[0].get_value().any()
+
+
 def test_a_checkpoint_of_other_data_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     make_trainer().train(max_steps=2, checkpoint=path, progress=False)
