@@ -14,6 +14,7 @@ __all__ = [
     "ConcatLayer",
     "ElemwiseMergeLayer",
     "ElemwiseSumLayer",
+    "RepeatLayer",
     "autocrop",
     "autocrop_array_shapes",
     "concat",
@@ -276,6 +277,52 @@ class ElemwiseSumLayer(ElemwiseMergeLayer):
     def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
         weighted = [each * coeff for coeff, each in zip(self.coeffs, inputs, strict=True)]
         return super().get_output_for(weighted, **kwargs)
+
+
+class RepeatLayer(MergeLayer):
+    """A layer that repeats its first input along the time axis of its second input.
+
+    The output has the first input's values at each step: an input without time, such as the label
+    of a sequence, beside an input with time.
+
+    Parameters
+    ----------
+    incomings : list of Layer and tuple
+        Two layers, or the shapes of two inputs: ``(batch, ...)`` to repeat, and
+        ``(batch, time, ...)``, of which the layer takes the number of steps only.
+
+    Raises
+    ------
+    ValueError
+        If there are not two inputs, an input has too few axes, or the batch sizes differ.
+
+    Examples
+    --------
+    >>> from lasagne.layers import InputLayer, RepeatLayer
+    >>> RepeatLayer([InputLayer((10, 3)), InputLayer((10, 50, 7))]).output_shape
+    (10, 50, 3)
+    """
+
+    def __init__(self, incomings: Iterable[Incoming], **kwargs: Any):
+        super().__init__(incomings, **kwargs)
+        if len(self.input_shapes) != 2:
+            raise ValueError(f"{self!r} needs two inputs, got {len(self.input_shapes)}")
+        _check_input_shapes(self)
+
+    def get_output_shape_for(self, input_shapes: Sequence[Shape]) -> Shape:
+        repeated, timed = map(known_shape, input_shapes)
+        if not repeated or len(timed) < 2 or len({repeated[0], timed[0]} - {None}) > 1:
+            raise ValueError(
+                f"Mismatch: input shapes of {self!r} must be (batch, ...) and (batch, time, ...), got "
+                f"{list(input_shapes)}"
+            )
+        return (repeated[0], timed[1], *repeated[1:])
+
+    def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
+        repeated, timed = map(pt.as_tensor_variable, inputs)
+        shape = sizes(repeated)
+        steps = pt.expand_dims(repeated, 1)
+        return pt.alloc(steps, shape[0], sizes(timed)[1], *shape[1:])
 
 
 def _check_input_shapes(layer: MergeLayer) -> None:

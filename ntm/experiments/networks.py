@@ -1,6 +1,6 @@
-"""Networks for the tasks: those with a memory, and those they are compared with.
+"""Networks for tasks and data: those with a memory, and those they are compared with.
 
-Each class holds the options of a network, and its :meth:`Network.build` makes the layers for a task.
+Each class holds the options of a network, and its :meth:`Network.build` makes the layers for a task or for data.
 """
 
 from abc import ABC, abstractmethod
@@ -10,9 +10,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pytensor.tensor as pt
 
 from lasagne.init import Constant, Normal
-from lasagne.layers import DenseLayer, GRULayer, InputLayer, Layer, LSTMLayer
+from lasagne.layers import (
+    ConcatLayer,
+    DenseLayer,
+    DimshuffleLayer,
+    EmbeddingLayer,
+    FlattenLayer,
+    GRULayer,
+    InputLayer,
+    Layer,
+    LSTMLayer,
+    RepeatLayer,
+)
 from lasagne.nonlinearities import linear, rectify, sigmoid, softplus, tanh
 from lasagne.utils import floatX
 from ntm.controllers import (
@@ -22,6 +34,7 @@ from ntm.controllers import (
     LSTMController,
     RecurrentController,
 )
+from ntm.data.layout import InputLayout, Layout
 from ntm.experiments.options import Option, check_options, document_options, get_options, option
 from ntm.heads.base import MemoryHead
 from ntm.heads.dnc import DNCReadHead, DNCWriteHead
@@ -59,29 +72,85 @@ class Network(ABC):
     def __post_init__(self) -> None:
         check_options(type(self).__name__, vars(self), get_options(type(self)))
 
-    @abstractmethod
-    def build(self, task: Task) -> Layer:
-        """Build the layers for a task.
+    embedding_size: int = option(
+        32, "numbers that stand for a symbol, learnt, where the inputs are symbols", low=1
+    )
+
+    def build(self, data: Task | Layout) -> Layer:
+        """Build the layers for a task, or for data of a layout.
+
+        Several inputs are joined along their features. An input without time is repeated at each step. Symbols become
+        learnt vectors (:class:`lasagne.layers.EmbeddingLayer`), integers with features numbers.
 
         Parameters
         ----------
-        task : Task
+        data : Task or Layout
 
         Returns
         -------
         Layer (B, T, O)
             The output layer. It has no nonlinearity: its outputs are logits, or the numbers themselves.
+
+        Raises
+        ------
+        ValueError
+            If no input has time, or the layout does not say how many outputs there are.
         """
+        if isinstance(data, Layout):
+            l_input, num_outputs = self._make_inputs(data), data.num_outputs
+        else:
+            l_input = InputLayer((None, None, data.num_inputs), name="input")
+            num_outputs = data.num_outputs
+        if num_outputs is None:
+            raise ValueError(
+                f"{type(self).__name__}.build: the layout must say how many outputs there are: num_outputs is None"
+            )
+        return DenseLayer(
+            self._build_hidden(l_input),
+            num_outputs,
+            nonlinearity=linear,
+            num_leading_axes=2,
+            name="output",
+        )
 
+    @abstractmethod
+    def _build_hidden(self, l_input: Layer) -> Layer:
+        """Build the layers (B, T, units) between the input (B, T, features) and the output layer."""
 
-def _make_input(task: Task) -> InputLayer:
-    return InputLayer((None, None, task.num_inputs), name="input")
+    def _make_inputs(self, layout: Layout) -> Layer:
+        """Return the layer (B, T, features) that joins the inputs of data."""
+        vectors = {name: self._make_input(name, each) for name, each in layout.inputs.items()}
+        timed = [vectors[name] for name, each in layout.inputs.items() if each.has_time]
+        if not timed:
+            raise ValueError(
+                f"{type(self).__name__}.build: no input has time: expected at least one input (batch, time, ...), got "
+                f"{', '.join(layout.inputs)}"
+            )
+        parts = [
+            each
+            if layout.inputs[name].has_time
+            else RepeatLayer([each, timed[0]], name=f"{name}.repeat")
+            for name, each in vectors.items()
+        ]
+        return parts[0] if len(parts) == 1 else ConcatLayer(parts, axis=2, name="join")
 
-
-def _make_output(l_hidden: Layer, task: Task) -> DenseLayer:
-    return DenseLayer(
-        l_hidden, task.num_outputs, nonlinearity=linear, num_leading_axes=2, name="output"
-    )
+    def _make_input(self, name: str, layout: InputLayout) -> Layer:
+        """Return the layers that make one vector of a step of an input, or of an input without time."""
+        axes = (None,) * (1 + layout.has_time)
+        if layout.is_integer and layout.num_symbols and not layout.features:
+            symbols = pt.tensor(f"{name}.input", dtype="int32", shape=axes)
+            return EmbeddingLayer(
+                InputLayer(axes, symbols, name=name),
+                layout.num_symbols,
+                self.embedding_size,
+                name=f"{name}.embedding",
+            )
+        l_input = InputLayer((*axes, *layout.features), name=name)
+        if not layout.features:
+            return DimshuffleLayer(l_input, (*range(len(axes)), "x"), name=f"{name}.feature")
+        if len(layout.features) > 1:
+            return FlattenLayer(l_input, len(axes) + 1, name=f"{name}.flat")
+        return l_input
 
 
 def _number_names(kind: str, count: int) -> list[str]:
@@ -158,8 +227,7 @@ class NTM(MemoryNetwork):
         low=0,
     )
 
-    def build(self, task: Task) -> Layer:
-        l_input = _make_input(task)
+    def _build_hidden(self, l_input: Layer) -> Layer:
         memory = self._make_memory(self.memory_std)
         l_controller = self._make_controller(l_input, self.num_heads)
         heads: list[Head] = [
@@ -184,8 +252,7 @@ class NTM(MemoryNetwork):
             )
             for name in _number_names("read", self.num_heads)
         ]
-        l_ntm = NTMLayer(l_input, memory=memory, controller=l_controller, heads=heads, name="ntm")
-        return _make_output(l_ntm, task)
+        return NTMLayer(l_input, memory=memory, controller=l_controller, heads=heads, name="ntm")
 
     def _get_addressing(self) -> dict[str, Any]:
         """Return the arguments that read and write heads share."""
@@ -243,8 +310,7 @@ class DNC(MemoryNetwork):
         "initial preference of the read heads for the slot that was written next",
     )
 
-    def build(self, task: Task) -> Layer:
-        l_input = _make_input(task)
+    def _build_hidden(self, l_input: Layer) -> Layer:
         l_controller = self._make_controller(l_input, self.num_reads)
         heads: list[MemoryHead] = [
             DNCWriteHead(
@@ -265,7 +331,7 @@ class DNC(MemoryNetwork):
             )
             for name in _number_names("read", self.num_reads)
         ]
-        l_dnc = DNCLayer(
+        return DNCLayer(
             l_input,
             memory=self._make_memory(),
             controller=l_controller,
@@ -273,7 +339,6 @@ class DNC(MemoryNetwork):
             clip=self.clip,
             name="dnc",
         )
-        return _make_output(l_dnc, task)
 
 
 def _prefer_forward_links(bias: float) -> Array:
@@ -308,14 +373,13 @@ class SparseNetwork(MemoryNetwork):
 
     def _build_sparse(
         self,
-        task: Task,
+        l_input: Layer,
         kind: Callable[..., Layer],
         read_head: Callable[..., MemoryHead],
         name: str,
         **options: Any,
     ) -> Layer:
         """Build the layers, given the class of the memory layer and of its read heads."""
-        l_input = _make_input(task)
         l_controller = self._make_controller(l_input, self.num_reads)
         heads: Sequence[MemoryHead] = [
             SAMWriteHead(
@@ -330,7 +394,7 @@ class SparseNetwork(MemoryNetwork):
                 for name in _number_names("read", self.num_reads)
             ),
         ]
-        l_memory = kind(
+        return kind(
             l_input,
             memory=self._make_memory(),
             controller=l_controller,
@@ -340,7 +404,6 @@ class SparseNetwork(MemoryNetwork):
             name=name,
             **options,
         )
-        return _make_output(l_memory, task)
 
 
 @document_options
@@ -348,8 +411,8 @@ class SparseNetwork(MemoryNetwork):
 class SAM(SparseNetwork):
     """A Sparse Access Memory (Rae et al. 2016)."""
 
-    def build(self, task: Task) -> Layer:
-        return self._build_sparse(task, SAMLayer, SAMReadHead, "sam")
+    def _build_hidden(self, l_input: Layer) -> Layer:
+        return self._build_sparse(l_input, SAMLayer, SAMReadHead, "sam")
 
 
 @document_options
@@ -365,9 +428,9 @@ class SDNC(SparseNetwork):
         "initial preference of the read heads for the slot that was written next",
     )
 
-    def build(self, task: Task) -> Layer:
+    def _build_hidden(self, l_input: Layer) -> Layer:
         read_head = partial(SDNCReadHead, b_hid_to_modes=_prefer_forward_links(self.forward_bias))
-        return self._build_sparse(task, SDNCLayer, read_head, "sdnc", num_links=self.num_links)
+        return self._build_sparse(l_input, SDNCLayer, read_head, "sdnc", num_links=self.num_links)
 
 
 # ---- Networks without a memory
@@ -380,11 +443,10 @@ class Stack(Network):
     num_units: int = option(256, "units of each layer", low=1)
     num_layers: int = option(3, "number of layers", low=1)
 
-    def _stack(self, task: Task, kind: Callable[..., Layer], name: str, **options: Any) -> Layer:
-        layer: Layer = _make_input(task)
+    def _stack(self, layer: Layer, kind: Callable[..., Layer], name: str, **options: Any) -> Layer:
         for k in range(self.num_layers):
             layer = kind(layer, self.num_units, name=f"{name}{k + 1}", **options)
-        return _make_output(layer, task)
+        return layer
 
 
 @document_options
@@ -392,8 +454,8 @@ class Stack(Network):
 class LSTM(Stack):
     """A stack of LSTM layers, the papers' comparison (Graves et al. 2014, section 4.6 and table 3)."""
 
-    def build(self, task: Task) -> Layer:
-        return self._stack(task, LSTMLayer, "lstm", learn_init=True)
+    def _build_hidden(self, l_input: Layer) -> Layer:
+        return self._stack(l_input, LSTMLayer, "lstm", learn_init=True)
 
 
 @document_options
@@ -401,8 +463,8 @@ class LSTM(Stack):
 class GRU(Stack):
     """A stack of layers of gated recurrent units."""
 
-    def build(self, task: Task) -> Layer:
-        return self._stack(task, GRULayer, "gru", learn_init=True)
+    def _build_hidden(self, l_input: Layer) -> Layer:
+        return self._stack(l_input, GRULayer, "gru", learn_init=True)
 
 
 @document_options
@@ -410,8 +472,8 @@ class GRU(Stack):
 class Dense(Stack):
     """A stack of dense layers, which see one time step and remember nothing."""
 
-    def build(self, task: Task) -> Layer:
-        return self._stack(task, DenseLayer, "dense", num_leading_axes=2)
+    def _build_hidden(self, l_input: Layer) -> Layer:
+        return self._stack(l_input, DenseLayer, "dense", num_leading_axes=2)
 
 
 #: The networks by their names on the command line

@@ -23,6 +23,7 @@ from lasagne.layers import (
     NINLayer,
     PadLayer,
     RecurrentLayer,
+    RepeatLayer,
     ReshapeLayer,
     SliceLayer,
     get_all_layers,
@@ -50,6 +51,7 @@ KINDS = {
     "cropped concat": lambda l: ConcatLayer([l, l], cropping=["lower"]),
     "sum": lambda l: ElemwiseSumLayer([l, l]),
     "cropped sum": lambda l: ElemwiseSumLayer([l, l], cropping=["center"]),
+    "repeated": lambda l: RepeatLayer([l, l]),
     "memory": lambda l: NTMLayer(l, (6, 3), lambda q: DenseLayer(q, 5), [WriteHead, ReadHead]),
 }
 

@@ -10,6 +10,7 @@ from lasagne.layers import (
     ElemwiseMergeLayer,
     ElemwiseSumLayer,
     InputLayer,
+    RepeatLayer,
     autocrop,
     autocrop_array_shapes,
     concat,
@@ -204,3 +205,22 @@ class TestElemwiseLayers:
         layer = ElemwiseSumLayer([(5, 3), (4, 2)], coeffs=[2, -1], cropping=["lower", "upper"])
         assert layer.output_shape == (4, 2)
         np.testing.assert_array_equal(layer.get_output_for([a, b]).eval(), 2 * a[:4, 1:] - b)
+
+
+class TestRepeatLayer:
+    @pytest.mark.parametrize("shape", [(2,), (2, 3), (2, 3, 4)])
+    def test_values(self, shape, rng):
+        value, timed = rng.normal(size=shape), np.zeros((2, 5, 7))
+        layer = RepeatLayer([(None, *shape[1:]), (None, None, 7)])
+        assert layer.output_shape == (None, None, *shape[1:])
+        expected = np.stack([value] * 5, axis=1)
+        np.testing.assert_array_equal(layer.get_output_for([value, timed]).eval(), expected)
+
+    @pytest.mark.parametrize("shapes", [[(2, 3), (2,)], [(2, 3), (3, 5)], [(), (3, 5)]])
+    def test_shapes_that_do_not_match(self, shapes):
+        with pytest.raises(ValueError, match=r"Mismatch: .*'r'.*\(batch, time, \.\.\.\)"):
+            RepeatLayer(shapes, name="r")
+
+    def test_another_number_of_inputs(self):
+        with pytest.raises(ValueError, match="needs two inputs, got 1"):
+            RepeatLayer([(2, 3)])

@@ -20,6 +20,7 @@ from lasagne.layers import (
     NonlinearityLayer,
     ParametricRectifierLayer,
     RandomizedRectifierLayer,
+    RepeatLayer,
     ScaleLayer,
     SliceLayer,
     StandardizationLayer,
@@ -113,6 +114,11 @@ LAYERS = {
         lambda x: x[:, :, :3],
     ),
     "product": ((None,) * 3, lambda l: ElemwiseMergeLayer([l, l], pt.mul), lambda x: x**2),
+    "repeated": (
+        (None,) * 3,
+        lambda l: RepeatLayer([SliceLayer(l, 1, axis=1), l]),
+        lambda x: np.repeat(x[:, 1:2], 3, axis=1),
+    ),
     "inverse": (
         (None,) * 3,
         lambda l: InverseLayer(part := SliceLayer(l, slice(1, None), axis=1), part),
