@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import pytensor.tensor as pt
 
@@ -321,8 +321,8 @@ class RepeatLayer(MergeLayer):
     def get_output_for(self, inputs: Sequence[Tensor], **kwargs: Any) -> Tensor:
         repeated, timed = map(pt.as_tensor_variable, inputs)
         shape = sizes(repeated)
-        steps = pt.expand_dims(repeated, 1)
-        return pt.alloc(steps, shape[0], sizes(timed)[1], *shape[1:])
+        each_step = repeated.dimshuffle(0, "x", *range(1, repeated.type.ndim))
+        return cast(Tensor, pt.alloc(each_step, shape[0], sizes(timed)[1], *shape[1:]))
 
 
 def _check_input_shapes(layer: MergeLayer) -> None:

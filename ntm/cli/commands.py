@@ -20,6 +20,7 @@ from ntm.cli.output import (
     save_picture,
 )
 from ntm.experiments.locking import FolderLock
+from ntm.experiments.own_tasks import shorten_name
 from ntm.experiments.reading import read_losses, read_result, read_settings
 from ntm.experiments.runs import Run, check_no_run, measure, open_evaluator, was_solved
 from ntm.experiments.settings import Settings, make_settings
@@ -52,14 +53,14 @@ def _blaming_usage() -> Iterator[None]:
 def list_tasks(options: Namespace) -> int:
     """List the tasks."""
     width = max(map(len, TASKS))
-    for task in TASKS:
-        print(f"{task:{width}}  {summarise_task(task)}")
+    for task, kind in TASKS.items():
+        print(f"{task:{width}}  {summarise_task(kind)}")
     return DONE
 
 
-def summarise_task(task: str) -> str:
+def summarise_task(task: type[Task]) -> str:
     """Return the first line of a task's docstring."""
-    return (inspect.getdoc(TASKS[task]) or "").splitlines()[0]
+    return inspect.cleandoc(task.__doc__ or "A task of your own.").partition("\n")[0]
 
 
 # ---- Training
@@ -68,7 +69,7 @@ def summarise_task(task: str) -> str:
 def train(options: Namespace) -> int:
     """Train a new run."""
     with _blaming_usage():
-        settings = get_settings(options, options.task)
+        settings = get_settings(options, options.task_class)
     run, loggers = _start(options.folder or get_default_folder(settings), settings, options)
     return _train(run, loggers, options)
 
@@ -76,7 +77,7 @@ def train(options: Namespace) -> int:
 def resume(options: Namespace) -> int:
     """Go on with a run."""
     FolderLock(options.folder).check()  # Before the network is built, which takes its time
-    run = Run.open(options.folder, options.checkpoint, options.devices)
+    run = Run.open(options.folder, options.checkpoint, options.devices, options.task)
     began, now = run.settings.devices, run.trainer.training_step.division.devices
     if began != now:
         print(
@@ -87,9 +88,9 @@ def resume(options: Namespace) -> int:
 
 def get_default_folder(settings: Settings) -> Path:
     """Return the folder of a run unless one is given: the controller is named where it is not the default."""
-    usual = make_settings(settings.task, settings.model)
+    usual = make_settings(settings.task_class, settings.model)
     controllers = [getattr(each.get_network(), "controller", "") for each in (settings, usual)]
-    names = [settings.task, settings.model]
+    names = [shorten_name(settings.task), settings.model]
     if controllers[0] != controllers[1]:
         names.append(controllers[0])
     return Path("runs") / "-".join([*names, str(settings.seed)])
@@ -119,15 +120,21 @@ def _train(run: Run, loggers: Loggers, options: Namespace, max_steps: int | None
     try:
         result = run.train(loggers, progress=not options.quiet, max_steps=max_steps)
     except KeyboardInterrupt:  # While the trained network was measured
-        print(f"Interrupted after the last step.\nTo go on: ntm resume {run.folder}")
+        print(f"Interrupted after the last step.\n{_describe_resume(run)}")
         return INTERRUPTED
     print(describe_result(settings, result))
     if result["ended"] == "interrupted":
-        print(f"To go on: ntm resume {run.folder}")
+        print(_describe_resume(run))
         return INTERRUPTED
     print_measures(result["measures"])
     _print_note(settings, settings.evaluate_at)
     return DONE if result["solved"] else NOT_SOLVED
+
+
+def _describe_resume(run: Run) -> str:
+    """Return in a line how to go on with a run that was interrupted."""
+    task = f" --task {run.settings.task}" if run.settings.own_task else ""
+    return f"To go on: ntm resume {run.folder}{task}"
 
 
 def _print_note(
@@ -150,13 +157,16 @@ def _print_note(
 
 def compare(options: Namespace) -> int:
     """Train several networks, unless their runs have ended, and draw how they generalise."""
-    measure_name = _choose_measure(options.measure, options.task)
-    path = _choose_path(options.output, f"compare-{options.task}.png")
+    task = make_settings(options.task_class).make_task()
+    measure_name = _choose_measure(options.measure, options.task, task)
+    path = _choose_path(options.output, f"compare-{shorten_name(options.task)}.png")
     parent = Path(options.folder or "runs")
     with _blaming_usage():
-        settings = {model: get_settings(options, options.task, model) for model in options.models}
+        settings = {
+            model: get_settings(options, options.task_class, model) for model in options.models
+        }
     folders = {model: parent / get_default_folder(each).name for model, each in settings.items()}
-    _reserve_devices(folders.values())
+    _reserve_devices(folders.values(), options.task_class)
     results = {}
     for model, each in settings.items():
         folder = folders[model]
@@ -174,16 +184,20 @@ def compare(options: Namespace) -> int:
     return DONE if all(result["solved"] for result in results.values()) else NOT_SOLVED
 
 
-def _reserve_devices(folders: Iterable[Path]) -> None:
+def _reserve_devices(folders: Iterable[Path], task: type[Task]) -> None:
     """Let JAX have the devices of all runs in some folders: when the first run is trained, the number is fixed."""
-    found = [read_settings(folder) for folder in folders if (folder / "settings.json").exists()]
+    found = [
+        read_settings(folder, task) for folder in folders if (folder / "settings.json").exists()
+    ]
     counts = [each.devices for each in found if isinstance(each.devices, int)]
     if max(counts, default=1) > 1:
         reserve_devices(max(counts))
 
 
 def _is_run_of(folder: Path, settings: Settings) -> bool:
-    return (folder / "settings.json").exists() and settings.may_be(read_settings(folder))
+    if not (folder / "settings.json").exists():
+        return False
+    return settings.may_be(read_settings(folder, settings.task_class))
 
 
 def _start_or_open(folder: Path, settings: Settings, options: Namespace) -> tuple[Run, Loggers]:
@@ -191,7 +205,7 @@ def _start_or_open(folder: Path, settings: Settings, options: Namespace) -> tupl
     if not _is_run_of(folder, settings):
         return _start(folder, settings, options)
     FolderLock(folder).check()
-    run = Run.open(folder)
+    run = Run.open(folder, task=settings.task_class)
     return run, _make_loggers(run, options)
 
 
@@ -200,12 +214,14 @@ def _start_or_open(folder: Path, settings: Settings, options: Namespace) -> tupl
 
 def evaluate(options: Namespace) -> int:
     """Measure the network of a run."""
-    settings = read_settings(options.folder)
+    settings = read_settings(options.folder, options.task)
     task = settings.make_task()
     with _blaming_usage():
         sizes = [_parse_sizes(task, words) for words in options.size or ()]
     sizes = sizes or settings.evaluate_at
-    evaluator = open_evaluator(options.folder, options.checkpoint, options.memory_slots)
+    evaluator = open_evaluator(
+        options.folder, options.checkpoint, options.memory_slots, options.task
+    )
     rows = measure(evaluator, sizes, options.num_sequences)
     if options.json:
         print(to_json(rows, indent=2))
@@ -225,7 +241,7 @@ def plot(options: Namespace) -> int:
         raise UsageError(f"--size is for --kind sequence, not for {kind}")
     if kind != "generalisation" and options.measure:
         raise UsageError(f"--measure is for --kind generalisation, not for {kind}")
-    settings = [read_settings(folder) for folder in options.folders]
+    settings = [read_settings(folder, options.task) for folder in options.folders]
     task = settings[0].task
     names = [_name_run(folder) for folder in options.folders]
     if len({each.task for each in settings}) > 1:
@@ -237,12 +253,13 @@ def plot(options: Namespace) -> int:
     if kind == "sequence":
         with _blaming_usage():
             sizes = _parse_sizes(settings[0].make_task(), options.size or ())
-        figure = draw_sequence(open_evaluator(options.folders[0]), settings[0], sizes)
+        evaluator = open_evaluator(options.folders[0], task=options.task)
+        figure = draw_sequence(evaluator, settings[0], sizes)
     elif kind == "learning":
         figure = plot_learning(dict(zip(names, map(read_losses, options.folders), strict=True)))
         figure.axes[0].set_title(task, loc="left")
     else:
-        measure_name = _choose_measure(options.measure, task)
+        measure_name = _choose_measure(options.measure, task, settings[0].make_task())
         results = dict(zip(names, map(read_result, options.folders), strict=True))
         figure = plot_generalisation(results, task, measure_name)
     save_picture(figure, path)
@@ -261,12 +278,11 @@ def _choose_path(given: str | None, default: str) -> Path:
     return path
 
 
-def _choose_measure(given: str | None, task: str) -> str:
+def _choose_measure(given: str | None, name: str, task: Task) -> str:
     """Return the measure to draw: the one given, or the one that says whether the task is solved."""
-    made = make_settings(task).make_task()
-    if given is not None and given not in made.measures:
-        raise UsageError(f"--measure {given}: {task} has the measures {', '.join(made.measures)}")
-    return given or made.solved[0]
+    if given is not None and given not in task.measures:
+        raise UsageError(f"--measure {given}: {name} has the measures {', '.join(task.measures)}")
+    return given or task.solved[0]
 
 
 def _parse_sizes(task: Task, words: Sequence[str]) -> dict[str, int]:

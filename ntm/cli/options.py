@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ntm.arguments import Number
-from ntm.experiments.defaults import DEFAULTS, Block
+from ntm.experiments.defaults import Block, get_blocks
 from ntm.experiments.networks import MODELS, get_model_options
 from ntm.experiments.options import Option, get_options, get_task_options
+from ntm.experiments.own_tasks import name_task
 from ntm.experiments.settings import OLD_SETTINGS, Settings, make_settings
+from ntm.tasks import Task
 
 #: An option of several curricula, which have no options of their own on the command line else
 ADVANCE_BELOW = Option(
@@ -21,6 +23,9 @@ ADVANCE_BELOW = Option(
     Number(float, above=0),
 )
 
+#: Options of networks that have an effect for data only
+FOR_DATA = ("embedding_size",)
+
 
 def get_training_options() -> dict[str, Option]:
     """Return the settings that are options of the command line as they are, by name."""
@@ -31,47 +36,64 @@ def get_training_options() -> dict[str, Option]:
     }
 
 
-def get_network_options() -> dict[str, dict[str, Option]]:
-    """Return the options of all networks: by name, and for each by the networks that have it."""
+def get_network_options(for_data: bool = False) -> dict[str, dict[str, Option]]:
+    """Return the options of all networks: by name, and for each by the networks that have it.
+
+    Parameters
+    ----------
+    for_data : bool
+        Whether the options are among them that have an effect for data only.
+    """
     found: dict[str, dict[str, Option]] = {}
     for model in MODELS:
         for name, each in get_model_options(model).items():
-            found.setdefault(name, {})[model] = each
+            if for_data or name not in FOR_DATA:
+                found.setdefault(name, {})[model] = each
     return found
 
 
-def add_settings(parser: argparse.ArgumentParser, task: str, choose_model: bool = True) -> None:
+def add_settings(
+    parser: argparse.ArgumentParser, task: str | type[Task], choose_model: bool = True
+) -> None:
     """Add the options of a training run for a task. An option that is not given is left out of the parsed namespace.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
-    task : str
+    task : str or type
+        A name in :data:`ntm.tasks.TASKS`, or a class of the user's own.
     choose_model : bool
         Whether ``--model`` is among them.
+
+    Raises
+    ------
+    argparse.ArgumentError
+        If an option of a task of the user's own has the name of another option.
     """
     settings = {model: make_settings(task, model) for model in MODELS}
-    group = parser.add_argument_group(f"the task {task}")
-    for name, each in get_task_options(task).items():
-        default = settings["ntm"].task_options.get(name, each.default)
-        _add(group, each, f"{each.help} (default: {default})")
+    name = task if isinstance(task, str) else name_task(task)
+    group = parser.add_argument_group(f"the task {name}")
+    task_options = get_task_options(task)
+    for each in task_options.values():
+        default = settings["ntm"].task_options.get(each.name, each.default)
+        _add(group, each, f"{each.help} (default: {default})".lstrip())
 
     group = parser.add_argument_group("the network")
     if choose_model:
         group.add_argument(
             "--model", choices=MODELS, default="ntm", help="the network (default: %(default)s)"
         )
-    for name, models in get_network_options().items():
+    for option, models in get_network_options().items():
         defaults = {
-            model: settings[model].model_options.get(name, each.default)
+            model: settings[model].model_options.get(option, each.default)
             for model, each in models.items()
         }
         each = next(iter(models.values()))
         _add(group, each, f"{_join_helps(models)} (default: {_join_defaults(defaults)})")
 
-    group = parser.add_argument_group("training", _describe_controllers(task))
-    for name, each in get_training_options().items():
-        defaults = {model: getattr(settings[model], name) for model in MODELS}
+    group = parser.add_argument_group("training", _describe_controllers(name))
+    for option, each in get_training_options().items():
+        defaults = {model: getattr(settings[model], option) for model in MODELS}
         _add(group, each, f"{each.help} (default: {_join_defaults(defaults)})")
     for old, new in OLD_SETTINGS.items():
         each = get_training_options()[new]
@@ -105,7 +127,7 @@ def _join_defaults(defaults: Mapping[str, Any]) -> str:
 
 def _describe_controllers(task: str) -> str | None:
     """Return a note on the controllers that have defaults of their own."""
-    blocks = DEFAULTS[task]
+    blocks = get_blocks(task)
     notes = [
         f"With --model {model} --controller {controller} the defaults are {_list_changes(blocks[model], block)}."
         for name, block in blocks.items()
@@ -142,13 +164,15 @@ def _add(
         group.add_argument(flag, type=option.parse, metavar=metavar, **common)
 
 
-def get_settings(options: argparse.Namespace, task: str, model: str | None = None) -> Settings:
+def get_settings(
+    options: argparse.Namespace, task: str | type[Task], model: str | None = None
+) -> Settings:
     """Return the settings that parsed options ask for.
 
     Parameters
     ----------
     options : argparse.Namespace
-    task : str
+    task : str or type
     model : str, optional
         Instead of ``--model``.
 
@@ -167,4 +191,7 @@ def get_settings(options: argparse.Namespace, task: str, model: str | None = Non
     parts["model_options"] = pick(get_network_options())
     if ADVANCE_BELOW.name in given:
         parts["curriculum_options"] = pick([ADVANCE_BELOW.name])
-    return make_settings(task, model or given["model"], **parts)
+    settings = make_settings(task, model or given["model"], **parts)
+    if settings.own_task is not None:
+        settings.evaluate_at = [settings.make_task().largest_sizes]
+    return settings

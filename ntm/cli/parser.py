@@ -4,14 +4,15 @@ import argparse
 import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias, cast
 
 import ntm
 from ntm.arguments import Number
 from ntm.cli.commands import compare, evaluate, list_tasks, plot, resume, summarise_task, train
 from ntm.cli.options import add_settings, get_training_options
 from ntm.experiments.networks import MODELS
-from ntm.tasks import TASKS
+from ntm.experiments.own_tasks import COLON, OwnTaskError, import_task, shorten_name
+from ntm.tasks import TASKS, Task
 
 EXAMPLES = """\
 examples:
@@ -20,6 +21,7 @@ examples:
   ntm train copy --controller lstm --seed 3   in runs/copy-ntm-lstm-3
   ntm train repeat-copy --max-length 5 --max-repeats 5 --batch-size 16
   ntm train copy --help                       all options, with their defaults for the task
+  ntm train my_module:MyTask                  train on a task of your own, in runs/MyTask-ntm-1
   ntm resume runs/copy-ntm-1                  go on where the run was stopped or killed
   ntm evaluate runs/copy-ntm-1 --size length=100
                                               measure how far the network generalises
@@ -54,6 +56,55 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\nSee {self.prog} --help\n")
 
 
+#: Adds the options of a task of some name to a parser
+AddTask: TypeAlias = Callable[[Parser, str, type[Task]], None]
+
+
+class TaskParser(Parser):
+    """The parser of a command that has a command of its own for each task.
+
+    A word with a colon, such as ``my_module:MyTask``, is a task of the user's own: it is imported because it was typed.
+
+    Parameters
+    ----------
+    add_task : callable
+        From the parser of a task, its name and its class: adds the options.
+    """
+
+    def __init__(self, *, add_task: AddTask, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._add_task = add_task
+        self._tasks = self.add_subparsers(
+            required=True, metavar="TASK", dest="task", parser_class=Parser
+        )
+        for name, kind in TASKS.items():
+            self._make_task(name, kind)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if args and COLON in args[0] and not args[0].startswith("-"):
+            try:
+                self._make_task(args[0], import_task(args[0]))
+            except OwnTaskError as error:
+                self.error(str(error))
+            except argparse.ArgumentError as error:
+                self.error(
+                    f"{args[0]}: {error.argument_name} is an option of {self.prog} already: give that argument of the "
+                    "constructor another name"
+                )
+        return super().parse_known_args(args, namespace)
+
+    def _make_task(self, name: str, kind: type[Task]) -> None:
+        summary = summarise_task(kind).replace("%", "%%")
+        parser = self._tasks.add_parser(
+            name,
+            help=summary,
+            description=f"{self.description}\n\n{name}: {summary}",
+            usage=f"{self.prog} {name} [OPTION ...]",
+        )
+        parser.set_defaults(task_class=kind)
+        self._add_task(parser, name, kind)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the whole command line."""
     parser = Parser(
@@ -62,38 +113,23 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"ntm-lasagne {ntm.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        required=True,
+        metavar="COMMAND",
+        parser_class=cast(Any, _make_command_parser),
+    )
 
     _add_command(commands, "tasks", list_tasks, "list the tasks")
 
-    for task, each in _add_tasks(commands, "train", train, "train a network on a task"):
-        _add_folder(
-            each,
-            "folder of the run (default: runs/TASK-MODEL-SEED; with a controller that is not the default, "
-            "runs/TASK-MODEL-CONTROLLER-SEED)",
-        )
-        _add_logging(each)
-        add_settings(each, task)
-
+    _add_task_command(commands, "train", train, "train a network on a task", _add_training)
     text = "train several networks on a task, and draw how they generalise"
-    for task, each in _add_tasks(commands, "compare", compare, text):
-        each.add_argument(
-            "--models",
-            nargs="+",
-            choices=MODELS,
-            default=["ntm", "lstm"],
-            help="the networks; a run that ended is not trained again (default: ntm lstm)",
-        )
-        _add_measure(each)
-        _add_output(each, f"compare-{task}.png")
-        _add_folder(each, "folder that holds the folders of the runs (default: runs)")
-        _add_logging(each)
-        add_settings(each, task, choose_model=False)
+    _add_task_command(commands, "compare", compare, text, _add_comparison)
 
     command = _add_command(
         commands, "resume", resume, "go on with a run that was stopped or killed"
     )
     _add_run(command)
+    _add_own_task(command)
     _add_checkpoint(command)
     command.add_argument(
         "--max-steps",
@@ -112,6 +148,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     command = _add_command(commands, "evaluate", evaluate, "measure the network of a run")
     _add_run(command)
+    _add_own_task(command)
     _add_checkpoint(command)
     command.add_argument(
         "--num-sequences",
@@ -141,6 +178,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "folders", nargs="+", type=_check_folder, metavar="FOLDER", help="folder of a run"
     )
+    _add_own_task(command)
     command.add_argument(
         "--kind",
         choices=["sequence", "learning", "generalisation"],
@@ -157,6 +195,10 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _make_command_parser(add_task: AddTask | None = None, **options: Any) -> Parser:
+    return Parser(**options) if add_task is None else TaskParser(add_task=add_task, **options)
+
+
 def _add_command(
     commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
@@ -165,24 +207,49 @@ def _add_command(
     return command
 
 
-def _add_tasks(
-    commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
-) -> list[tuple[str, argparse.ArgumentParser]]:
-    """Add a command that has a command of its own for each task; return these."""
-    command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-    tasks = command.add_subparsers(required=True, metavar="TASK", dest="task")
-    added = []
-    for task in TASKS:
-        summary = summarise_task(task).replace("%", "%%")
-        each = tasks.add_parser(
-            task,
-            help=summary,
-            description=f"{text.capitalize()}.\n\n{task}: {summary}",
-            usage=f"ntm {name} {task} [OPTION ...]",
-        )
-        each.set_defaults(run=function)
-        added.append((task, each))
-    return added
+def _add_task_command(
+    commands: Any,
+    name: str,
+    function: Callable[[argparse.Namespace], int],
+    text: str,
+    add_task: AddTask,
+) -> None:
+    """Add a command that has a command of its own for each task."""
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text.capitalize()}.",
+        epilog=f"A task of your own: ntm {name} my_module:MyTask, a subclass of ntm.tasks.Task.",
+        add_task=add_task,
+    )
+    parser.set_defaults(run=function)
+
+
+def _add_training(parser: Parser, name: str, kind: type[Task]) -> None:
+    """Add the options of `ntm train` for a task."""
+    _add_folder(
+        parser,
+        "folder of the run (default: runs/TASK-MODEL-SEED; with a controller that is not the default, "
+        "runs/TASK-MODEL-CONTROLLER-SEED)",
+    )
+    _add_logging(parser)
+    add_settings(parser, kind)
+
+
+def _add_comparison(parser: Parser, name: str, kind: type[Task]) -> None:
+    """Add the options of `ntm compare` for a task."""
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=MODELS,
+        default=["ntm", "lstm"],
+        help="the networks; a run that ended is not trained again (default: ntm lstm)",
+    )
+    _add_measure(parser)
+    _add_output(parser, f"compare-{shorten_name(name)}.png")
+    _add_folder(parser, "folder that holds the folders of the runs (default: runs)")
+    _add_logging(parser)
+    add_settings(parser, kind, choose_model=False)
 
 
 def _check_folder(word: str) -> str:
@@ -196,6 +263,23 @@ def _check_folder(word: str) -> str:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=_check_folder, help="folder of the run")
+
+
+def _add_own_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task",
+        type=_import_task,
+        metavar="MODULE:CLASS",
+        help="the task, if it is one of your own: a module is imported only when you type its name, because its code "
+        "runs",
+    )
+
+
+def _import_task(word: str) -> type[Task]:
+    try:
+        return import_task(word)
+    except OwnTaskError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_folder(parser: argparse.ArgumentParser, text: str) -> None:

@@ -340,7 +340,24 @@ DEFAULTS: dict[str, dict[str, Block]] = {
 }
 
 
+#: A task of the user's own
+OWN: Block = {**BATCHES, "max_steps": 20_000}
+
+OWN_TASK: dict[str, Block] = {
+    "ntm": {**OWN, "model_options": IN_ORDER},
+    "dnc": {**OWN, "model_options": DNC},
+    "sam": {**OWN, "model_options": SAM},
+    "sdnc": {**OWN, "model_options": SDNC},
+    **dict.fromkeys(STACKS, OWN),
+}
+
+
+def get_blocks(task: str) -> dict[str, Block]:
+    """Return the blocks of a task, one for each network."""
+    return DEFAULTS.get(task, OWN_TASK)
+
+
 def find_block(task: str, model: str, controller: str | None = None) -> Block:
     """Return the block of a task and a network, and of a controller where that has one of its own."""
-    blocks = DEFAULTS[task]
+    blocks = get_blocks(task)
     return blocks.get(f"{model}-{controller}", blocks[model])

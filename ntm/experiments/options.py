@@ -16,7 +16,10 @@ from types import NoneType
 from typing import Any, TypeVar, get_args
 
 from ntm.arguments import Number, check_choice
-from ntm.tasks import TASKS
+from ntm.tasks import TASKS, Task
+
+#: The types of the defaults of a task's options
+SIMPLE = (bool, int, float, str)
 
 #: What a word of the command line says for no value
 NONE = "none"
@@ -142,7 +145,7 @@ def option(
 @cache
 def get_options(kind: type) -> dict[str, Option]:
     """Return the options of a dataclass, by name."""
-    return {each.name: _make_option(each) for each in fields(kind)}
+    return {each.name: _make_option(each) for each in fields(kind) if each.metadata}
 
 
 def _make_option(each: Field) -> Option:
@@ -161,14 +164,19 @@ def _make_option(each: Field) -> Option:
     )
 
 
-@cache
-def get_task_options(task: str) -> dict[str, Option]:
+def get_task_options(task: str | type[Task]) -> dict[str, Option]:
     """Return the options of a task, by name: the constructor's arguments besides batch size and seed.
 
-    Their ranges are checked by the task.
+    Their ranges are checked by the task. An argument whose default is no number, string or truth value is no option.
+
+    Parameters
+    ----------
+    task : str or type
+        A name in :data:`ntm.tasks.TASKS`, or a class.
     """
-    parameters = inspect.signature(TASKS[task]).parameters.values()
-    helps = _read_parameters(TASKS[task])
+    task = TASKS[task] if isinstance(task, str) else task
+    parameters = inspect.signature(task).parameters.values()
+    helps = _read_parameters(task)
     return {
         each.name: Option(
             each.name,
@@ -178,7 +186,7 @@ def get_task_options(task: str) -> dict[str, Option]:
             Number(kind) if kind in (int, float) else None,
         )
         for each in parameters
-        if each.name not in ("batch_size", "seed")
+        if each.name not in ("batch_size", "seed") and isinstance(each.default, SIMPLE)
     }
 
 

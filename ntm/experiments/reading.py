@@ -13,9 +13,11 @@ from pytensor.compile.sharedvalue import SharedVariable
 from lasagne.layers import Layer, get_all_params
 from lasagne.utils import check_param_value, initializing_by
 from ntm.arguments import is_number, shorten
+from ntm.experiments.own_tasks import OwnTaskError
 from ntm.experiments.settings import Settings
 from ntm.files import inside, read_json
 from ntm.serialization.arrays import read_arrays
+from ntm.tasks import Task
 from ntm.training.loggers import read_json_lines
 from ntm.typing import Array, PathLike
 
@@ -45,22 +47,30 @@ class Checkpoint(NamedTuple):
     seconds: float
 
 
-def read_settings(folder: PathLike) -> Settings:
+def read_settings(folder: PathLike, task: type[Task] | None = None) -> Settings:
     """Read the settings of a run.
+
+    Parameters
+    ----------
+    folder : str or path
+    task : type, optional
+        The class of the task, if it is of the user's own: the file holds its name, which is never imported.
 
     Raises
     ------
     FileNotFoundError
         If there is no run in the folder.
     ValueError
-        If the file is damaged.
+        If the file is damaged, or the run is of another task.
     """
     path = inside(folder, "settings.json")
     try:
         found = read_json(path)
         if not isinstance(found, dict):
             raise ValueError(f"it holds {found!r}")
-        return Settings.from_json(found)
+        return Settings.from_json(found, task)
+    except OwnTaskError as error:
+        raise OwnTaskError(f"the run in {folder}: {error}") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no run in {folder}: no settings.json") from error
     except (TypeError, ValueError) as error:
@@ -96,7 +106,7 @@ def read_checkpoint(path: PathLike, settings: Settings) -> Checkpoint:
 def _are_settings(found: Any, settings: Settings) -> bool:
     """Tell whether a value is these settings as a dict; a setting that is missing has its default."""
     try:
-        return Settings.from_json(found) == settings
+        return Settings.from_json(found, settings.own_task) == settings
     except (AttributeError, TypeError, ValueError):
         return False
 

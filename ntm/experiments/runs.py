@@ -15,7 +15,7 @@ One process at a time trains a run; others may read it meanwhile.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ from ntm.files import inside, write_json
 from ntm.interruption import Stop, stop_on_signals
 from ntm.serialization.arrays import write_arrays
 from ntm.serialization.networks import save
+from ntm.tasks import Task
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import JSONLines
 from ntm.typing import PathLike
@@ -113,11 +114,15 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock:
             check_no_run(self.folder)  # Another process may have been faster
-            write_json(inside(self.folder, "settings.json"), asdict(self.settings))
+            write_json(inside(self.folder, "settings.json"), self.settings.to_json())
 
     @classmethod
     def open(
-        cls, folder: PathLike, checkpoint: str | None = None, devices: int | str | None = None
+        cls,
+        folder: PathLike,
+        checkpoint: str | None = None,
+        devices: int | str | None = None,
+        task: type[Task] | None = None,
     ) -> "Run":
         """Open a run as it was at its latest checkpoint.
 
@@ -128,6 +133,8 @@ class Run:
             The name of another checkpoint in the folder.
         devices : int or 'all', optional
             Train on so many devices, instead of those that the run began with. The results are equal up to rounding.
+        task : type, optional
+            The class of the task, if it is of the user's own.
 
         Raises
         ------
@@ -136,7 +143,7 @@ class Run:
         ValueError
             If a file is damaged; the message says which one, and which checkpoint came before.
         """
-        settings = read_settings(folder)
+        settings = read_settings(folder, task)
         # That this machine has no such device is no fault of the file
         (settings if devices is None else replace(settings, devices=devices)).get_mode()
 
@@ -183,7 +190,7 @@ class Run:
         with self._take():
             metadata = {
                 "format": "run",
-                "settings": asdict(self.settings),
+                "settings": self.settings.to_json(),
                 "seconds": self.seconds,
                 "trainer": state,
             }
@@ -360,7 +367,10 @@ def measure(
 
 
 def open_evaluator(
-    folder: PathLike, checkpoint: str | None = None, memory_slots: int | None = None
+    folder: PathLike,
+    checkpoint: str | None = None,
+    memory_slots: int | None = None,
+    task: type[Task] | None = None,
 ) -> Evaluator:
     """Return what measures the network of a run; nothing is compiled for training.
 
@@ -371,6 +381,8 @@ def open_evaluator(
         The name of a checkpoint in the folder, the latest unless given.
     memory_slots : int, optional
         Give the memory so many slots, instead of those in training.
+    task : type, optional
+        The class of the task, if it is of the user's own.
 
     Raises
     ------
@@ -379,20 +391,20 @@ def open_evaluator(
     ValueError
         If a file is damaged, the network has no memory to resize, or it has learnt a value for each slot.
     """
-    settings = read_settings(folder)
+    settings = read_settings(folder, task)
     mode = get_mode(settings.backend, settings.device)
 
     def open_at(path: Path | None, known: Sequence[Path]) -> Evaluator:
         found = None if path is None else read_checkpoint(path, settings)
         with _making(folder, settings, found):
-            task = settings.make_task()
-            network = settings.make_network(task)
+            made = settings.make_task()
+            network = settings.make_network(made)
         if found is not None:
             with blaming(f"{path} is damaged"):
                 set_parameters(network, found.arrays)
         if memory_slots is not None:
             network = resize_memory(network, settings, memory_slots)
-        return Evaluator(network, task, mode=mode, seed=settings.seed)
+        return Evaluator(network, made, mode=mode, seed=settings.seed)
 
     return _at_checkpoint(folder, checkpoint, open_at)
 

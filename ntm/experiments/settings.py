@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from lasagne.backends.modes import BACKENDS, get_mode
 from lasagne.devices import ALL, MOST, reserve_devices, start_devices
 from lasagne.layers import Layer, get_all_params
 from ntm.arguments import check_choice, is_integer
+from ntm.data import Layout
 from ntm.experiments.defaults import Block, find_block
 from ntm.experiments.networks import MODELS, Network, get_model_options
 from ntm.experiments.options import (
@@ -22,6 +23,7 @@ from ntm.experiments.options import (
     get_task_options,
     option,
 )
+from ntm.experiments.own_tasks import check_own_task, name_task
 from ntm.interruption import stop_on_signals
 from ntm.tasks import TASKS, Task
 from ntm.training.curricula import CURRICULA
@@ -57,7 +59,9 @@ OLD_OPTIONS = {
 @document_options
 @dataclass
 class Settings:
-    """Everything that a training run is made from. JSON can hold every field.
+    """Everything that a training run on a task is made from. JSON can hold every field.
+
+    The settings of a run on a task of the user's own need the class beside its name: `own_task`.
 
     Raises
     ------
@@ -151,8 +155,17 @@ class Settings:
         words=[AUTO, ALL],
     )
 
+    #: The class of a task of the user's own. It is no setting, and in no file
+    own_task: type[Task] | None = field(default=None, repr=False, compare=False)
+
     def __post_init__(self) -> None:
-        for name, value in check_options("Settings", vars(self), get_options(Settings)).items():
+        known = get_options(Settings)
+        if self.task not in TASKS:
+            check_own_task(self.task, self.own_task)
+            known = known | {"task": replace(known["task"], choices=())}
+        elif self.own_task not in (None, TASKS[self.task]):
+            raise ValueError(f"the task is {self.task}, not {name_task(self.own_task)}")
+        for name, value in check_options("Settings", self.to_json(), known).items():
             setattr(self, name, value)
         for name in ("task_options", "model_options", "schedule_options", "curriculum_options"):
             if not all(isinstance(key, str) for key in getattr(self, name)):
@@ -171,7 +184,9 @@ class Settings:
                 )
         if self.model_options.get("nearest") == "hashing":  # The old name
             self.model_options = {**self.model_options, "nearest": "lsh"}
-        self.task_options = check_options(self.task, self.task_options, get_task_options(self.task))
+        self.task_options = check_options(
+            self.task, self.task_options, get_task_options(self.task_class)
+        )
         self.model_options = check_options(
             self.model, self.model_options, get_model_options(self.model)
         )
@@ -181,9 +196,24 @@ class Settings:
                 "in bits per sequence or as a squared error"
             )
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what a file holds of the settings: each by its name."""
+        return {name: copy.deepcopy(getattr(self, name)) for name in get_options(Settings)}
+
+    @property
+    def task_class(self) -> type[Task]:
+        """The class of the task."""
+        return self.own_task or TASKS[self.task]
+
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> "Settings":
+    def from_json(cls, found: Mapping[str, Any], own_task: type[Task] | None = None) -> "Settings":
         """Return the settings in a file, of an earlier version too.
+
+        Parameters
+        ----------
+        found : dict
+        own_task : type, optional
+            The class of the user's own that the task in the file names.
 
         Raises
         ------
@@ -197,23 +227,27 @@ class Settings:
         if isinstance(options, dict):
             old = OLD_OPTIONS.get(given.get("model", "ntm"), {})
             given["model_options"] = {old.get(name, name): value for name, value in options.items()}
-        return cls(**given)
+        return cls(**given, own_task=own_task)
 
     def make_task(self) -> Task:
         """Return the task, whose sequences are drawn by the seed."""
-        return TASKS[self.task](batch_size=self.batch_size, seed=self.seed, **self.task_options)
+        return self.task_class(
+            batch_size=self.batch_size,  # type: ignore[call-arg] # Subclasses take these names
+            seed=self.seed,
+            **self.task_options,
+        )
 
     def get_network(self) -> Network:
         """Return the network's options, from which it is built."""
         return MODELS[self.model](**self.model_options)
 
-    def make_network(self, task: Task, restart: int = 0) -> Layer:
-        """Return the network for a task, its parameters drawn by the seed and the number of the restart."""
+    def make_network(self, data: Task | Layout, restart: int = 0) -> Layer:
+        """Return the network for a task or data, its parameters drawn by the seed and the number of the restart."""
         rng = lasagne.random.get_rng()
         seed = [self.seed, restart] if restart else self.seed
         lasagne.random.set_rng(np.random.RandomState(seed))
         try:
-            return self.get_network().build(task)
+            return self.get_network().build(data)
         finally:
             lasagne.random.set_rng(rng)
 
@@ -303,18 +337,24 @@ class Settings:
         return {"total": max(self.max_steps, 1), **self.schedule_options}
 
 
-def make_settings(task: str, model: str = "ntm", **given: Any) -> Settings:
+def make_settings(task: str | type[Task], model: str = "ntm", **given: Any) -> Settings:
     """Return the settings for a task and a network: the defaults, and what is given instead.
 
     Parameters
     ----------
-    task, model : str
-        Names in :data:`ntm.tasks.TASKS` and :data:`ntm.experiments.MODELS`.
+    task : str or type
+        A name in :data:`ntm.tasks.TASKS`, or a class of tasks of the user's own.
+    model : str
+        A name in :data:`ntm.experiments.MODELS`.
     **given
         Fields of :class:`Settings`. Dicts among them are merged with the defaults; the default options of a schedule or
         curriculum are left out where another one is given.
     """
-    check_choice("task", task, TASKS)
+    own_task = None
+    if isinstance(task, type):
+        own_task, task = task, name_task(task)
+    else:
+        check_choice("task", task, TASKS)
     check_choice("model", model, MODELS)
     controller = given.get("model_options", {}).get("controller")
     merged: Block = copy.deepcopy(find_block(task, model, controller))
@@ -323,4 +363,4 @@ def make_settings(task: str, model: str = "ntm", **given: Any) -> Settings:
             merged.pop(f"{name}_options", None)
     for name, value in given.items():
         merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
-    return Settings(task=task, model=model, **merged)
+    return Settings(task=task, model=model, **merged, own_task=own_task)

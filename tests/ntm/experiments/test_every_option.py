@@ -1,7 +1,6 @@
 """Every setting, and every option of a network or task, has an effect. A new one without an entry here fails."""
 
 import json
-from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +8,9 @@ import pytest
 
 from lasagne.layers import get_all_param_values
 from lasagne.updates import adam
+from ntm.data import InputLayout, Layout
 from ntm.experiments.networks import MODELS, get_model_options
-from ntm.experiments.options import get_task_options
+from ntm.experiments.options import get_options, get_task_options
 from ntm.experiments.runs import Run
 from ntm.experiments.settings import Settings, make_settings
 from ntm.serialization.encoding import encode_network
@@ -108,7 +108,7 @@ WITH = {
 
 
 def test_every_setting_is_in_the_table():
-    assert list(SETTINGS) == [each.name for each in fields(Settings)]
+    assert list(SETTINGS) == list(get_options(Settings))
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -168,6 +168,7 @@ def test_settings_that_change_a_run():
 
 #: A value of each option that is not the default
 OTHER = {
+    "embedding_size": 7,
     "controller": "gru",
     "num_units": 5,
     "memory_slots": 11,
@@ -200,10 +201,11 @@ OTHER = {
 
 
 def describe_network(model, options):
-    """A network as it is saved: its layers and all values."""
+    """A network for symbols as it is saved: its layers and all values."""
     tiny = {name: value for name, value in TINY.items() if name in get_model_options(model)}
     settings = Settings("copy", model, model_options={**tiny, **options})
-    metadata, arrays = encode_network(settings.make_network(settings.make_task()))
+    layout = Layout({"inputs": InputLayout((), True, num_symbols=5)}, "bits", 3, True)
+    metadata, arrays = encode_network(settings.make_network(layout))
     arrays = {name: np.asarray(array).tolist() for name, array in arrays.items()}
     return json.dumps([metadata, arrays], default=repr)
 

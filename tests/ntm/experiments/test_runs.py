@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -239,7 +238,7 @@ def test_damaged_settings(stopped):
 
 
 def test_a_device_that_there_is_not(tmp_path):
-    settings = asdict(make_small(device="tpu:7"))
+    settings = make_small(device="tpu:7").to_json()
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=r"^JAX finds no device 'tpu:7'"):
         Run.open(tmp_path)
@@ -438,7 +437,7 @@ def test_what_was_chosen_is_written(tmp_path):
 
 
 def test_settings_of_before_there_were_blocks_and_devices(tmp_path):
-    settings = asdict(make_divided(batch_size=64))
+    settings = make_divided(batch_size=64).to_json()
     del settings["block_size"], settings["devices"]
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     found = read_settings(tmp_path)
@@ -455,7 +454,7 @@ def test_a_run_on_other_devices_keeps_its_settings(tmp_path):
 
 
 def test_a_strangers_number_of_devices(tmp_path):
-    settings = asdict(make_divided()) | {"devices": 10**9}
+    settings = make_divided().to_json() | {"devices": 10**9}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=r"settings\.json does not hold .* devices must be"):
         read_settings(tmp_path)
@@ -479,7 +478,7 @@ print(len(get_devices()))
 @pytest.mark.parametrize(("words", "said"), [("evaluate", None), ("2", "2"), ("40", "40")])
 def test_a_run_of_another_machine(tmp_path, words, said):
     """A run on many devices is measured without them, and goes on with fewer or more of them."""
-    settings = asdict(make_divided(devices=100, device="cpu"))
+    settings = make_divided(devices=100, device="cpu").to_json()
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
     done = subprocess.run(
@@ -503,7 +502,7 @@ def test_a_divided_run_that_is_interrupted_and_killed(tmp_path):
     settings = make_divided(max_steps=3000, save_every=100, log_every=10)
     calm, folder = tmp_path / "calm", tmp_path / "stopped"
     Run.create(calm, settings).train(progress=False)
-    command = [sys.executable, "-c", WORKER, str(folder), json.dumps(asdict(settings))]
+    command = [sys.executable, "-c", WORKER, str(folder), json.dumps(settings.to_json())]
     steps = []
     for number in (signal.SIGINT, signal.SIGKILL):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -549,7 +548,7 @@ def test_killed_runs(tmp_path):
     Run.create(calm, settings).train(progress=False)
     folder = tmp_path / "killed"
     rng = random.Random(0)
-    command = [sys.executable, "-c", WORKER, str(folder), json.dumps(asdict(settings))]
+    command = [sys.executable, "-c", WORKER, str(folder), json.dumps(settings.to_json())]
     kills, steps = 0, []
     while kills < KILLS:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -1,5 +1,4 @@
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("task", TASKS)
 def test_defaults(task, model):
     settings = make_settings(task, model)
-    assert Settings(**json.loads(json.dumps(asdict(settings)))) == settings
+    assert Settings(**json.loads(json.dumps(settings.to_json()))) == settings
     made = settings.make_task()
     l_out = settings.make_network(made)
     assert l_out.output_shape == (None, None, made.num_outputs)
@@ -258,7 +257,7 @@ def test_settings_that_are_wrong(given, message):
 def test_numbers_become_pythons_own():
     options = {"size": np.int64(3)}
     settings = Settings("copy", batch_size=np.int64(4), learning_rate=1, task_options=options)
-    assert settings == Settings(**json.loads(json.dumps(asdict(settings))))
+    assert settings == Settings(**json.loads(json.dumps(settings.to_json())))
     assert [type(each) for each in (settings.batch_size, settings.learning_rate)] == [int, float]
     assert type(options["size"]) is np.int64  # What was given is left alone
 
@@ -303,6 +302,7 @@ def test_options_are_those_of_the_classes():
     assert options["max_length"].help == 'largest size "length": vectors in a sequence'
     options = get_model_options("lstm")
     assert {name: each.default for name, each in options.items()} == {
+        "embedding_size": 32,
         "num_units": 256,
         "num_layers": 3,
     }
