@@ -144,8 +144,9 @@ def option(
 
 @cache
 def get_options(kind: type) -> dict[str, Option]:
-    """Return the options of a dataclass, by name."""
-    return {each.name: _make_option(each) for each in fields(kind) if each.metadata}
+    """Return the options of a dataclass, by name: those of the class itself, then those that it shares with others."""
+    own = sorted(fields(kind), key=lambda each: bool(each.kw_only))
+    return {each.name: _make_option(each) for each in own if each.metadata}
 
 
 def _make_option(each: Field) -> Option:

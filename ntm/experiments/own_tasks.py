@@ -111,13 +111,13 @@ def _import_module(name: str) -> ModuleType:
 
 
 def _describe_failure(name: str, error: BaseException) -> str:
-    """Describe in a line what went wrong in a module's code, and where: the last line outside of Python's own files."""
-    own = os.path.dirname(importlib.__file__)
+    """Describe in a line what went wrong in a module's code, and where: the last line in the current folder."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__ and not frame.filename.startswith((own, "<frozen importlib"))
+        if frame.filename != __file__ and not frame.filename.startswith("<frozen")
     ]
+    frames = [frame for frame in frames if frame.filename.startswith(os.getcwd())] or frames
     where = ""
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}, line {error.lineno}: "

@@ -106,7 +106,7 @@ def read_checkpoint(path: PathLike, settings: Settings) -> Checkpoint:
 def _are_settings(found: Any, settings: Settings) -> bool:
     """Tell whether a value is these settings as a dict; a setting that is missing has its default."""
     try:
-        return Settings.from_json(found, settings.own_task) == settings
+        return settings.accepts(found)
     except (AttributeError, TypeError, ValueError):
         return False
 
@@ -170,11 +170,7 @@ def check_network(settings: Settings, arrays: Mapping[str, Array] | None = None)
             raise ValueError(
                 f"by the settings the network's {name} is {value}, and it can be {at_most} at most"
             )
-    sizes = [
-        *settings.task_options.items(),
-        *(each for one in settings.evaluate_at for each in one.items()),
-    ]
-    for name, value in sizes:
+    for name, value in settings.list_sizes():
         if isinstance(value, int) and value > MAX_SIZE:
             raise ValueError(f"{name} is {value} by the settings, and {MAX_SIZE} is the most")
     numbers = 0
@@ -198,7 +194,7 @@ def check_network(settings: Settings, arrays: Mapping[str, Array] | None = None)
         )
 
     with initializing_by(initialize):
-        settings.make_network(settings.make_task())
+        settings.build_network()
 
 
 def read_result(folder: PathLike) -> dict[str, Any]:

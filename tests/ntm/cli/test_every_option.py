@@ -289,7 +289,7 @@ def test_evaluate(run, capsys, monkeypatch):
     sizes = rows("--size", "length=3", "--size", "length=1")
     assert [row["sizes"] for row in sizes] == [{}, {"length": 3}, {"length": 1}]
     rows("--checkpoint", "one", "--memory-slots", "12")
-    assert opened == [(run, None, None)] * 3 + [(run, "one", 12)]
+    assert opened == [(run, None, None, None)] * 3 + [(run, "one", 12, None)]
     main(["evaluate", run])
     assert capsys.readouterr().out.split()[:4] == ["bits", "as", "in", "training"]
 
@@ -393,7 +393,7 @@ def test_the_exit_code_of_compare_looks_at_every_network(solved, seen, monkeypat
         assert main(words) == expected
 
 
-#: The options that the tests above see the effect of, besides those that are settings
+#: The options that the tests above see the effect of, besides those that are settings; --task: test_own_tasks.py
 SEEN = {
     "tasks": set(),
     "train": {"--folder", "--quiet", "--tensorboard", "--model"},
@@ -405,9 +405,9 @@ SEEN = {
         "--measure",
         "--output",
     },
-    "resume": {"--checkpoint", "--max-steps", "--devices", "--quiet", "--tensorboard"},
-    "evaluate": {"--checkpoint", "--num-sequences", "--memory-slots", "--size", "--json"},
-    "plot": {"--kind", "--size", "--measure", "--output"},
+    "resume": {"--task", "--checkpoint", "--max-steps", "--devices", "--quiet", "--tensorboard"},
+    "evaluate": {"--task", "--checkpoint", "--num-sequences", "--memory-slots", "--size", "--json"},
+    "plot": {"--task", "--kind", "--size", "--measure", "--output"},
 }
 
 
