@@ -18,6 +18,7 @@ from ntm.serialization.arrays import read_arrays
 MODULE = '''
 import numpy as np
 
+from ntm.tasks import Task
 
 
 class MyTask(Task):
