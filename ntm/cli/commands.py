@@ -3,49 +3,38 @@
 import inspect
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from lasagne.devices import reserve_devices
+from ntm.cli.data_commands import (
+    FOR_DATA,
+    evaluate_on_data,
+    plot_data,
+    refuse_options,
+    resume_on_data,
+)
 from ntm.cli.options import get_settings
 from ntm.cli.output import (
-    choose_path,
+    choose_picture_path,
     describe_result,
     draw_sequence,
     find_too_long,
     make_board_logger,
+    name_run,
     print_measures,
     save_picture,
 )
+from ntm.cli.usage import DONE, INTERRUPTED, NOT_SOLVED, Loggers, UsageError, blaming_usage
 from ntm.experiments.locking import FolderLock
 from ntm.experiments.own_tasks import shorten_name
-from ntm.experiments.reading import read_losses, read_result, read_settings
+from ntm.experiments.reading import is_data_run, read_losses, read_result, read_settings
 from ntm.experiments.runs import Run, check_no_run, measure, open_evaluator, was_solved
 from ntm.experiments.settings import Settings, make_settings
 from ntm.files import to_json
 from ntm.tasks import TASKS, Task
 from ntm.visualization.curves import plot_generalisation, plot_learning
-from ntm.visualization.figures import check_figure_path
-
-DONE, FAILED, WRONG_USAGE, NOT_SOLVED, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 130, 141
-
-Loggers = list[Callable[[dict], Any]]
-
-
-class UsageError(ValueError):
-    """The command line is wrong."""
-
-
-@contextmanager
-def _blaming_usage() -> Iterator[None]:
-    """Turn an error in this context into one of the command line."""
-    try:
-        yield
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
 
 # ---- Tasks
 
@@ -68,7 +57,7 @@ def summarise_task(task: type[Task]) -> str:
 
 def train(options: Namespace) -> int:
     """Train a new run."""
-    with _blaming_usage():
+    with blaming_usage():
         settings = get_settings(options, options.task_class)
     run, loggers = _start(options.folder or get_default_folder(settings), settings, options)
     return _train(run, loggers, options)
@@ -76,6 +65,9 @@ def train(options: Namespace) -> int:
 
 def resume(options: Namespace) -> int:
     """Go on with a run."""
+    if is_data_run(options.folder):
+        return resume_on_data(options)
+    refuse_options(options, FOR_DATA, "runs on tasks")
     FolderLock(options.folder).check()  # Before the network is built, which takes its time
     run = Run.open(options.folder, options.checkpoint, options.devices, options.task)
     began, now = run.settings.devices, run.trainer.training_step.division.devices
@@ -99,7 +91,7 @@ def get_default_folder(settings: Settings) -> Path:
 def _start(folder: Path, settings: Settings, options: Namespace) -> tuple[Run, Loggers]:
     """Begin a run. Its folder is written last, when nothing is left that can be wrong."""
     check_no_run(folder)
-    with _blaming_usage():
+    with blaming_usage():
         run = Run(folder, settings)
     loggers = _make_loggers(run, options)
     run.begin()
@@ -159,9 +151,9 @@ def compare(options: Namespace) -> int:
     """Train several networks, unless their runs have ended, and draw how they generalise."""
     task = make_settings(options.task_class).make_task()
     measure_name = _choose_measure(options.measure, options.task, task)
-    path = _choose_path(options.output, f"compare-{shorten_name(options.task)}.png")
+    path = choose_picture_path(options.output, f"compare-{shorten_name(options.task)}.png")
     parent = Path(options.folder or "runs")
-    with _blaming_usage():
+    with blaming_usage():
         settings = {
             model: get_settings(options, options.task_class, model) for model in options.models
         }
@@ -214,9 +206,12 @@ def _start_or_open(folder: Path, settings: Settings, options: Namespace) -> tupl
 
 def evaluate(options: Namespace) -> int:
     """Measure the network of a run."""
+    if is_data_run(options.folder):
+        return evaluate_on_data(options)
+    refuse_options(options, FOR_DATA, "runs on tasks")
     settings = read_settings(options.folder, options.task)
     task = settings.make_task()
-    with _blaming_usage():
+    with blaming_usage():
         sizes = [_parse_sizes(task, words) for words in options.size or ()]
     sizes = sizes or settings.evaluate_at
     evaluator = open_evaluator(
@@ -234,6 +229,12 @@ def evaluate(options: Namespace) -> int:
 
 def plot(options: Namespace) -> int:
     """Draw a sequence, learning curves or generalisation."""
+    of_data = [is_data_run(folder) for folder in options.folders]
+    if any(of_data):
+        if not all(of_data):
+            raise UsageError("runs on data and runs on tasks cannot be drawn in one picture")
+        return plot_data(options)
+    refuse_options(options, FOR_DATA, "runs on tasks")
     kind = options.kind or ("sequence" if len(options.folders) == 1 else "generalisation")
     if kind == "sequence" and len(options.folders) > 1:
         raise UsageError("--kind sequence draws one run, and several folders were given")
@@ -243,15 +244,15 @@ def plot(options: Namespace) -> int:
         raise UsageError(f"--measure is for --kind generalisation, not for {kind}")
     settings = [read_settings(folder, options.task) for folder in options.folders]
     task = settings[0].task
-    names = [_name_run(folder) for folder in options.folders]
+    names = [name_run(folder) for folder in options.folders]
     if len({each.task for each in settings}) > 1:
         learnt = ", ".join(
             f"{name} ({each.task})" for name, each in zip(names, settings, strict=True)
         )
         raise UsageError(f"runs of different tasks cannot be compared in one picture: {learnt}")
-    path = _choose_path(options.output, f"{names[0]}-{kind}.png")
+    path = choose_picture_path(options.output, f"{names[0]}-{kind}.png")
     if kind == "sequence":
-        with _blaming_usage():
+        with blaming_usage():
             sizes = _parse_sizes(settings[0].make_task(), options.size or ())
         evaluator = open_evaluator(options.folders[0], task=options.task)
         figure = draw_sequence(evaluator, settings[0], sizes)
@@ -264,18 +265,6 @@ def plot(options: Namespace) -> int:
         figure = plot_generalisation(results, task, measure_name)
     save_picture(figure, path)
     return DONE
-
-
-def _name_run(folder: str) -> str:
-    return Path(folder).resolve().name
-
-
-def _choose_path(given: str | None, default: str) -> Path:
-    """Return the file of a picture, once it is sure that it can be written."""
-    path = choose_path(given, default)
-    with _blaming_usage():
-        check_figure_path(path)
-    return path
 
 
 def _choose_measure(given: str | None, name: str, task: Task) -> str:

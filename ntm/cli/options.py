@@ -2,7 +2,7 @@
 
 import argparse
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ntm.arguments import Number
@@ -76,7 +76,7 @@ def add_settings(
     task_options = get_task_options(task)
     for each in task_options.values():
         default = settings["ntm"].task_options.get(each.name, each.default)
-        _add(group, each, f"{each.help} (default: {default})".lstrip())
+        add_option(group, each, f"{each.help} (default: {default})".lstrip())
 
     group = parser.add_argument_group("the network")
     if choose_model:
@@ -89,24 +89,24 @@ def add_settings(
             for model, each in models.items()
         }
         each = next(iter(models.values()))
-        _add(group, each, f"{_join_helps(models)} (default: {_join_defaults(defaults)})")
+        add_option(group, each, f"{join_helps(models)} {describe_defaults(defaults)}")
 
     group = parser.add_argument_group("training", _describe_controllers(name))
     for option, each in get_training_options().items():
         defaults = {model: getattr(settings[model], option) for model in MODELS}
-        _add(group, each, f"{each.help} (default: {_join_defaults(defaults)})")
+        add_option(group, each, f"{each.help} {describe_defaults(defaults)}")
     for old, new in OLD_SETTINGS.items():
         each = get_training_options()[new]
-        _add(group, each, argparse.SUPPRESS, flag=_make_flag(old))
+        add_option(group, each, argparse.SUPPRESS, flag=_make_flag(old))
     default = settings["ntm"].curriculum_options.get(ADVANCE_BELOW.name, ADVANCE_BELOW.default)
-    _add(group, ADVANCE_BELOW, f"{ADVANCE_BELOW.help} (default: {default})")
+    add_option(group, ADVANCE_BELOW, f"{ADVANCE_BELOW.help} (default: {default})")
 
 
 def _make_flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _join_helps(models: Mapping[str, Option]) -> str:
+def join_helps(models: Mapping[str, Option]) -> str:
     """Return the help of an option that networks have, with the networks that have it."""
     helps: dict[str, list[str]] = {}
     for model, each in models.items():
@@ -114,15 +114,16 @@ def _join_helps(models: Mapping[str, Option]) -> str:
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in helps.items())
 
 
-def _join_defaults(defaults: Mapping[str, Any]) -> str:
-    """Return the default of an option, given that of each network: "0.001, but 0.01 for lstm, gru"."""
+def describe_defaults(defaults: Mapping[str, Any]) -> str:
+    """Return the default of an option, given that of each network: "(default: 0.001, but 0.01 for lstm, gru)"."""
     models: dict[str, list[str]] = {}
     for model, value in defaults.items():
         models.setdefault(str(value), []).append(model)
     first, *others = models
     if not others:
-        return first
-    return f"{first}, but " + "; ".join(f"{each} for {', '.join(models[each])}" for each in others)
+        return f"(default: {first})"
+    parts = "; ".join(f"{each} for {', '.join(models[each])}" for each in others)
+    return f"(default: {first}, but {parts})"
 
 
 def _describe_controllers(task: str) -> str | None:
@@ -143,9 +144,10 @@ def _list_changes(block: Block, other: Block) -> str:
     )
 
 
-def _add(
+def add_option(
     group: argparse._ArgumentGroup, option: Option, help: str, flag: str | None = None
 ) -> None:
+    """Add an option to a group of a parser."""
     if help != argparse.SUPPRESS:
         help = help.replace("%", "%%")
     flag = flag or _make_flag(option.name)
@@ -181,17 +183,17 @@ def get_settings(
     ValueError
         If they do not fit the task or the network.
     """
-    given = vars(options)
-
-    def pick(names: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-        return {name: given[name] for name in names if name in given}
-
-    parts = pick(get_training_options())
-    parts["task_options"] = pick(get_task_options(task))
-    parts["model_options"] = pick(get_network_options())
-    if ADVANCE_BELOW.name in given:
-        parts["curriculum_options"] = pick([ADVANCE_BELOW.name])
-    settings = make_settings(task, model or given["model"], **parts)
+    parts = list_chosen(options, get_training_options())
+    parts["task_options"] = list_chosen(options, get_task_options(task))
+    parts["model_options"] = list_chosen(options, get_network_options())
+    if ADVANCE_BELOW.name in options:
+        parts["curriculum_options"] = list_chosen(options, [ADVANCE_BELOW.name])
+    settings = make_settings(task, model or options.model, **parts)
     if settings.own_task is not None:
         settings.evaluate_at = [settings.make_task().largest_sizes]
     return settings
+
+
+def list_chosen(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Return those of some options that were given, by name."""
+    return {name: getattr(options, name) for name in names if name in options}

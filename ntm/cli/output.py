@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ntm.cli.usage import blaming_usage
 from ntm.experiments.settings import Settings
 from ntm.tasks import Batch, Task
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import TensorBoard
 from ntm.typing import PathLike
-from ntm.visualization.figures import save_figure
+from ntm.visualization.figures import check_figure_path, save_figure
 from ntm.visualization.sequences import plot_sequence
 
 # ---- Lines and tables
@@ -80,6 +81,19 @@ def choose_path(given: str | None, default: str) -> Path:
     return path
 
 
+def choose_picture_path(given: str | None, default: str) -> Path:
+    """Return the file of a picture, as :func:`choose_path`, once it is sure that it can be written."""
+    path = choose_path(given, default)
+    with blaming_usage():
+        check_figure_path(path)
+    return path
+
+
+def name_run(folder: str) -> str:
+    """Return the name of a run in a picture: that of its folder."""
+    return Path(folder).resolve().name
+
+
 def save_picture(figure: Figure, path: Path) -> None:
     """Save a picture, and say where."""
     save_figure(figure, path)
@@ -131,13 +145,18 @@ def make_board_logger(
         board(row)
         if "loss" in row:
             return
-        for layer in evaluator.look_inside(batch.inputs):
-            memory = layer.pop("memory")[0].T
-            span = max(float(np.abs(memory).max()), 1e-9)
-            images = {"memory": (memory / span + 1) / 2}
-            for name, weights in layer.items():
-                for head in range(weights.shape[2]):
-                    images[f"{name}/{head + 1}"] = weights[0, :, head].T
-            board.add_images(images, row["step"])
+        log_memories(board, evaluator.look_inside(batch.inputs), row["step"])
 
     return log
+
+
+def log_memories(board: TensorBoard, layers: Iterable[dict[str, Any]], step: int) -> None:
+    """Write the memory and the weightings of the first sequence, as :meth:`Evaluator.look_inside` gives them."""
+    for layer in layers:
+        memory = layer.pop("memory")[0].T
+        span = max(float(np.abs(memory).max()), 1e-9)
+        images = {"memory": (memory / span + 1) / 2}
+        for name, weights in layer.items():
+            for head in range(weights.shape[2]):
+                images[f"{name}/{head + 1}"] = weights[0, :, head].T
+        board.add_images(images, step)

@@ -9,6 +9,8 @@ from typing import Any, NoReturn, TypeAlias, cast
 import ntm
 from ntm.arguments import Number
 from ntm.cli.commands import compare, evaluate, list_tasks, plot, resume, summarise_task, train
+from ntm.cli.data_commands import predict, train_on_data
+from ntm.cli.data_options import add_data_settings, add_metrics, get_data_options
 from ntm.cli.options import add_settings, get_training_options
 from ntm.experiments.networks import MODELS
 from ntm.experiments.own_tasks import COLON, OwnTaskError, import_task, shorten_name
@@ -27,6 +29,15 @@ examples:
                                               measure how far the network generalises
   ntm plot runs/copy-ntm-1                    draw what the network does with one sequence
   ntm compare copy --models ntm lstm          train both, and draw how they generalise
+
+with data of your own (arrays inputs and targets in an .npz file):
+  ntm train --data data.npz --model dnc --validation 0.2
+                                              train a DNC, in runs/data-dnc-1
+  ntm train --data data.npz --help            all options for data
+  ntm evaluate runs/data-dnc-1 --data test.npz
+                                              measure the network on other data
+  ntm predict runs/data-dnc-1 --data new.npz --output out.npz
+                                              write what the network predicts
 
 exit codes: 0 done, or the task is solved; 1 failed; 2 wrong usage; 3 training ended and the task is not solved;
 130 interrupted, and saved
@@ -69,11 +80,16 @@ class TaskParser(Parser):
     ----------
     add_task : callable
         From the parser of a task, its name and its class: adds the options.
+    for_data : str
+        What is to be done with data, which are no task.
     """
 
-    def __init__(self, *, add_task: AddTask, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._add_task = add_task
+    def __init__(self, *, add_task: AddTask, for_data: str, **kwargs: Any) -> None:
+        super().__init__(
+            epilog=f"A task of your own: {kwargs['prog']} my_module:MyTask, a subclass of ntm.tasks.Task.\n{for_data}",
+            **kwargs,
+        )
+        self._add_task, self._for_data = add_task, for_data
         self._tasks = self.add_subparsers(
             required=True, metavar="TASK", dest="task", parser_class=Parser
         )
@@ -81,7 +97,18 @@ class TaskParser(Parser):
             self._make_task(name, kind)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if args and COLON in args[0] and not args[0].startswith("-"):
+        has_task = bool(args) and not args[0].startswith("-")
+        if any(word.partition("=")[0] == "--data" for word in args):
+            self.error(
+                f"{args[0]} is a task, and --data are none: give one of them"
+                if has_task
+                else self._for_data
+            )
+        if not has_task and not {"-h", "--help"} & {*args}:
+            self.error(
+                f"expected a TASK, or a task of your own such as my_module:MyTask. {self._for_data}"
+            )
+        if has_task and COLON in args[0]:
             try:
                 self._make_task(args[0], import_task(args[0]))
             except OwnTaskError as error:
@@ -105,6 +132,33 @@ class TaskParser(Parser):
         self._add_task(parser, name, kind)
 
 
+class TrainingParser(TaskParser):
+    """The parser of `ntm train`: for tasks, and for data with ``--data`` in place of a task."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            add_task=_add_training, for_data="Data of your own: ntm train --data FILE", **kwargs
+        )
+        self.data_parser = Parser(
+            prog=self.prog,
+            description="Train a network on data.",
+            usage=f"{self.prog} --data FILE [OPTION ...]",
+        )
+        self.data_parser.set_defaults(run=train_on_data)
+        _add_folder(
+            self.data_parser,
+            "folder of the run (default: runs/NAME-MODEL-SEED, by the name of the data's file)",
+        )
+        _add_logging(self.data_parser)
+        add_data_settings(self.data_parser)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        is_data = any(word.partition("=")[0] == "--data" for word in args)
+        if is_data and args[0].startswith("-"):
+            return self.data_parser.parse_known_args(args, namespace)
+        return super().parse_known_args(args, namespace)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the whole command line."""
     parser = Parser(
@@ -121,9 +175,19 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_command(commands, "tasks", list_tasks, "list the tasks")
 
-    _add_task_command(commands, "train", train, "train a network on a task", _add_training)
+    text = "train a network on a task, or on data"
+    _add_command(commands, "train", train, text, kind=TrainingParser)
     text = "train several networks on a task, and draw how they generalise"
-    _add_task_command(commands, "compare", compare, text, _add_comparison)
+    _add_command(
+        commands,
+        "compare",
+        compare,
+        text,
+        kind=TaskParser,
+        add_task=_add_comparison,
+        for_data="For data, train each network (ntm train --data FILE --model NETWORK), then draw the learning curves: "
+        "ntm plot RUN RUN",
+    )
 
     command = _add_command(
         commands, "resume", resume, "go on with a run that was stopped or killed"
@@ -137,6 +201,20 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="training steps at most, instead of the run's setting",
     )
+    command.add_argument(
+        "--epochs",
+        type=get_data_options()["epochs"].parse,
+        metavar="N",
+        help="for data: epochs in all, instead of the run's setting",
+    )
+    for name in ("data", "validation"):
+        command.add_argument(
+            f"--{name}",
+            metavar="FILE",
+            help=f"where the run's {name} are now, if they have been moved; other data are refused".replace(
+                "validation are", "validation data are"
+            ),
+        )
     command.add_argument(
         "--devices",
         type=get_training_options()["devices"].parse,
@@ -170,7 +248,56 @@ def make_parser() -> argparse.ArgumentParser:
         help="sizes to measure at, such as length=40, or repeats=20 length=10; give the option once for each "
         "(default: the sizes in the run's settings)",
     )
+    command.add_argument(
+        "--data",
+        metavar="FILE",
+        help="for a run on data: what to measure on, with targets; no other file of data is read",
+    )
+    add_metrics(command)
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    command = _add_command(
+        commands, "predict", predict, "write what the network of a run on data predicts"
+    )
+    _add_run(command)
+    _add_checkpoint(command)
+    command.add_argument(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="what to predict for: an .npz file with inputs (or x), or a folder; no other file of data is read",
+    )
+    command.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="the .npz file to write: predictions, and labels of classes; padded, with lengths, where sequences differ "
+        "in length; an existing file is overwritten",
+    )
+    command.add_argument(
+        "--steps",
+        type=Number(int, 1),
+        metavar="N",
+        help="go on with each sequence by N steps, feeding the network its own outputs, and write what was generated",
+    )
+    command.add_argument(
+        "--sample",
+        choices=["argmax", "sample"],
+        help="for --steps and classes: the next symbol is the most probable one, or is drawn by the probabilities "
+        "(default: argmax)",
+    )
+    command.add_argument(
+        "--temperature",
+        type=Number(float, above=0),
+        metavar="X",
+        help="for --sample sample: below 1 draws the most probable symbols more often, above 1 less often (default: 1)",
+    )
+    command.add_argument(
+        "--seed",
+        type=Number(int, 0),
+        metavar="N",
+        help="for --sample sample: of the draws (default: 0)",
+    )
 
     command = _add_command(
         commands, "plot", plot, "draw one sequence, learning curves or generalisation"
@@ -182,7 +309,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--kind",
         choices=["sequence", "learning", "generalisation"],
-        help="what to draw (default: sequence for one run, generalisation for several)",
+        help="what to draw (default: sequence for one run; for several generalisation, or learning for data)",
     )
     command.add_argument(
         "--size",
@@ -190,39 +317,37 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME=N",
         help="sizes of the sequence, such as length=40 (default: the largest in training)",
     )
+    command.add_argument(
+        "--data",
+        metavar="FILE",
+        help="for a run on data: where the sequence is taken from (default: the run's validation data, else its data)",
+    )
+    command.add_argument(
+        "--index",
+        type=Number(int, 0),
+        metavar="N",
+        help="for a run on data: which sequence to draw (default: 0)",
+    )
     _add_measure(command)
     _add_output(command, "RUN-KIND.png")
     return parser
 
 
-def _make_command_parser(add_task: AddTask | None = None, **options: Any) -> Parser:
-    return Parser(**options) if add_task is None else TaskParser(add_task=add_task, **options)
+def _make_command_parser(kind: type[Parser] = Parser, **options: Any) -> Parser:
+    return kind(**options)
 
 
 def _add_command(
-    commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-    command.set_defaults(run=function)
-    return command
-
-
-def _add_task_command(
     commands: Any,
     name: str,
     function: Callable[[argparse.Namespace], int],
     text: str,
-    add_task: AddTask,
-) -> None:
-    """Add a command that has a command of its own for each task."""
-    parser = commands.add_parser(
-        name,
-        help=text,
-        description=f"{text.capitalize()}.",
-        epilog=f"A task of your own: ntm {name} my_module:MyTask, a subclass of ntm.tasks.Task.",
-        add_task=add_task,
-    )
-    parser.set_defaults(run=function)
+    **options: Any,
+) -> argparse.ArgumentParser:
+    """Add a command, whose parser is a `Parser` unless `kind` is given."""
+    command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.", **options)
+    command.set_defaults(run=function)
+    return command
 
 
 def _add_training(parser: Parser, name: str, kind: type[Task]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytensor
 
 from ntm.arguments import shorten
-from ntm.cli.commands import BROKEN_PIPE, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 from ntm.cli.parser import make_parser
+from ntm.cli.usage import BROKEN_PIPE, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 from ntm.interruption import stop_on_signals
 from ntm.training.trainer import TrainingError
 

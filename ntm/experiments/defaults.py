@@ -351,6 +351,23 @@ OWN_TASK: dict[str, Block] = {
     **dict.fromkeys(STACKS, OWN),
 }
 
+#: Data of the user's own
+DATA: Block = {
+    "batch_size": 32,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "clip_value": None,
+    "clip_norm": 10.0,
+    "rewind": False,
+    "num_buckets": 4,
+    "log_every": 10,
+}
+
+OWN_DATA: dict[str, Block] = {
+    model: {**DATA, "model_options": block.get("model_options", {})}
+    for model, block in OWN_TASK.items()
+}
+
 
 def get_blocks(task: str) -> dict[str, Block]:
     """Return the blocks of a task, one for each network."""

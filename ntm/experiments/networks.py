@@ -16,7 +16,6 @@ from lasagne.init import Constant, Normal
 from lasagne.layers import (
     ConcatLayer,
     DenseLayer,
-    DimshuffleLayer,
     EmbeddingLayer,
     FlattenLayer,
     GRULayer,
@@ -137,7 +136,7 @@ class Network(ABC):
     def _make_input(self, name: str, layout: InputLayout) -> Layer:
         """Return the layers that make one vector of a step of an input, or of an input without time."""
         axes = (None,) * (1 + layout.has_time)
-        if layout.is_integer and layout.num_symbols and not layout.features:
+        if takes_symbols(layout):
             symbols = pt.tensor(f"{name}.input", dtype="int32", shape=axes)
             return EmbeddingLayer(
                 InputLayer(axes, symbols, name=name),
@@ -145,12 +144,15 @@ class Network(ABC):
                 self.embedding_size,
                 name=f"{name}.embedding",
             )
-        l_input = InputLayer((*axes, *layout.features), name=name)
-        if not layout.features:
-            return DimshuffleLayer(l_input, (*range(len(axes)), "x"), name=f"{name}.feature")
+        l_input = InputLayer((*axes, *(layout.features or (1,))), name=name)
         if len(layout.features) > 1:
             return FlattenLayer(l_input, len(axes) + 1, name=f"{name}.flat")
         return l_input
+
+
+def takes_symbols(layout: InputLayout) -> bool:
+    """Tell whether a network takes the integers of an input as symbols rather than as numbers."""
+    return layout.is_integer and layout.num_symbols > 0 and not layout.features
 
 
 def _number_names(kind: str, count: int) -> list[str]:

@@ -13,8 +13,10 @@ from pytensor.compile.sharedvalue import SharedVariable
 from lasagne.layers import Layer, get_all_params
 from lasagne.utils import check_param_value, initializing_by
 from ntm.arguments import is_number, shorten
+from ntm.experiments.data_settings import DataSettings
 from ntm.experiments.own_tasks import OwnTaskError
 from ntm.experiments.settings import Settings
+from ntm.experiments.training_settings import TrainingSettings
 from ntm.files import inside, read_json
 from ntm.serialization.arrays import read_arrays
 from ntm.tasks import Task
@@ -27,6 +29,10 @@ MAX_NUMBERS = 40_000_000
 MAX_PARTS = 1_000
 # The largest size of a task; a sequence has no fewer steps
 MAX_SIZE = 1_000_000
+
+#: The file of the settings, and the setting that runs on data have
+SETTINGS, DATA = "settings.json", "data"
+NO_SETTINGS = "does not hold the settings of a run"
 
 
 class Checkpoint(NamedTuple):
@@ -63,18 +69,56 @@ def read_settings(folder: PathLike, task: type[Task] | None = None) -> Settings:
     ValueError
         If the file is damaged, or the run is of another task.
     """
-    path = inside(folder, "settings.json")
-    try:
-        found = read_json(path)
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds {found!r}")
+    found = _read_settings(folder)
+    with _blaming_settings(folder):
+        if DATA in found:
+            raise ValueError("the run is of data, not of a task")
         return Settings.from_json(found, task)
+
+
+def is_data_run(folder: PathLike) -> bool:
+    """Tell whether the run in a folder is of a user's data; raise as :func:`read_settings` if there is no run."""
+    return DATA in _read_settings(folder)
+
+
+def read_data_settings(folder: PathLike) -> DataSettings:
+    """Read the settings of a run on data. The data are not read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no run in the folder.
+    ValueError
+        If the file is damaged, or the run is of a task.
+    """
+    found = _read_settings(folder)
+    with _blaming_settings(folder):
+        if DATA not in found:
+            raise ValueError("the run is of a task, not of data")
+        return DataSettings.from_json(found)
+
+
+def _read_settings(folder: PathLike) -> dict[str, Any]:
+    try:
+        found = read_json(inside(folder, SETTINGS))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no run in {folder}: no {SETTINGS}") from error
+    except ValueError as error:
+        raise ValueError(f"{Path(folder) / SETTINGS} {NO_SETTINGS}: {shorten(error)}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{Path(folder) / SETTINGS} {NO_SETTINGS}: it holds {shorten(found, 100)}")
+    return found
+
+
+@contextmanager
+def _blaming_settings(folder: PathLike) -> Iterator[None]:
+    """Turn an error in this context into one that names the file of settings."""
+    try:
+        yield
     except OwnTaskError as error:
         raise OwnTaskError(f"the run in {folder}: {error}") from error
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no run in {folder}: no settings.json") from error
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold the settings of a run: {shorten(error)}") from error
+        raise ValueError(f"{Path(folder) / SETTINGS} {NO_SETTINGS}: {shorten(error)}") from error
 
 
 def list_checkpoints(folder: PathLike) -> list[Path]:
@@ -82,7 +126,7 @@ def list_checkpoints(folder: PathLike) -> list[Path]:
     return sorted(Path(folder).glob("checkpoint-*.safetensors"))
 
 
-def read_checkpoint(path: PathLike, settings: Settings) -> Checkpoint:
+def read_checkpoint(path: PathLike, settings: TrainingSettings) -> Checkpoint:
     """Read a checkpoint of the run with these settings.
 
     Raises
@@ -103,7 +147,7 @@ def read_checkpoint(path: PathLike, settings: Settings) -> Checkpoint:
     return Checkpoint(arrays, state, seconds)
 
 
-def _are_settings(found: Any, settings: Settings) -> bool:
+def _are_settings(found: Any, settings: TrainingSettings) -> bool:
     """Tell whether a value is these settings as a dict; a setting that is missing has its default."""
     try:
         return settings.accepts(found)
@@ -139,12 +183,12 @@ def set_parameters(network: Layer, arrays: Mapping[str, Array]) -> None:
         param.set_value(check_param_value(param, arrays[name]))
 
 
-def check_network(settings: Settings, arrays: Mapping[str, Array] | None = None) -> None:
+def check_network(settings: TrainingSettings, arrays: Mapping[str, Array] | None = None) -> None:
     """Check that settings make the network of a checkpoint, before memory and time are spent on it.
 
     Parameters
     ----------
-    settings : Settings
+    settings : TrainingSettings
     arrays : dict from str to array, optional
         The checkpoint's arrays.
 
@@ -163,7 +207,7 @@ def check_network(settings: Settings, arrays: Mapping[str, Array] | None = None)
     else:
         most = sum(array.size for array in parameters.values())
         most_parts = len(parameters)
-    for name, value in settings.model_options.items():
+    for name, value in settings.get_given_options().items():
         is_part = name in ("num_heads", "num_reads", "num_layers", "num_shifts")
         at_most = most_parts if is_part and (arrays is None or name != "num_shifts") else most
         if isinstance(value, int) and value > at_most:
@@ -231,8 +275,14 @@ def _is_measure(row: Any) -> bool:
     )
 
 
-def read_losses(folder: PathLike) -> tuple[list[float], list[float]]:
+def read_losses(folder: PathLike, name: str = "loss") -> tuple[list[float], list[float]]:
     """Read the learning curve of a run: the numbers of sequences, and the losses, NaN where they were not finite.
+
+    Parameters
+    ----------
+    folder : str or path
+    name : str
+        Of the losses: of runs on data also "validation loss".
 
     Raises
     ------
@@ -240,11 +290,9 @@ def read_losses(folder: PathLike) -> tuple[list[float], list[float]]:
         If the file is damaged.
     """
     path = inside(folder, "metrics.jsonl")
-    rows = [row for row in read_json_lines(path) if "loss" in row]
+    rows = [row for row in read_json_lines(path) if name in row]
     for row in rows:
-        if not is_number(row.get("sequences")) or not (
-            row["loss"] is None or is_number(row["loss"])
-        ):
+        if not is_number(row.get("sequences")) or not (row[name] is None or is_number(row[name])):
             raise ValueError(f"{path} is damaged: this is no row of losses: {shorten(row, 100)}")
-    losses = [float("nan") if row["loss"] is None else row["loss"] for row in rows]
+    losses = [float("nan") if row[name] is None else row[name] for row in rows]
     return [row["sequences"] for row in rows], losses

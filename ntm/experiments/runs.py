@@ -13,11 +13,12 @@ One process at a time trains a run; others may read it meanwhile.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from lasagne.backends.modes import get_mode
 from lasagne.layers import Layer, get_all_params
@@ -34,6 +35,7 @@ from ntm.experiments.reading import (
     set_parameters,
 )
 from ntm.experiments.settings import Settings
+from ntm.experiments.training_settings import TrainingSettings
 from ntm.files import inside, write_json
 from ntm.interruption import Stop, stop_on_signals
 from ntm.serialization.arrays import write_arrays
@@ -41,6 +43,7 @@ from ntm.serialization.networks import save
 from ntm.tasks import Task
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import JSONLines
+from ntm.training.trainer import Trainer
 from ntm.typing import PathLike
 
 #: How many checkpoints are kept
@@ -51,30 +54,28 @@ NUM_SEQUENCES, NUM_SEQUENCES_BEYOND = 2000, 100
 Opened = TypeVar("Opened")
 
 
-class Run:
-    """A training run in a folder.
+class TrainingRun(ABC):
+    """Base class: a training run in a folder.
 
     Parameters
     ----------
     folder : str or path
         Nothing is written there before :meth:`begin` or :meth:`train`.
-    settings : Settings
+    settings : TrainingSettings
     devices : int or 'all', optional
         Train on so many devices, instead of those in the settings, which stay as they are.
 
     Attributes
     ----------
-    settings : Settings
+    settings : TrainingSettings
         With the block size and the number of devices that were chosen for ``'auto'``.
     trainer : Trainer
     """
 
-    def __init__(
-        self, folder: PathLike, settings: Settings, devices: int | str | None = None
-    ) -> None:
+    def __init__(self, folder: PathLike, settings: Any, devices: int | str | None = None) -> None:
         self.folder = Path(folder)
         given = settings if devices is None else replace(settings, devices=devices)
-        self.trainer = given.make_trainer()
+        self.trainer: Trainer = given.make_trainer()
         division = self.trainer.training_step.division
         # What was chosen is written down, so that a resumed run goes on bit for bit
         self.settings = settings.divided_as(division) if devices is None else settings
@@ -88,7 +89,7 @@ class Run:
         return self.trainer.seconds
 
     @classmethod
-    def create(cls, folder: PathLike, settings: Settings) -> "Run":
+    def create(cls, folder: PathLike, settings: Any) -> Self:
         """Make a new run, and write its settings.
 
         Raises
@@ -117,46 +118,27 @@ class Run:
             write_json(inside(self.folder, "settings.json"), self.settings.to_json())
 
     @classmethod
-    def open(
+    def _open(
         cls,
         folder: PathLike,
-        checkpoint: str | None = None,
-        devices: int | str | None = None,
-        task: type[Task] | None = None,
-    ) -> "Run":
-        """Open a run as it was at its latest checkpoint.
-
-        Parameters
-        ----------
-        folder : str or path
-        checkpoint : str, optional
-            The name of another checkpoint in the folder.
-        devices : int or 'all', optional
-            Train on so many devices, instead of those that the run began with. The results are equal up to rounding.
-        task : type, optional
-            The class of the task, if it is of the user's own.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no run in the folder, or no such checkpoint.
-        ValueError
-            If a file is damaged; the message says which one, and which checkpoint came before.
-        """
-        settings = read_settings(folder, task)
+        settings: TrainingSettings,
+        checkpoint: str | None,
+        devices: int | str | None,
+    ) -> Self:
+        """Open a run with settings from its folder."""
         # That this machine has no such device is no fault of the file
         (settings if devices is None else replace(settings, devices=devices)).get_mode()
 
-        def open_at(path: Path | None, known: Sequence[Path]) -> Run:
+        def open_at(path: Path | None, known: Sequence[Path]) -> Any:
             found = None if path is None else read_checkpoint(path, settings)
-            with _making(folder, settings, found):
+            with making(folder, settings, found):
                 run = cls(folder, settings, devices)
             run._known = set(known)
             if path is not None and found is not None:
                 run._set_state(path, found)
             return run
 
-        return _at_checkpoint(folder, checkpoint, open_at)
+        return at_checkpoint(folder, checkpoint, open_at)
 
     def restore(self, path: PathLike) -> None:
         """Go back to a checkpoint.
@@ -218,6 +200,7 @@ class Run:
         loggers: Sequence[Callable[[dict], Any]] = (),
         progress: bool = True,
         max_steps: int | None = None,
+        epochs: int | None = None,
     ) -> dict[str, Any]:
         """Train, with checkpoints, until the end; write network and result.
 
@@ -229,12 +212,14 @@ class Run:
             Whether to show progress.
         max_steps : int, optional
             Instead of the settings'.
+        epochs : int, optional
+            For data: instead of the settings'.
 
         Returns
         -------
         dict
-            See :meth:`get_result`. After training that was not interrupted also ``measures``, as of :meth:`measure`,
-            ``solved`` (see :func:`was_solved`), ``machine`` and ``date``.
+            See :meth:`get_result`. After training that was not interrupted also ``measures``, ``machine``, ``date``,
+            and for a task ``solved``.
 
         Raises
         ------
@@ -244,37 +229,41 @@ class Run:
             If the process was told to stop after training had ended, while the network was measured.
         """
         with self._take(), stop_on_signals() as stop:
-            return self._train(loggers, progress, max_steps, stop)
+            return self._train(loggers, progress, self._get_train_options(max_steps, epochs), stop)
 
     def _train(
         self,
         loggers: Sequence[Callable[[dict], Any]],
         progress: bool,
-        max_steps: int | None,
+        options: Mapping[str, Any],
         stop: Stop,
     ) -> dict[str, Any]:
-        settings = self.settings
         log = JSONLines(inside(self.folder, "metrics.jsonl"), self.trainer.step_count)
         ended = self.trainer.train(
-            settings.max_steps if max_steps is None else max_steps,
-            solve_every=settings.solve_every,
-            evaluate_every=settings.evaluate_every,
-            evaluate_at=settings.evaluate_at,
-            log_every=settings.log_every,
+            evaluate_every=self.settings.evaluate_every,
+            log_every=self.settings.log_every,
             loggers=[log, *loggers],
-            save_every=settings.save_every,
+            save_every=self.settings.save_every,
             save=self.save,
             progress=progress,
+            **options,
         )
         with stop.saving():
             save(inside(self.folder, "network.safetensors"), self.trainer.l_out)
         result = self.get_result(ended)
         if ended != "interrupted":
-            result["measures"] = self.measure()
-            result["solved"] = was_solved(settings, result)
+            self._measure_end(result)
             result |= {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d")}
             write_json(inside(self.folder, "result.json"), result)
         return result
+
+    @abstractmethod
+    def _get_train_options(self, max_steps: int | None, epochs: int | None) -> dict[str, Any]:
+        """Return arguments of :meth:`ntm.training.Trainer.train`."""
+
+    @abstractmethod
+    def _measure_end(self, result: dict[str, Any]) -> None:
+        """Measure the trained network, and add to the result what was found."""
 
     def get_result(self, ended: str) -> dict[str, Any]:
         """Return what is known without measuring: how training ended, and counts of what it took."""
@@ -289,6 +278,64 @@ class Run:
             "restarts": len(trainer.restarts),
             "parameters": int(sum(param.get_value(borrow=True).size for param in trainer.params)),
         }
+
+
+class Run(TrainingRun):
+    """A training run on a task, in a folder.
+
+    Parameters
+    ----------
+    folder : str or path
+        Nothing is written there before :meth:`begin` or :meth:`train`.
+    settings : Settings
+    devices : int or 'all', optional
+        Train on so many devices, instead of those in the settings, which stay as they are.
+    """
+
+    settings: Settings
+
+    @classmethod
+    def open(
+        cls,
+        folder: PathLike,
+        checkpoint: str | None = None,
+        devices: int | str | None = None,
+        task: type[Task] | None = None,
+    ) -> Self:
+        """Open a run as it was at its latest checkpoint.
+
+        Parameters
+        ----------
+        folder : str or path
+        checkpoint : str, optional
+            The name of another checkpoint in the folder.
+        devices : int or 'all', optional
+            Train on so many devices, instead of those that the run began with. The results are equal up to rounding.
+        task : type, optional
+            The class of the task, if it is of the user's own.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no run in the folder, or no such checkpoint.
+        ValueError
+            If a file is damaged; the message says which one, and which checkpoint came before.
+        """
+        return cls._open(folder, read_settings(folder, task), checkpoint, devices)
+
+    def _get_train_options(self, max_steps: int | None, epochs: int | None) -> dict[str, Any]:
+        if epochs is not None:
+            raise ValueError("epochs are for runs on data, not on tasks")
+        settings = self.settings
+        return {
+            "max_steps": settings.max_steps if max_steps is None else max_steps,
+            "solve_every": settings.solve_every,
+            "evaluate_at": settings.evaluate_at,
+        }
+
+    def _measure_end(self, result: dict[str, Any]) -> None:
+        result["measures"] = self.measure()
+        result["solved"] = was_solved(self.settings, result)
 
     def measure(
         self,
@@ -396,7 +443,7 @@ def open_evaluator(
 
     def open_at(path: Path | None, known: Sequence[Path]) -> Evaluator:
         found = None if path is None else read_checkpoint(path, settings)
-        with _making(folder, settings, found):
+        with making(folder, settings, found):
             made = settings.make_task()
             network = settings.make_network(made)
         if found is not None:
@@ -406,7 +453,7 @@ def open_evaluator(
             network = resize_memory(network, settings, memory_slots)
         return Evaluator(network, made, mode=mode, seed=settings.seed)
 
-    return _at_checkpoint(folder, checkpoint, open_at)
+    return at_checkpoint(folder, checkpoint, open_at)
 
 
 def resize_memory(network: Layer, settings: Settings, num_slots: int) -> Layer:
@@ -441,14 +488,16 @@ def resize_memory(network: Layer, settings: Settings, num_slots: int) -> Layer:
 
 
 @contextmanager
-def _making(folder: PathLike, settings: Settings, checkpoint: Checkpoint | None) -> Iterator[None]:
+def making(
+    folder: PathLike, settings: TrainingSettings, checkpoint: Checkpoint | None
+) -> Iterator[None]:
     """Make a network from a stranger's settings in this context, after it was checked against the checkpoint."""
     with blaming(f"{Path(folder) / 'settings.json'}: no run can be made from it"):
         check_network(settings, None if checkpoint is None else checkpoint.arrays)
         yield
 
 
-def _at_checkpoint(
+def at_checkpoint(
     folder: PathLike,
     name: str | None,
     open_at: Callable[[Path | None, Sequence[Path]], Opened],

@@ -147,6 +147,11 @@ class TrainingSettings(ABC):
     def _make_trainer(self) -> Trainer:
         """Return the trainer, with the network and what it is trained on."""
 
+    def get_given_options(self) -> dict[str, Any]:
+        """Return the options of the network that differ from its own defaults."""
+        own: Any = self
+        return own.model_options
+
     def get_network(self) -> Network:
         """Return the network's options, from which it is built."""
         own: Any = self

@@ -18,6 +18,7 @@ from ntm.arguments import Number, is_number
 from ntm.data import DataBatch, Dataset, Epochs, Layout, Source, SourceExhausted, make_source
 from ntm.data.seeking import SeekableSource
 from ntm.prediction.probabilities import predictions
+from ntm.training.evaluator import name_traces, trace_memories
 from ntm.training.inputs import NetworkInputs, compute_output
 from ntm.training.losses import check_last_nonlinearity
 from ntm.training.metrics import LOSS, METRICS, Value, make_metrics
@@ -189,6 +190,27 @@ class DataEvaluator:
                 found[index] = predicted[row, :length] if has_time else predicted[row]
         return np.stack(found) if len({each.shape for each in found}) == 1 else found
 
+    def look_inside(self, data: Any) -> list[dict[str, Array]]:
+        """Trace what the heads and the memory of each memory layer do with sequences.
+
+        Parameters
+        ----------
+        data : Dataset, or the inputs of one
+            A few sequences: all are run at once.
+
+        Returns
+        -------
+        list of dict
+            As of :meth:`ntm.training.Evaluator.look_inside`.
+        """
+        dataset = data if isinstance(data, Dataset) else Dataset(data)
+        self._check_inputs(dataset.layout, "DataEvaluator.look_inside")
+        size = self._get_batch_size(len(dataset))
+        batch = Epochs(dataset, size, shuffle=False, num_buckets=1).draw()
+        with self._lock:
+            traces = name_traces(self._look(*self._network.cast(batch)))
+        return [{name: values[: len(dataset)] for name, values in each.items()} for each in traces]
+
     # ---- Batches
 
     def _get_batch_size(self, batch_size: int) -> int:
@@ -244,6 +266,15 @@ class DataEvaluator:
         variables = [*self._network.variables, self._objective.step_mask]
         return pytensor.function(
             variables, self._make_predictions(outputs), mode=self.mode, on_unused_input="ignore"
+        )
+
+    @cached_property
+    def _look(self) -> Callable[..., Any]:
+        return pytensor.function(
+            self._network.variables,
+            trace_memories(self.l_out),
+            mode=self.mode,
+            on_unused_input="ignore",
         )
 
     def _compile_stream(self, batch_size: int) -> Callable[..., Any]:

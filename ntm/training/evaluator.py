@@ -6,7 +6,7 @@ Notation: B sequences in a batch, T steps, F input and O output features; N memo
 W write heads.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ from ntm.tasks import Batch, Task
 from ntm.training.inputs import NetworkInputs, find_memory_layers
 from ntm.training.losses import check_last_nonlinearity, reduce_losses
 from ntm.training.objective import as_objective
-from ntm.typing import Array, ArrayLike
+from ntm.typing import Array, ArrayLike, Tensor
 
 __all__ = ["Evaluator"]
 
@@ -190,11 +190,7 @@ class Evaluator:
         """
         inputs = self._check_inputs("look_inside", inputs)
         masks = self._network.cast_step_mask(np.ones(inputs.shape[:2]))
-        values = [np.asarray(value) for value in self._look(inputs, *masks)]
-        return [
-            dict(zip(TRACES, values[k : k + len(TRACES)], strict=True))
-            for k in range(0, len(values), len(TRACES))
-        ]
+        return name_traces(self._look(inputs, *masks))
 
     def is_solved(self, num_sequences: int = 2000, draw: int = 1) -> bool:
         """Tell whether new sequences of the training sizes have the measure by which the task counts as solved.
@@ -241,15 +237,32 @@ class Evaluator:
 
     @cached_property
     def _look(self) -> Callable[..., Any]:
-        traces: list[Any] = []
-        for layer in find_memory_layers(self.l_out):
-            details = layer.get_output_for(
-                get_output(layer.input_layers, deterministic=True),
-                get_details=True,
-                deterministic=True,
-            )
-            memory, _, _, write, read = details[:5]
-            traces += [memory[:, -1], write, read]
         return pytensor.function(
-            self._network.variables, traces, mode=self.mode, on_unused_input="ignore"
+            self._network.variables,
+            trace_memories(self.l_out),
+            mode=self.mode,
+            on_unused_input="ignore",
         )
+
+
+def trace_memories(l_out: Layer) -> list[Tensor]:
+    """Return what the memory layers of a network do: for each, as :data:`TRACES` names them, three tensors."""
+    traces: list[Tensor] = []
+    for layer in find_memory_layers(l_out):
+        details = layer.get_output_for(
+            get_output(layer.input_layers, deterministic=True),
+            get_details=True,
+            deterministic=True,
+        )
+        memory, _, _, write, read = details[:5]
+        traces += [memory[:, -1], write, read]
+    return traces
+
+
+def name_traces(values: Sequence[Any]) -> list[dict[str, Array]]:
+    """Return the values of :func:`trace_memories` by their names, a dict for each memory layer."""
+    arrays = [np.asarray(value) for value in values]
+    return [
+        dict(zip(TRACES, arrays[k : k + len(TRACES)], strict=True))
+        for k in range(0, len(arrays), len(TRACES))
+    ]

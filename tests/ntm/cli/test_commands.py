@@ -80,7 +80,7 @@ def test_help(capsys, words, expected):
 
 def test_the_commands_in_the_help_are_right():
     commands = [line.split("  ")[1] for line in EXAMPLES.splitlines() if line.startswith("  ntm")]
-    assert len(commands) == 10
+    assert len(commands) == 14
     for command in commands:
         # tests/ntm/cli/test_own_tasks.py trains on such a task
         if not command.endswith("--help") and "my_module" not in command:
@@ -382,11 +382,13 @@ def test_the_folders_in_the_help_are_those_that_the_commands_make():
     made = set()
     for line in EXAMPLES.splitlines():
         words = line.strip().split("  ")[0].split()[1:]
-        if line.startswith("  ntm train") and not {"--help", "my_module:MyTask"} & {*words}:
+        if line.startswith("  ntm train") and not {"--help", "my_module:MyTask", "--data"} & {
+            *words
+        }:
             options = make_parser().parse_args(words)
             made.add(str(commands.get_default_folder(get_settings(options, options.task))))
     named = set(re.findall(r"runs/[\w-]+", EXAMPLES))
-    assert named - {"runs/MyTask-ntm-1"} <= made
+    assert named - {"runs/MyTask-ntm-1", "runs/data-dnc-1"} <= made
 
 
 @pytest.mark.parametrize(

@@ -393,7 +393,8 @@ def test_the_exit_code_of_compare_looks_at_every_network(solved, seen, monkeypat
         assert main(words) == expected
 
 
-#: The options that the tests above see the effect of, besides those that are settings; --task: test_own_tasks.py
+#: The options that the tests above see the effect of, besides those that are settings. --task: test_own_tasks.py;
+#: options for data: test_data_commands.py
 SEEN = {
     "tasks": set(),
     "train": {"--folder", "--quiet", "--tensorboard", "--model"},
@@ -405,9 +406,37 @@ SEEN = {
         "--measure",
         "--output",
     },
-    "resume": {"--task", "--checkpoint", "--max-steps", "--devices", "--quiet", "--tensorboard"},
-    "evaluate": {"--task", "--checkpoint", "--num-sequences", "--memory-slots", "--size", "--json"},
-    "plot": {"--task", "--kind", "--size", "--measure", "--output"},
+    "resume": {
+        "--data",
+        "--validation",
+        "--epochs",
+        "--task",
+        "--checkpoint",
+        "--max-steps",
+        "--devices",
+        "--quiet",
+        "--tensorboard",
+    },
+    "predict": {
+        "--checkpoint",
+        "--data",
+        "--output",
+        "--steps",
+        "--sample",
+        "--temperature",
+        "--seed",
+    },
+    "evaluate": {
+        "--data",
+        "--metrics",
+        "--task",
+        "--checkpoint",
+        "--num-sequences",
+        "--memory-slots",
+        "--size",
+        "--json",
+    },
+    "plot": {"--data", "--index", "--task", "--kind", "--size", "--measure", "--output"},
 }
 
 

@@ -35,7 +35,12 @@ def run(l_out):
     function = pytensor.function(
         [layer.input_var for layer in layers], get_output(l_out, deterministic=True)
     )
-    return function(*(INPUTS[each.name][1].astype(each.input_var.dtype) for each in layers))
+    values = []
+    for each in layers:
+        value = INPUTS[each.name][1].astype(each.input_var.dtype)
+        # A number of a step or sequence is a feature
+        values.append(value[..., None] if value.ndim < each.input_var.ndim else value)
+    return function(*values)
 
 
 def find(l_out, name):
@@ -79,7 +84,8 @@ def test_one_input(name):
     l_out = MODELS["gru"](num_units=4).build(make_layout(name))
     (l_in,) = (layer for layer in get_all_layers(l_out) if isinstance(layer, InputLayer))
     assert l_in.name == name
-    assert l_in.output_shape == (None, None, *INPUTS[name][0].features)
+    features = (1,) if name == "number" else INPUTS[name][0].features
+    assert l_in.output_shape == (None, None, *features)
     assert l_in.input_var.dtype == ("int32" if name == "symbol" else "float32")
     assert run(l_out).shape == (3, 5, 6)
 
