@@ -8,10 +8,12 @@ Both pages come from the code: from `__all__` and docstrings, and from the descr
 import importlib
 import inspect
 from collections.abc import Iterable
-from dataclasses import MISSING
+from dataclasses import MISSING, replace
 from pathlib import Path
 from types import ModuleType
 
+from ntm.experiments.data_settings import DataSettings
+from ntm.experiments.defaults import DATA
 from ntm.experiments.networks import MODELS, get_model_options
 from ntm.experiments.options import Option, get_options, get_task_options
 from ntm.experiments.settings import Settings
@@ -92,8 +94,16 @@ line is `batch_size=16` in a program. The fields that hold dicts and lists are f
 and of the task are options of the command line, too; a program gives them in `model_options` and `task_options`.
 
 The tables show the general defaults. A task or network may have others: `ntm/experiments/defaults.py` has a block for
-each pair of task and network, and `ntm train copy --help` prints the defaults for copy.
+each pair of task and network, and `ntm train copy --help` prints the defaults for copy. For data of your own,
+`ntm train --data FILE`, the settings are those of `ntm.experiments.DataSettings`, [further below](#data-of-your-own).
 Run `python scripts/reference.py` to write this page anew.
+"""
+
+DATA_START = """
+## Data of your own
+
+The fields of `ntm.experiments.DataSettings`, with the defaults of `make_data_settings` and `ntm train --data FILE`.
+On the command line `--validation` takes a file or a share.
 """
 
 
@@ -113,6 +123,11 @@ def make_settings_page() -> str:
     parts = [SETTINGS_START, make_table(get_options(Settings).values())]
     for model in MODELS:
         parts += [f"\n## Network `{model}`\n", make_table(get_model_options(model).values())]
+    data_options = [
+        replace(each, default=DATA.get(each.name, each.default))
+        for each in get_options(DataSettings).values()
+    ]
+    parts += [DATA_START, make_table(data_options)]
     for task in TASKS:
         parts += [f"\n## Task `{task}`\n", make_table(get_task_options(task).values())]
     return "".join(parts)

@@ -74,10 +74,14 @@ class TrainingSettings(ABC):
         1, "number of lengths that batches are padded to; each is compiled once", low=1
     )
     evaluate_every: int = option(
-        0, "steps between evaluations during training; 0 for one at the end only", low=0
+        0,
+        "steps between evaluations during training; 0 for one at the end only, or for data one after each epoch",
+        low=0,
     )
     log_every: int = option(100, "steps between rows in metrics.jsonl", low=1)
-    save_every: int = option(1000, "steps between checkpoints", low=1)
+    save_every: int = option(
+        1000, "steps between checkpoints; for data there is one after each epoch, too", low=1
+    )
     backend: str = option("jax", "back end that functions are compiled for", choices=BACKENDS)
     device: str | None = option(
         None, "device for jax: cpu, gpu, gpu:1, ...; None for the one that JAX prefers"
