@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ntm.cli.output import log_memories
 from ntm.data import DataBatch, Dataset, Layout
+from ntm.data.layout import SINGLE
 from ntm.experiments.data_runs import DataRun
 from ntm.experiments.data_settings import DataSettings
 from ntm.experiments.networks import takes_symbols
@@ -21,6 +22,8 @@ from ntm.visualization.sequences import plot_sequence
 
 #: Losses that differ by a smaller factor have a linear axis
 MAX_LINEAR = 30
+#: Steps of a sequence that are drawn at most
+MAX_STEPS = 500
 #: Curves of at most so many points have markers
 FEW = 30
 #: Symbols that are drawn one-hot at most; more are drawn as numbers
@@ -95,10 +98,9 @@ def draw_learning(folders: Mapping[str, PathLike]) -> Figure:
     for name, folder in folders.items():
         start = f"{name}, " if len(folders) > 1 else ""
         found = {part: read_losses(folder, f"{part} loss") for part in ("training", "validation")}
-        # Without validation data there are only the losses of the steps
-        found = {part: curve for part, curve in found.items() if curve[0]}
-        found = found or {"training": read_losses(folder)}
-        curves |= {f"{start}{part}": curve for part, curve in found.items()}
+        if not found["training"][0]:  # Nothing but the losses of the steps
+            found["training"] = read_losses(folder)
+        curves |= {f"{start}{part}": curve for part, curve in found.items() if curve[0]}
     figure = plot_learning(curves)
     (axis,) = figure.axes
     losses = np.concatenate([losses for _, losses in curves.values()])
@@ -117,14 +119,18 @@ def draw_data_sequence(
 ) -> Figure:
     """Draw what the network of a run does with a sequence of data.
 
-    Numbers are scaled to the range from 0 to 1: each input by its own values, targets and predictions together.
+    Numbers are scaled to the range from 0 to 1: each input by its own values, targets and predictions together. Of a
+    long sequence with a target at each step the first 500 steps are drawn.
     """
-    batch = dataset.take([index])
-    layout = settings.layout
-    predicted = np.asarray(evaluator.predict(dataset.subset([index]))[0])
+    batch, layout = dataset.take([index]), settings.layout
+    given: Any = dataset.subset([index])
+    if layout.per_step and batch.shape[1] > MAX_STEPS:
+        batch = dataset.take_windows([index], [0], MAX_STEPS)
+        given = batch.inputs.get(SINGLE, batch.inputs)
+    predicted = np.asarray(evaluator.predict(given)[0])
     targets, predicted, mask = _show_targets(layout, batch, predicted)
     traces = {}
-    for layer in evaluator.look_inside(dataset.subset([index]))[:1]:
+    for layer in evaluator.look_inside(given)[:1]:
         traces = {name: values[0] for name, values in layer.items() if name != "memory"}
     return plot_sequence(
         np.concatenate([_show_input(layout, batch, name) for name in layout.inputs], axis=1),

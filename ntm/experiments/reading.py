@@ -72,7 +72,7 @@ def read_settings(folder: PathLike, task: type[Task] | None = None) -> Settings:
     found = _read_settings(folder)
     with _blaming_settings(folder):
         if DATA in found:
-            raise ValueError("the run is of data, not of a task")
+            raise ValueError("the run is of data, not of a task (in a program: DataRun)")
         return Settings.from_json(found, task)
 
 

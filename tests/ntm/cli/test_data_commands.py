@@ -146,6 +146,7 @@ def test_a_memory_network_in_a_picture_and_on_tensorboard(monkeypatch):
         "ntm.cli.data_output.plot_sequence",
         lambda *given, **options: drawn.append(options) or plot_learning({"a": ([1], [1])}),
     )
+    monkeypatch.setattr("ntm.cli.data_output.MAX_STEPS", 5)
     write_ragged("data.npz")
     words = ["train", "--data", "data.npz", "--model", "ntm", "--memory-slots", "7", "--quiet"]
     words += ["--num-units", "3", "--epochs", "1", "--validation", "data.npz"]
@@ -156,7 +157,7 @@ def test_a_memory_network_in_a_picture_and_on_tensorboard(monkeypatch):
     shapes = {"memory": (20, 7), "write_weights/1": (7, 3), "read_weights/1": (7, 3)}
     assert board.images == [(1, shapes)]
     assert main(["plot", "runs/data-ntm-1", "--index", "1"]) == DONE
-    assert drawn[0]["write_weights"].shape == drawn[0]["read_weights"].shape == (6, 1, 7)
+    assert drawn[0]["write_weights"].shape == drawn[0]["read_weights"].shape == (5, 1, 7)
 
 
 @pytest.mark.slow

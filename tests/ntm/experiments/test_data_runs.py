@@ -109,6 +109,30 @@ def test_settings_that_are_none(given, message):
         make_small(**given)
 
 
+@pytest.mark.parametrize(
+    "targets",
+    [
+        np.arange(12) % 2 == 0,
+        np.arange(24).reshape(12, 2) % 3 == 0,
+        np.eye(3)[np.arange(12) % 3],
+        np.linspace(-1, 1, 12),
+        np.arange(60).reshape(12, 5) % 4,
+        np.ones((12, 5, 2), bool),
+    ],
+)
+def test_data_are_known_again(targets):
+    """What was guessed when a run began is given when it goes on."""
+    np.savez("data.npz", inputs=np.random.default_rng(0).normal(size=(12, 5, 3)), targets=targets)
+    settings = make_small()
+    guessed = settings.opened
+    settings.opened = None
+    opened = settings.open()
+    assert guessed.whole.guessed
+    for a, b in zip(guessed, opened, strict=True):
+        assert a.fingerprint() == b.fingerprint()
+        assert a.layout == b.layout == settings.layout
+
+
 # ---- Runs
 
 
