@@ -22,6 +22,8 @@ from ntm.visualization.sequences import plot_sequence
 
 #: Losses that differ by a smaller factor have a linear axis
 MAX_LINEAR = 30
+#: Sequences of more steps are better cut into windows
+LONG = 5000
 #: Steps of a sequence that are drawn at most
 MAX_STEPS = 500
 #: Curves of at most so many points have markers
@@ -42,6 +44,11 @@ def summarise_data(settings: DataSettings) -> str:
     elif data.validation is not None:
         held, all_of_them = len(data.validation), len(data.whole)
         lines.append(f"Validation: {held:,} of the {all_of_them:,} sequences, by the seed")
+    longest = data.training.longest
+    if longest > LONG and settings.window is None and settings.layout.per_step:
+        lines.append(
+            f"Sequences have up to {longest:,} steps: --window 100 trains on windows of 100"
+        )
     return "\n".join(lines)
 
 

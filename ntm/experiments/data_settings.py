@@ -10,7 +10,7 @@ import numpy as np
 
 from lasagne.layers import Layer
 from ntm.arguments import check_choice, is_integer, shorten
-from ntm.data import Dataset, InputLayout, Layout, Stream
+from ntm.data import Dataset, Epochs, InputLayout, Layout, Source, Stream
 from ntm.data.files import read_fields
 from ntm.data.layout import SINGLE
 from ntm.experiments.defaults import OWN_DATA, Block
@@ -221,22 +221,21 @@ class DataSettings(TrainingSettings):
 
     def _make_trainer(self) -> Trainer:
         data = self.open()
-        source: Any = data.training
-        validation: Any = data.validation
-        options: dict[str, Any] = {"batch_size": self.batch_size}
-        if self.window is not None:
-            source = self.make_stream(source)
-            validation = None if validation is None else self.make_stream(validation, False)
-            options = {}
-        total = self.count_steps(len(data.training), getattr(source, "steps_per_epoch", None))
+        source: Source
+        validation: Dataset | Source | None = data.validation
+        if self.window is None:
+            source = Epochs(data.training, self.batch_size, self.seed, num_buckets=self.num_buckets)
+        else:
+            source = self.make_stream(data.training)
+            if data.validation is not None:
+                validation = self.make_stream(data.validation, False)
         return Trainer(
             self.make_network(self.layout),
             source,
             validation=validation,
             metrics=self.list_metrics(),
             callbacks=self.make_callbacks(),
-            **options,
-            **self._get_trainer_options(total),
+            **self._get_trainer_options(self.count_steps(source)),
         )
 
     def make_stream(self, dataset: Dataset, shuffle: bool = True) -> Stream:
@@ -251,10 +250,12 @@ class DataSettings(TrainingSettings):
         # The best parameters are kept before training is ended
         return [KeepBest(self.stop_early), EarlyStop(self.stop_early, self.patience)]
 
-    def count_steps(self, num_sequences: int, steps_per_epoch: int | None) -> int | None:
-        """Return after how many steps training ends."""
-        steps = steps_per_epoch or -(-num_sequences // self.batch_size)
-        return min(self.epochs * steps, self.max_steps or self.epochs * steps)
+    def count_steps(self, source: Source) -> int | None:
+        """Return after how many steps training ends at the latest, None where that is not known."""
+        ends = [self.max_steps]
+        if source.steps_per_epoch is not None:
+            ends.append(self.epochs * source.steps_per_epoch)
+        return min((end for end in ends if end is not None), default=None)
 
 
 def open_data(path: PathLike, layout: Layout | None = None, **options: Any) -> Dataset:

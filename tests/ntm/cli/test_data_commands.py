@@ -11,6 +11,7 @@ import ntm
 from ntm.cli import DONE, FAILED, WRONG_USAGE, main, make_parser
 from ntm.cli.data_commands import get_default_data_folder
 from ntm.cli.data_options import get_data_options, get_data_settings
+from ntm.cli.data_output import summarise_data
 from ntm.data import Dataset, write_npz
 from ntm.experiments.data_runs import DataRun, open_data_evaluator
 from ntm.experiments.data_settings import open_files
@@ -366,6 +367,13 @@ def test_every_setting_is_an_option():
     )
     test = Dataset.open("test.npz", num_outputs=3)
     assert settings.open().validation.fingerprint() == test.fingerprint()
+
+
+def test_long_series_are_better_cut(monkeypatch):
+    monkeypatch.setattr("ntm.cli.data_output.LONG", 5)
+    write_ragged("data.npz")
+    assert "Sequences have up to 6 steps: --window 100" in summarise_data(read())
+    assert "--window" not in summarise_data(read("--window", "3"))
 
 
 def test_help(capsys):
