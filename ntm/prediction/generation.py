@@ -258,7 +258,16 @@ def _draw(
         with np.errstate(divide="ignore"):
             logits = np.log(logits)
     largest = logits.max(axis=1, keepdims=True)
-    cumulative = np.exp((logits - largest) / temperature).cumsum(axis=1)
+    impossible = np.flatnonzero(largest == -np.inf)
+    if len(impossible):
+        raise ValueError(
+            f"generate: no symbol can be drawn for sequence {impossible[0]}: the probability of each is zero"
+        )
+    # A difference of infinite numbers is NaN: logits that are the largest differ from it by zero
+    difference = np.zeros_like(logits)
+    np.subtract(logits, largest, out=difference, where=logits != largest)
+    with np.errstate(over="ignore"):
+        cumulative = np.exp(difference / temperature).cumsum(axis=1)
     drawn = rng.random(len(output)) * cumulative[:, -1]
     return (cumulative <= drawn[:, None]).sum(axis=1)
 
@@ -279,17 +288,11 @@ class _Own:
         self, function: Callable[..., Any], rng: np.random.Generator, entry: NetworkInput
     ) -> None:
         self._function, self._entry = function, entry
-        try:
-            inspect.signature(function).bind(None, None)
-            self._arguments: tuple[Any, ...] = (rng,)
-        except (
-            TypeError,
-            ValueError,
-        ):  # ValueError: there is no signature, as of some functions in C
-            self._arguments = ()
+        self._arguments: tuple[Any, ...] = (rng,) if _needs_two_arguments(function) else ()
 
     def __call__(self, output: Array) -> tuple[Array, Array]:
-        following = np.asarray(self._function(output, *self._arguments))
+        # A copy: the function may fill the same array again
+        following = np.array(self._function(output, *self._arguments))
         expected = (len(output), *self._entry.features)
         fits = len(following.shape) == len(expected) and all(
             b is None or a == b for a, b in zip(following.shape, expected, strict=True)
@@ -301,3 +304,16 @@ class _Own:
                 f"{self._entry.dtype}, not {following.shape} of {following.dtype}"
             )
         return following, following
+
+
+def _needs_two_arguments(function: Callable[..., Any]) -> bool:
+    """Return whether a function must be called with two arguments: a second one with a default is its own."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # There is no signature, as of some functions in C
+        return False
+    try:
+        signature.bind(None)
+    except TypeError:
+        return True
+    return False

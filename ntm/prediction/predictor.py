@@ -362,7 +362,7 @@ class Predictor:
             label = describe(type(layer).__name__, layer.name)
             if layer not in states:
                 raise ValueError(f"Predictor: states: there is no state of {label}")
-            expected = layer.make_state_variables().flatten()
+            expected = self._make_state_variables(layer).flatten()
             given = [np.asarray(part) for part in states[layer].flatten()]
             shapes = [(number, *part.type.shape[1:]) for part in expected]
             if [part.shape for part in given] != shapes:
@@ -371,7 +371,10 @@ class Predictor:
                     f"{[part.shape for part in given]}"
                 )
             parts += [
-                part.astype(wanted.dtype) for part, wanted in zip(given, expected, strict=True)
+                _cast_state(
+                    part, np.dtype(wanted.dtype), f"Predictor: part {k} of the state of {label}"
+                )
+                for k, (part, wanted) in enumerate(zip(given, expected, strict=True))
             ]
         return parts
 
@@ -379,7 +382,7 @@ class Predictor:
         """Return the state of each layer from the parts of all."""
         states, start = {}, 0
         for layer in self._stateful:
-            variables = layer.make_state_variables()
+            variables = self._make_state_variables(layer)
             end = start + len(variables.flatten())
             states[layer] = variables.unflatten(parts[start:end])
             start = end
@@ -410,7 +413,7 @@ class Predictor:
                 before = [
                     np.zeros((num_rows, *part.type.shape[1:]), part.dtype)
                     for layer in self._stateful
-                    for part in layer.make_state_variables().flatten()
+                    for part in self._make_state_variables(layer).flatten()
                 ]
             output, *parts = function(*self._arrange(rows), resets, *before)
         return output, parts
@@ -467,6 +470,11 @@ class Predictor:
             on_unused_input="ignore",
         )
 
+    def _make_state_variables(self, layer: StatefulLayer) -> Any:
+        """Return variables for the state of a layer, in the floating-point type of the network."""
+        with pytensor.config.change_flags(floatX=self._find_float_type()):
+            return layer.make_state_variables()
+
     def _find_float_type(self) -> str:
         """Return the floating-point type that the network was built in."""
         inputs: list[Any] = [each.layer.input_var for each in self._inputs]
@@ -484,6 +492,19 @@ def _pad_rows(array: Array, num_rows: int) -> Array:
     padded = np.zeros((num_rows, *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
     return padded
+
+
+def _cast_state(part: Array, dtype: np.dtype, label: str) -> Array:
+    """Return a part of a state (N, ...) in the data type of the network, after checking its values."""
+    if part.dtype.kind not in ("biuf" if dtype.kind == "f" else "biu"):
+        raise TypeError(f"{label} must be of {dtype}, not of {part.dtype}")
+    with np.errstate(over="ignore"):
+        cast = part.astype(dtype)
+    wrong = np.argwhere(~np.isfinite(cast))
+    if len(wrong):
+        index = tuple(map(int, wrong[0]))
+        raise ValueError(f"{label}{list(index)} must be finite in {dtype}, not {part[index]}")
+    return cast
 
 
 def _check_lengths(lengths: ArrayLike, counts: Array) -> Array:

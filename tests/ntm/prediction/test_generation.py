@@ -235,6 +235,39 @@ def test_what_is_refused(build, options, error, message):
         generate(network, **arguments)
 
 
+def test_functions_that_fill_one_array_or_have_options():
+    predictor = Predictor(finish(NETWORKS["lstm"]()), mode="FAST_COMPILE")
+    expected = generate(predictor, PREFIX, STEPS, sample=lambda output: 2 * output)
+    filled = np.zeros((len(PREFIX), F))
+
+    def fill(output):
+        return np.multiply(output, 2, out=filled)
+
+    def scale(output, factor=2):
+        return factor * output
+
+    for function in (fill, scale):
+        generated = generate(predictor, PREFIX, STEPS, sample=function)
+        np.testing.assert_array_equal(generated, expected)
+    generated = generate(predictor, PREFIX, 1, sample=np.negative)
+    np.testing.assert_array_equal(generated, -generate(predictor, PREFIX, 1))
+
+
+def test_infinite_logits_and_tiny_temperatures():
+    l_out = finish(NETWORKS["lstm"](), nonlinearity=None)
+    predictor = Predictor(l_out, mode="FAST_COMPILE")
+    for logits, symbol in (([0, np.inf], 1), ([-np.inf, 0], 1), ([0, -np.inf], 0)):
+        l_out.b.set_value(np.array(logits))
+        generated = generate(predictor, PREFIX, STEPS, sample="sample", seed=0)
+        np.testing.assert_array_equal(generated, np.full((len(PREFIX), STEPS), symbol))
+    l_out.b.set_value(np.array([0.0, 100.0]))
+    generated = generate(predictor, PREFIX, 1, sample="sample", temperature=1e-307)
+    np.testing.assert_array_equal(generated, np.ones((len(PREFIX), 1)))
+    l_out.b.set_value(np.full(2, -np.inf))
+    with pytest.raises(ValueError, match="no symbol can be drawn for sequence 0"):
+        generate(predictor, PREFIX, STEPS, sample="sample")
+
+
 def test_outputs_that_are_nan():
     l_out = finish(NETWORKS["lstm"]())
     l_out.b.set_value(l_out.b.get_value() * np.nan)

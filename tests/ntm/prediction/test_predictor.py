@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 import pytest
 
@@ -292,6 +293,38 @@ def test_states_go_on(make):
 def test_states_that_are_refused(make, states, error, message):
     with pytest.raises(error, match=message):
         Predictor(finish(make())).predict(data(2, 3, F), states=states, return_states=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            lambda part: part * np.nan,
+            ValueError,
+            r"part 0 of the state of LSTMLayer\[0, 0\] must be",
+        ),
+        (lambda part: part.astype(str), TypeError, "must be of float64, not of <U"),
+        (lambda part: part.astype(complex), TypeError, "must be of float64, not of complex128"),
+    ],
+)
+def test_values_of_states_that_are_refused(change, error, message):
+    layer = LSTMLayer(enter(), H)
+    state = layer.make_state_variables()
+    parts = [change(np.zeros((2, H))) for _ in state.flatten()]
+    with pytest.raises(error, match=message):
+        Predictor(finish(layer)).predict(data(2, 3, F), states={layer: state.unflatten(parts)})
+
+
+def test_states_of_a_float64_network_used_in_float32(monkeypatch):
+    layer = LSTMLayer(enter(), H)
+    predictor = Predictor(finish(layer), mode="FAST_COMPILE")
+    x = data(2, 5, F)
+    whole = predictor.predict(x)
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    _, states = predictor.predict(x[:, :3], return_states=True)
+    assert {part.dtype for part in states[layer].flatten()} == {np.dtype("float64")}
+    rest = predictor.predict(x[:, 3:], states=states)
+    np.testing.assert_allclose(rest, whole[:, 3:], rtol=0, atol=1e-14)
 
 
 # ---- Threads
