@@ -229,6 +229,8 @@ def evaluate(options: Namespace) -> int:
 
 def plot(options: Namespace) -> int:
     """Draw a sequence, learning curves or generalisation."""
+    if options.kind == "sequence" and len(options.folders) > 1:
+        raise UsageError("--kind sequence draws one run, and several folders were given")
     of_data = [is_data_run(folder) for folder in options.folders]
     if any(of_data):
         if not all(of_data):
@@ -236,8 +238,6 @@ def plot(options: Namespace) -> int:
         return plot_data(options)
     refuse_options(options, FOR_DATA, "runs on tasks")
     kind = options.kind or ("sequence" if len(options.folders) == 1 else "generalisation")
-    if kind == "sequence" and len(options.folders) > 1:
-        raise UsageError("--kind sequence draws one run, and several folders were given")
     if kind != "sequence" and options.size:
         raise UsageError(f"--size is for --kind sequence, not for {kind}")
     if kind != "generalisation" and options.measure:

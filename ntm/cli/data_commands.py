@@ -196,8 +196,6 @@ def plot_data(options: Namespace) -> int:
         raise UsageError(
             "--kind generalisation is for tasks, whose sequences have sizes; runs on data have --kind learning"
         )
-    if kind == "sequence" and len(options.folders) > 1:
-        raise UsageError("--kind sequence draws one run, and several folders were given")
     names = [name_run(folder) for folder in options.folders]
     path = choose_picture_path(options.output, f"{names[0]}-{kind}.png")
     if kind == "learning":

@@ -131,6 +131,8 @@ class Settings(TrainingSettings):
         given = {OLD_SETTINGS.get(name, name): value for name, value in found.items()}
         # Before there were blocks and devices
         given = {"block_size": None, "devices": 1, **given}
+        if given.get("own_task") is None:  # As `dataclasses.asdict` writes it
+            given.pop("own_task", None)
         if "model_options" in given:
             given["model_options"] = rename_options(
                 given.get("model", "ntm"), given["model_options"]

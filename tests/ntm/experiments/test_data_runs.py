@@ -239,7 +239,7 @@ def wait_for_checkpoints(folder, process, count):
 @pytest.mark.slow
 def test_a_killed_run():
     """SIGKILL in the middle; a second process is refused meanwhile; then the run goes on, bit for bit."""
-    words = [*TRAIN, "--epochs", "250", "--folder", "killed"]
+    words = [*TRAIN, "--epochs", "150", "--folder", "killed"]
     with start(*words) as process:
         wait_for_checkpoints("killed", process, 30)
         process.send_signal(signal.SIGSTOP)  # It goes on holding the lock
@@ -249,7 +249,7 @@ def test_a_killed_run():
             assert "killed is being trained by process" in error
         process.send_signal(signal.SIGKILL)
         assert process.wait(timeout=60) == -signal.SIGKILL
-    assert read_state("killed")[1]["step"] < 750
+    assert read_state("killed")[1]["step"] < 450
     with start("resume", "killed") as process:
         wait_for_checkpoints("killed", process, read_state("killed")[1]["step"] + 30)
         process.send_signal(signal.SIGINT)
