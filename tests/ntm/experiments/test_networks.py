@@ -48,7 +48,7 @@ def find(l_out, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["ntm", "dense"])
 def test_every_kind_of_input_at_once(model, tmp_path):
     l_out = MODELS[model](num_units=4).build(make_layout(*INPUTS))
     assert l_out.output_shape == (None, None, 6)
@@ -56,6 +56,14 @@ def test_every_kind_of_input_at_once(model, tmp_path):
     assert output.shape == (3, 5, 6)
     ntm.save(tmp_path / "network.safetensors", l_out)
     np.testing.assert_array_equal(run(ntm.load(tmp_path / "network.safetensors")), output)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_network_takes_them(model):
+    l_out = MODELS[model](num_units=4).build(make_layout(*INPUTS))
+    assert l_out.output_shape == (None, None, 6)
+    names = {layer.name for layer in get_all_layers(l_out) if isinstance(layer, InputLayer)}
+    assert names == INPUTS.keys()
 
 
 def test_what_the_inputs_are_joined_to():
