@@ -194,8 +194,11 @@ class NetworkInputs:
         """Raise a `ValueError` unless the network takes the batches of a source, or those of a data set in epochs."""
         if isinstance(source, Dataset):
             source = Epochs(source, self.batch_size or len(source), shuffle=False)
-        if source.is_stream:
-            make_carried_states(self._l_out, source.batch_size)
+        if source.is_stream and not make_carried_states(self._l_out, source.batch_size):
+            raise ValueError(
+                f"{self._label}: {self._owner} are windows of long series, and no layer of the network has a state to "
+                "carry from window to window: expected a recurrent or memory layer"
+            )
         for size, given, what in (
             (self.batch_size, source.batch_size, "sequences"),
             (self.num_steps, source.longest, "steps"),

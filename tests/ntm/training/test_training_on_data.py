@@ -472,6 +472,13 @@ def test_validation_by_a_stream_that_cannot_be_carried():
         Trainer(l_out, data, validation=Stream(data, 2))
 
 
+def test_a_stream_needs_a_state_to_carry():
+    l_out = DenseLayer(InputLayer((None, None, 3)), 2, num_leading_axes=2, nonlinearity=None)
+    stream = Stream(Dataset(X, rng.normal(size=(7, 5, 2))), 2)
+    with pytest.raises(ValueError, match="no layer of the network has a state to carry"):
+        Trainer(l_out, stream)
+
+
 def test_an_evaluation_covers_the_whole_epoch():
     """Even if a batch of the source was drawn before."""
     data = Dataset(X, rng.normal(size=(7, 5, 2)))
