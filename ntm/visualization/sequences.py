@@ -125,5 +125,5 @@ def _draw(
     axis.set_ylabel(unit, fontsize=9)
     axis.tick_params(labelsize=8)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     figure.colorbar(image, ax=axis, pad=0.01, fraction=0.02, ticks=[0, 1])

@@ -56,6 +56,12 @@ def test_a_panel_for_each_head():
     assert figure.get_suptitle() == "a title"
 
 
+def test_channels_are_whole_numbers():
+    figure = plot_sequence(np.zeros((T, 1)), np.zeros((T, 2)), np.zeros((T, 2)))
+    for axis in figure.axes[:3]:
+        assert all(tick == round(tick) for tick in axis.get_yticks())
+
+
 def test_all_slots_where_none_stands_out():
     figure = plot_sequence(**SEQUENCE, write_weights=np.full((T, 1, N), 1 / N))
     assert images(figure)["write weights"].get_array().shape == (N, T)
