@@ -140,7 +140,7 @@ class TrainingParser(TaskParser):
             add_task=_add_training, for_data="Data of your own: ntm train --data FILE", **kwargs
         )
         self.data_parser = Parser(
-            prog=self.prog,
+            prog=f"{self.prog} --data FILE",
             description="Train a network on data.",
             usage=f"{self.prog} --data FILE [OPTION ...]",
         )
