@@ -844,6 +844,11 @@ def _check_arguments(
     restarter: Any,
 ) -> None:
     """Raise a `TypeError` if one of these arguments of a trainer is of another type than expected."""
+    if isinstance(update, np.ndarray | list):
+        raise TypeError(
+            "Trainer: update must be an update rule, not an array or a list: give inputs and targets as one tuple, "
+            "Trainer(l_out, (x, y))"
+        )
     expected = {
         "update": (callable(update), update, "an update rule, such as lasagne.updates.sgd"),
         "schedule": (

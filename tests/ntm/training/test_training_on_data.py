@@ -472,6 +472,11 @@ def test_validation_by_a_stream_that_cannot_be_carried():
         Trainer(l_out, data, validation=Stream(data, 2))
 
 
+def test_targets_in_place_of_the_update_rule():
+    with pytest.raises(TypeError, match=r"as one tuple, Trainer\(l_out, \(x, y\)\)"):
+        Trainer(build(), X, LENGTHS % 2)
+
+
 def test_a_stream_needs_a_state_to_carry():
     l_out = DenseLayer(InputLayer((None, None, 3)), 2, num_leading_axes=2, nonlinearity=None)
     stream = Stream(Dataset(X, rng.normal(size=(7, 5, 2))), 2)
