@@ -376,6 +376,13 @@ def test_long_series_are_better_cut(monkeypatch):
     assert "--window" not in summarise_data(read("--window", "3"))
 
 
+def test_errors_about_data_name_the_help_for_data(capsys):
+    code, _, errors = end(["train", "--data", "x", "--metric", "mse"], capsys)
+    assert code == 2
+    assert "did you mean --metrics?" in errors
+    assert "See ntm train --data FILE --help" in errors
+
+
 def test_help(capsys):
     code, output, _ = end(["train", "--data", "x", "--help"], capsys)
     assert code == 0
