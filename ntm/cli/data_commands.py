@@ -22,7 +22,7 @@ from ntm.experiments.data_runs import (
     measure_data,
     open_data_evaluator,
 )
-from ntm.experiments.data_settings import DataSettings, open_data, open_files
+from ntm.experiments.data_settings import DataSettings, open_data, open_files, open_inputs
 from ntm.experiments.locking import FolderLock
 from ntm.experiments.reading import read_data_settings
 from ntm.experiments.runs import check_no_run
@@ -155,14 +155,18 @@ def predict(options: Namespace) -> int:
     sampling = {name: value for name, value in sampling.items() if value is not None}
     if options.steps is None and sampling:
         raise UsageError(f"--{next(iter(sampling))} is for --steps")
-    output = Path(options.output)
+    output, data = Path(options.output), Path(options.data)
     if output.suffix != ".npz":
         raise UsageError(f"--output {output}: the name of the file must end in .npz")
     if not output.absolute().parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}")
-    if output.exists() and output.samefile(options.data):
+    if output.is_dir():
+        raise UsageError(f"--output {output}: that is a folder")
+    if output.exists() and data.exists() and output.samefile(data):
         raise UsageError(f"--output {output}: that is the file of the data")
-    dataset = open_data(options.data, settings.layout)
+    if data.is_dir() and output.absolute().parent.samefile(data):
+        raise UsageError(f"--output {output}: a file there would be one of the data in {data}")
+    dataset = open_inputs(data, settings.layout)
     evaluator, settings = open_data_evaluator(options.folder, options.checkpoint)
     if options.steps is None:
         arrays = _predict(evaluator, dataset)
@@ -172,7 +176,7 @@ def predict(options: Namespace) -> int:
                 "generated": continue_sequences(evaluator, dataset, options.steps, **sampling)
             }
     write_npz(output, **arrays)
-    print(dataset.describe())
+    print(dataset.describe().removesuffix("; no targets"))
     print(f"{next(iter(arrays)).capitalize()}: {output}")
     return DONE
 

@@ -234,6 +234,10 @@ def continue_sequences(
         If the outputs of the network cannot be its inputs, or an option is not for these targets.
     """
     layout = evaluator.layout
+    if len(layout.inputs) > 1:
+        raise ValueError(
+            f"going on with sequences takes a network of one input, and this one has {', '.join(layout.inputs)}"
+        )
     if sample is not None and layout.kind != "classes":
         raise ValueError(f"sample is for classes, and the targets are {layout.kind}")
     chosen: Any = {"classes": sample or "argmax", "bits": _round_bits, "numbers": None}[layout.kind]

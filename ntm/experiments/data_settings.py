@@ -207,7 +207,7 @@ class DataSettings(TrainingSettings):
         path = getattr(self, name)
         if not os.path.exists(path):
             raise FileNotFoundError(
-                f"the {name} of the run are not at {path} any more: give the new place, --{name} FILE"
+                f"the {name} of the run are not at {shorten(path)} any more: give the new place, --{name} FILE"
             )
         dataset = open_data(path, self.layout)
         if dataset.fingerprint() != fingerprint:
@@ -276,10 +276,7 @@ def open_data(path: PathLike, layout: Layout | None = None, **options: Any) -> D
     ValueError
         If the path is that of a device or a pipe, a file is damaged, or the data are none for the layout.
     """
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no file or folder of data {path}")
-    if not (os.path.isfile(path) or os.path.isdir(path)):
-        raise ValueError(f"{path} is no file and no folder: expected an .npz file, or a folder")
+    _check_place(path)
     if layout is None:
         return Dataset.open(path, **options)
     if "targets" in read_fields(path):
@@ -291,6 +288,32 @@ def open_data(path: PathLike, layout: Layout | None = None, **options: Any) -> D
     dataset = Dataset.open(path, **options)
     _check_inputs(path, dataset, layout.inputs)
     return dataset
+
+
+def open_inputs(path: PathLike, layout: Layout) -> Dataset:
+    """Open data to predict from; targets in the file are not read. Arguments and errors as of :func:`open_data`."""
+    _check_place(path)
+    fields = read_fields(path)
+    several: dict[str, Any] = {
+        name.removeprefix(f"{SINGLE}."): fields[name]
+        for name in fields
+        if name.startswith(f"{SINGLE}.")
+    }
+    others: dict[str, Any] = {name: fields[name] for name in ("mask", "lengths") if name in fields}
+    try:
+        dataset = Dataset(several or fields[SINGLE], **others)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    _check_inputs(path, dataset, layout.inputs)
+    return dataset
+
+
+def _check_place(path: PathLike) -> None:
+    """Raise an error unless there is a file or folder at a path."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no file or folder of data {path}")
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ValueError(f"{path} is no file and no folder: expected an .npz file, or a folder")
 
 
 def _check_inputs(path: PathLike, dataset: Dataset, expected: Mapping[str, InputLayout]) -> None:

@@ -262,6 +262,9 @@ def test_commands_that_cannot_be_done(trained, capsys):
     np.savez("more.npz", inputs=inputs, targets=np.array([0, 1, 2, 3]))
     np.savez("steps.npz", inputs=inputs, targets=np.zeros((4, 5), int))
     write_npz("named.npz", inputs={"a": inputs}, targets=np.zeros(4, int))
+    for name in ("parts", "folder.npz"):
+        Path(name).mkdir()
+    np.savez("parts/a.npz", inputs=inputs)
     Run.create("copy", make_settings("copy", "dense", model_options={"num_units": 3}))
     evaluate, predict = ["evaluate", trained, "--data"], ["predict", trained, "--data"]
     output = ["--output", "out.npz"]
@@ -291,6 +294,13 @@ def test_commands_that_cannot_be_done(trained, capsys):
         ([*predict, "new.npz", "--output", "new.npz"], WRONG_USAGE, "is the file of the data"),
         ([*predict, "new.npz", "--output", "out.txt"], WRONG_USAGE, "must end in .npz"),
         ([*predict, "new.npz", "--output", "no/out.npz"], WRONG_USAGE, "there is no folder no"),
+        (
+            [*predict, "parts", "--output", "parts/a.npz"],
+            WRONG_USAGE,
+            "would be one of the data in",
+        ),
+        ([*predict, "new.npz", "--output", "folder.npz"], WRONG_USAGE, "that is a folder"),
+        ([*predict, "no.npz", "--output", "new.npz"], FAILED, "no file or folder of data no.npz"),
         (["predict", "copy", "--data", "new.npz", *output], FAILED, "is of a task, not of data"),
         (
             ["evaluate", "copy", "--data", "test.npz"],
@@ -308,6 +318,13 @@ def test_commands_that_cannot_be_done(trained, capsys):
         assert (found, message in error) == (code, True), (words, error)
     assert not Path("out.npz").exists()
     assert not list(Path().glob("*.png"))
+    with np.load("parts/a.npz") as kept:
+        np.testing.assert_array_equal(kept["inputs"], inputs)
+    # Predictions take no targets, whatever they are
+    for name in ("more.npz", "steps.npz"):
+        assert end([*predict, name, *output], capsys)[0] == DONE
+        with np.load("out.npz") as found:
+            assert found["predictions"].shape == (4, 3)
 
 
 # ---- Options

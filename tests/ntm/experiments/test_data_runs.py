@@ -7,14 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lasagne.layers import get_all_param_values
 from ntm.data import Dataset
-from ntm.experiments.data_runs import DataRun, measure_data, open_data_evaluator
+from ntm.experiments.data_runs import (
+    DataRun,
+    continue_sequences,
+    measure_data,
+    open_data_evaluator,
+)
 from ntm.experiments.data_settings import DataSettings, make_data_settings, open_data
 from ntm.experiments.reading import (
     is_data_run,
@@ -279,6 +286,18 @@ def stopped():
 def change_settings(folder, **changes):
     path = Path(folder, "settings.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_sequences_of_several_inputs_cannot_go_on():
+    data = Dataset({"a": np.zeros((2, 3, 1)), "b": np.zeros((2, 3, 1))}, np.zeros((2, 3, 1)))
+    with pytest.raises(ValueError, match="takes a network of one input, and this one has a, b"):
+        continue_sequences(SimpleNamespace(layout=data.layout), data, steps=2)
+
+
+def test_paths_from_a_file_are_printable_in_messages():
+    settings = replace(make_small(), data="\x1b[31m", opened=None)
+    with pytest.raises(FileNotFoundError, match=r"are not at \\x1b\[31m any more"):
+        settings.open()
 
 
 @pytest.mark.slow
