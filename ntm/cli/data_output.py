@@ -168,7 +168,9 @@ def _show_targets(layout: Layout, batch: DataBatch, predicted: Array) -> tuple[A
     if layout.kind == "classes":
         targets = np.eye(num_outputs)[targets]
     elif layout.kind == "numbers":
-        targets, predicted = _scale(targets, targets), _scale(predicted, targets)
+        counts = (mask != 0) if layout.per_step and mask.any() else ...
+        both = np.stack([targets[counts], predicted[counts]])
+        targets, predicted = _scale(targets, both), _scale(predicted, both)
     if not layout.per_step:  # Drawn at the last step
         steps = len(mask)
         mask = np.zeros(steps)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytensor
@@ -11,7 +12,7 @@ import ntm
 from ntm.cli import DONE, FAILED, WRONG_USAGE, main, make_parser
 from ntm.cli.data_commands import get_default_data_folder
 from ntm.cli.data_options import get_data_options, get_data_settings
-from ntm.cli.data_output import summarise_data
+from ntm.cli.data_output import draw_data_sequence, summarise_data
 from ntm.data import Dataset, write_npz
 from ntm.experiments.data_runs import DataRun, open_data_evaluator
 from ntm.experiments.data_settings import open_files
@@ -391,6 +392,19 @@ def test_long_series_are_better_cut(monkeypatch):
     write_ragged("data.npz")
     assert "Sequences have up to 6 steps: --window 100" in summarise_data(read())
     assert "--window" not in summarise_data(read("--window", "3"))
+
+
+def test_targets_and_predictions_are_drawn_on_one_scale():
+    """Also where a prediction lies beyond the targets; steps that do not count have no say."""
+    data = Dataset(np.zeros((1, 3, 1)), [[[9.0], [1.0], [3.0]]], mask=[[0, 1, 1]])
+    evaluator = SimpleNamespace(
+        predict=lambda inputs: np.array([[[50.0], [-1.0], [0.0]]]), look_inside=lambda inputs: []
+    )
+    settings = SimpleNamespace(layout=data.layout, model="lstm", data="data.npz")
+    axes = draw_data_sequence(evaluator, settings, data, 0).axes
+    target, prediction = (axes[k].get_images()[0].get_array() for k in (1, 2))
+    np.testing.assert_allclose(target[0, 1:], [0.5, 1.0])
+    np.testing.assert_allclose(prediction[0, 1:], [0.0, 0.25])
 
 
 def test_errors_about_data_name_the_help_for_data(capsys):
