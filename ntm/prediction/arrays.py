@@ -96,6 +96,8 @@ class NetworkInput:
         return array
 
     def _as_array(self, values: Any, place: str) -> Array:
+        if isinstance(values, np.ma.MaskedArray):
+            self._fail("is a masked array; give a plain array, and lengths", place, TypeError)
         try:
             array = np.asarray(values)
         except ValueError as error:

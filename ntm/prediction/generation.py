@@ -94,7 +94,12 @@ def generate(
         raise ValueError(
             f"generate: sample must be None, 'argmax', 'sample' or a function, not {sample!r}"
         )
-    rng = np.random.default_rng(seed)
+    try:
+        rng = np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"generate: seed must be an integer of at least 0 or a Generator, not {seed!r:.100}"
+        ) from error
     runner: _Runner | _Stepper
     if isinstance(network, StepFunction):
         if mode is not None:
@@ -291,9 +296,15 @@ class _Own:
         self._arguments: tuple[Any, ...] = (rng,) if _needs_two_arguments(function) else ()
 
     def __call__(self, output: Array) -> tuple[Array, Array]:
-        # A copy: the function may fill the same array again
-        following = np.array(self._function(output, *self._arguments))
+        given = self._function(output, *self._arguments)
         expected = (len(output), *self._entry.features)
+        try:
+            # A copy: the function may fill the same array again
+            following = np.array(given)
+        except ValueError as error:
+            raise ValueError(
+                f"generate: the function given as sample must return an array {expected}: {error}"
+            ) from error
         fits = len(following.shape) == len(expected) and all(
             b is None or a == b for a, b in zip(following.shape, expected, strict=True)
         )
