@@ -139,6 +139,11 @@ class DataObjective(Objective):
             raise ValueError(
                 f"{caller}: the data are of the kind 'own': give loss=, a function of outputs, targets and mask"
             )
+        if layout.kind == "classes" and layout.num_outputs == 1 and loss is None:
+            raise ValueError(
+                f"{caller}: the targets are of a single class, whose loss is always zero: expected labels of at least "
+                "two classes, or data of kind='bits' or kind='numbers'"
+            )
         self.layout, self.loss = layout, loss
         self.batch_size, self.longest = batch_size, longest
         self.class_weights = _check_class_weights(class_weights, layout, caller)

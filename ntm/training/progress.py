@@ -70,9 +70,15 @@ class Progress:
             for name, value in row.items()
             if name.startswith("validation ") and is_number(value)
         ]
-        if measured and (self._in_lines or self._in_terminal):
-            text = f"epoch {row['epoch']:,}: {', '.join(measured)}"
-            self._bar.write(text, file=sys.stderr) if self._in_terminal else self._print(text)
+        if measured:
+            self.note(f"epoch {row['epoch']:,}: {', '.join(measured)}")
+
+    def note(self, text: str) -> None:
+        """Show a line that stays, above the bar if there is one."""
+        if self._in_terminal:
+            self._bar.write(text, file=sys.stderr)
+        elif self._in_lines:
+            self._print(text)
 
     def _describe(self, text: str) -> None:
         self._bar.set_description(text)

@@ -657,6 +657,8 @@ class Trainer:
             save = _join(save, partial(self.save, checkpoint))
         self._reason = None if self.solved_at is None else "solved"
         shown = Progress(self._count_steps(settings), self.step_count, progress)
+        if self.step_count and checkpoint is not None:
+            shown.note(f"{checkpoint}: goes on from step {self.step_count:,}")
         with stop_on_signals() as stop, self._session(shown):
             for callback in callbacks:
                 callback.on_start(self)

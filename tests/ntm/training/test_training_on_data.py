@@ -206,6 +206,14 @@ def test_a_loss_that_mixes_sequences(loss):
         Trainer(build(), data, loss=loss)
 
 
+def test_targets_of_a_single_class():
+    with pytest.raises(
+        ValueError, match=r"Trainer: the targets are of a single class.* two classes"
+    ):
+        Trainer(build(1), (X, np.zeros(7, int)))
+    Trainer(build(2), (X, np.zeros(7, int)))  # The network knows another class
+
+
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [np.nan, 1.0], ["a", "b"], [0, 0]])
 def test_class_weights_that_are_none(weights):
     data = Dataset(X, make_targets("classes", "step", 2), num_outputs=2)
@@ -628,7 +636,7 @@ def test_training_ends_when_a_callback_says_so():
     assert trainer.epoch == 1
 
 
-def test_a_program_goes_on_where_it_was(tmp_path):
+def test_a_program_goes_on_where_it_was(tmp_path, capsys):
     """Bit for bit, callbacks and their counts included."""
 
     def make():
@@ -658,7 +666,8 @@ def test_a_program_goes_on_where_it_was(tmp_path):
                 17, checkpoint=path, save_every=2, log_every=1, loggers=[kill], progress=False
             )
     last = make()
-    last.train(17, checkpoint=path, progress=False)
+    last.train(17, checkpoint=path)
+    assert f"{path}: goes on from step 10\n" in capsys.readouterr().err
     assert last.step_count == 17
     arrays, about = whole.get_state()
     others, other = last.get_state()
@@ -720,7 +729,7 @@ def test_iterables_do_not_resume_exactly(tmp_path):
 
 def test_a_generator_ends_training():
     batches = ((X, np.zeros((7, 5), int)) for _ in range(3))
-    trainer = Trainer(build(1), batches, mode="FAST_COMPILE")
+    trainer = Trainer(build(2), batches, mode="FAST_COMPILE")
     assert trainer.train(max_steps=10, progress=False) == "done"
     assert trainer.step_count == 3
 
