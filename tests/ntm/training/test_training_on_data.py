@@ -667,7 +667,7 @@ def test_a_program_goes_on_where_it_was(tmp_path, capsys):
             )
     last = make()
     last.train(17, checkpoint=path)
-    assert f"{path}: goes on from step 10\n" in capsys.readouterr().err
+    assert f"{path}: goes on from step 8\n" in capsys.readouterr().err
     assert last.step_count == 17
     arrays, about = whole.get_state()
     others, other = last.get_state()
