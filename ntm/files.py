@@ -20,6 +20,7 @@ from ntm.typing import PathLike
 
 __all__ = [
     "atomic_write",
+    "check_folder_of",
     "check_json",
     "from_json",
     "inside",
@@ -68,6 +69,22 @@ def inside(folder: PathLike, name: str) -> Path:
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path} is no file")
     return path
+
+
+def check_folder_of(path: PathLike, name: str) -> None:
+    """Raise an `OSError` if a file could not be written, for want of its folder or as `path` is a folder itself.
+
+    Parameters
+    ----------
+    path : str or path
+    name : str
+        What the path is an argument of, for the message.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{name}: {path} is a folder: expected the path of a file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{name}: {path}: there is no folder {target.parent}")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ntm.arguments import Number, shorten
+from ntm.files import check_folder_of
 from ntm.serialization import save
 from ntm.training.metrics import LOSS, METRICS
 from ntm.typing import Array, PathLike
@@ -438,8 +439,10 @@ class KeepBest(MetricCallback):
         self._latest: dict[str, Array] = {}
 
     def on_start(self, trainer: "Trainer") -> None:
-        """Check that the best parameters, which may come from a checkpoint, are those of the trainer's network."""
+        """Check that the file can be written, and that parameters of a checkpoint are those of the network."""
         super().on_start(trainer)
+        if self.path is not None:
+            check_folder_of(self.path, "KeepBest: path")
         if self.best is None and not self._values:
             return
         own, kept = (

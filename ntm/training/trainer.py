@@ -24,6 +24,7 @@ from lasagne.updates import adam
 from ntm.arguments import Number, is_number
 from ntm.data import DataBatch, Dataset, Epochs, Source, SourceExhausted, make_source
 from ntm.data.fields import is_map_style
+from ntm.files import check_folder_of
 from ntm.interruption import stop_on_signals
 from ntm.tasks import Batch, Task
 from ntm.training.callbacks import Callback, as_callback, as_logger
@@ -652,6 +653,7 @@ class Trainer:
                 "expected a function that returns a new generator each time"
             )
         if checkpoint is not None:
+            check_folder_of(checkpoint, "Trainer.train: checkpoint")
             if self.step_count == 0 and os.path.exists(checkpoint):
                 self.restore(checkpoint)
             save = _join(save, partial(self.save, checkpoint))

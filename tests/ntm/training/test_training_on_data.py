@@ -693,6 +693,20 @@ def test_training_goes_on_from_the_last_step():
     assert not parts.params[0].get_value().any()
 
 
+def test_files_that_cannot_be_written(tmp_path):
+    """Told before the first step."""
+    nowhere = tmp_path / "nowhere" / "run.safetensors"
+    for callbacks, options, message in (
+        ([], {"checkpoint": nowhere}, "Trainer.train: checkpoint: .* there is no folder .*nowhere"),
+        ([KeepBest("loss", nowhere)], {}, "KeepBest: path: .* there is no folder .*nowhere"),
+        ([], {"checkpoint": tmp_path}, "is a folder: expected the path of a file"),
+    ):
+        trainer = make_trainer(callbacks)
+        with pytest.raises(OSError, match=message):
+            trainer.train(epochs=1, **options)
+        assert trainer.step_count == 0
+
+
 def test_a_checkpoint_of_other_data_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     make_trainer().train(max_steps=2, checkpoint=path, progress=False)
