@@ -99,7 +99,7 @@ name = f"{options.model}-{options.seed}"
 trainer.train(num_steps, checkpoint=options.folder / f"{name}.checkpoint")
 ntm.save(options.folder / f"{name}.safetensors", l_out)
 error = trainer.evaluate(test)["mse"]
-print(f"One month ahead, the squared error is {error:.3f} of the variance.")
+print(f"One month ahead, the squared error is {error:.3f} of the variance of the training years.")
 
 # ---- Twelve months ahead: the network reads 60 months, then its own outputs. From each month of 1990 to 2000
 
