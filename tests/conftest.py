@@ -35,6 +35,12 @@ def temporary_files(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def same_generator(monkeypatch):
+    """A test that sets the generator of initial values leaves it to the next test as it was."""
+    monkeypatch.setattr(lasagne.random, "_rng", lasagne.random.get_rng())
+
+
 @pytest.fixture
 def float32(monkeypatch):
     """What trains: floatX is float32; and initial values are the same each time."""

@@ -1,5 +1,7 @@
 """Training on a user's data: the loss, what a network is given, streams, exact continuation."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -38,17 +40,26 @@ COUNTS = (np.arange(5) < LENGTHS[:, None]).astype(float)
 MASK = COUNTS * rng.uniform(0.5, 2, (7, 5))
 
 
-def build(num_outputs=2, features=3, seed=0, final=False):
-    """A network without a memory, whose outputs depend on one step alone, unless it is `final`."""
+@contextmanager
+def drawn_by(seed):
+    """Parameters of layers that are made in this context are the same each time."""
+    before = lasagne.random.get_rng()
     lasagne.random.set_rng(np.random.RandomState(seed))
+    yield
+    lasagne.random.set_rng(before)
+
+
+@drawn_by(0)
+def build(num_outputs=2, features=3, final=False):
+    """A network without a memory, whose outputs depend on one step alone, unless it is `final`."""
     layer = InputLayer((None, None, features))
     if final:
         return DenseLayer(SliceLayer(layer, -1, axis=1), num_outputs, nonlinearity=None)
     return DenseLayer(layer, num_outputs, num_leading_axes=2, nonlinearity=None)
 
 
+@drawn_by(0)
 def build_ntm(num_outputs=2, features=3, layer=None):
-    lasagne.random.set_rng(np.random.RandomState(0))
     layer = InputLayer((None, None, features)) if layer is None else layer
     layer = NTMLayer(layer, (6, 4), lambda each: DenseLayer(each, 5), [WriteHead, ReadHead])
     return DenseLayer(layer, num_outputs, num_leading_axes=2, nonlinearity=None)
