@@ -43,6 +43,7 @@ from lasagne.layers import (
     ParametricRectifierLayer,
     RandomizedRectifierLayer,
     RecurrentLayer,
+    RepeatLayer,
     ReshapeLayer,
     ScaleLayer,
     SliceLayer,
@@ -105,6 +106,7 @@ BASES = {
     "Layer",
     "MergeLayer",
     "RecurrenceLayer",
+    "StatefulLayer",
     "Controller",
     "GatedController",
     "MemoryHead",
@@ -295,6 +297,7 @@ CASES = {
         lambda: RecurrentLayer(sequence(), H, b=None, nonlinearity=pt.tanh, backwards=True),
         lambda: without_training(RecurrentLayer(sequence(), H).input_to_hidden),
     ],
+    RepeatLayer: [lambda: RepeatLayer([rows(), sequence()], name="repeated")],
     ReshapeLayer: [lambda: ReshapeLayer(image(), ([0], 3, -1))],
     ScaleLayer: [
         lambda: ScaleLayer(image(), init.Normal(), shared_axes=range(1, 3)),
