@@ -15,8 +15,8 @@ from lasagne.layers._states import State, StatefulLayer
 from lasagne.layers.helper import build_output
 from lasagne.utils import is_float
 from ntm.arguments import describe, is_integer
-from ntm.layers.base import MemoryLayer
-from ntm.typing import Array, ArrayLike, Layers, Tensor, TensorLike
+from ntm.layers.base import MemoryLayer, keep_where_masked
+from ntm.typing import Array, ArrayLike, Layers, TensorLike
 
 
 def get_output_and_states(
@@ -143,6 +143,18 @@ def make_carried_states(layer_or_layers: Layers, batch_size: int) -> dict[Statef
         raise ValueError(
             f"make_carried_states: batch_size must be a positive integer, not {batch_size!r}"
         )
+    layers = find_carrying_layers(layer_or_layers)
+    return {layer: layer.make_shared_state(int(batch_size)) for layer in layers}
+
+
+def find_carrying_layers(layer_or_layers: Layers) -> list[StatefulLayer]:
+    """Return the layers whose states are carried from one window of a long sequence to the next.
+
+    Raises
+    ------
+    ValueError
+        If a layer cannot go on from one window to the next: see :func:`make_carried_states`.
+    """
     layers = find_stateful_layers(layer_or_layers)
     for layer in layers:
         reasons = [name for name in ("backwards", "only_return_final") if getattr(layer, name)]
@@ -151,7 +163,8 @@ def make_carried_states(layer_or_layers: Layers, batch_size: int) -> dict[Statef
                 f"{describe(type(layer).__name__, layer.name)} cannot go on from one window to the next "
                 f"({', '.join(reasons)})"
             )
-    return {layer: layer.make_shared_state(int(batch_size)) for layer in layers}
+        layer.get_initial_state(1)  # Raises an error where the initial state comes from a layer
+    return layers
 
 
 def reset_rows(layer: StatefulLayer, state: Any, resets: TensorLike) -> Any:
@@ -170,16 +183,10 @@ def reset_rows(layer: StatefulLayer, state: Any, resets: TensorLike) -> Any:
     -------
     state of expressions
     """
-    begins: Tensor = pt.neq(pt.as_tensor(resets), 0)
-    parts = [pt.as_tensor(part) for part in state.flatten()]
-
-    def choose(new: Tensor, old: Tensor) -> Tensor:
-        rows = begins.dimshuffle(0, *["x"] * (old.type.ndim - 1))
-        return pt.switch(rows, new.astype(old.type.dtype), old)
-
-    return state.unflatten(
-        choose(*pair) for pair in zip(layer.reset(state).flatten(), parts, strict=True)
-    )
+    old = [pt.as_tensor(part) for part in state.flatten()]
+    initial = layer.reset(state).flatten()
+    new = [part.astype(each.type.dtype) for part, each in zip(initial, old, strict=True)]
+    return state.unflatten(keep_where_masked(pt.neq(pt.as_tensor(resets), 0), new, old))
 
 
 class StepFunction:

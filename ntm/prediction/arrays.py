@@ -183,13 +183,19 @@ def find_inputs(l_out: Layer, time_axis: TimeAxis, caller: str) -> list[NetworkI
         raise ValueError(
             f"{caller}: a network of several inputs needs InputLayers with names of their own, not {names}"
         )
-    embeddings = [each for each in get_all_layers(l_out) if isinstance(each, EmbeddingLayer)]
     inputs = []
     for layer in layers:
-        sizes = [each.input_size for each in embeddings if each.input_layer is layer]
         label = f"{caller}: inputs" + (f"[{layer.name!r}]" if len(layers) > 1 else "")
-        inputs.append(NetworkInput(layer, time_axis.inputs[layer], min(sizes, default=None), label))
+        num_symbols = count_symbols(l_out, layer)
+        inputs.append(NetworkInput(layer, time_axis.inputs[layer], num_symbols, label))
     return inputs
+
+
+def count_symbols(l_out: Layer, layer: InputLayer) -> int | None:
+    """Return how many symbols a network knows at an input that is looked up in vectors; None for any other input."""
+    users = [each for each in get_all_layers(l_out) if isinstance(each, EmbeddingLayer)]
+    sizes = [each.input_size for each in users if each.input_layer is layer]
+    return min(sizes, default=None)
 
 
 def match_inputs(inputs: Sequence[NetworkInput], given: Any, caller: str) -> list[Any]:

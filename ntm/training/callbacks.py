@@ -23,6 +23,7 @@ from ntm.arguments import Number, shorten
 from ntm.files import check_folder_of
 from ntm.serialization import save
 from ntm.training.metrics import LOSS, METRICS
+from ntm.training.step import PARAMETER
 from ntm.typing import Array, PathLike
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ Row: TypeAlias = dict[str, Any]
 
 #: What the names of measures on validation data begin with
 VALIDATION = "validation "
-#: What the names of a trainer's values that are parameters begin with; the others are the optimiser's state
-PARAMETER = "parameter/"
 
 
 class Callback:
@@ -439,7 +438,7 @@ class KeepBest(MetricCallback):
         self._latest: dict[str, Array] = {}
 
     def on_start(self, trainer: "Trainer") -> None:
-        """Check that the file can be written, and that parameters of a checkpoint are those of the network."""
+        """Check that the file can be written, and that the parameters of a checkpoint fit the network."""
         super().on_start(trainer)
         if self.path is not None:
             check_folder_of(self.path, "KeepBest: path")

@@ -124,7 +124,10 @@ class DataEvaluator:
         ValueError
             If the data are not as those that the network is made for, or a generator is used up.
         """
-        source = self._make_source(data, batch_size)
+        return self.measure(self.prepare(data, batch_size))
+
+    def measure(self, source: Source) -> dict[str, Value]:
+        """Measure the network on a source of :meth:`prepare`; the result is that of :meth:`evaluate`."""
         metrics = make_metrics(self.layout, self._metrics, "DataEvaluator")
         total = weight = 0.0
         with self._lock:
@@ -139,15 +142,22 @@ class DataEvaluator:
         loss = total / weight if weight > 0 else np.nan
         return {LOSS: loss, **metrics.compute()}
 
-    def check(self, data: Any, caller: str = "DataEvaluator.evaluate") -> Dataset | Source:
-        """Return data that the network can be measured on, as a data set or a source.
+    def prepare(
+        self, data: Any, batch_size: int = BATCH_SIZE, caller: str = "DataEvaluator.evaluate"
+    ) -> Source:
+        """Return data as a source that the network can be measured on, as often as wanted: see :meth:`measure`.
 
         Parameters
         ----------
-        data
+        data, batch_size
             As of :meth:`evaluate`.
         caller : str
             What error messages begin with.
+
+        Returns
+        -------
+        Source
+            The one that is given; of a data set, the sequences in their order.
 
         Raises
         ------
@@ -155,9 +165,11 @@ class DataEvaluator:
             If the data have no targets, are not as those that the network is made for, or the network does not take
             their batches.
         """
-        data = make_validation(data, self.layout, caller)
-        self._check_inputs(data.layout, caller).check_source(data)
-        return data
+        data = make_validation(data, self._objective.data_layout, caller)
+        network = self._check_inputs(data.layout, caller)
+        source = data if isinstance(data, Source) else self._make_epochs(data, batch_size)
+        network.check_source(source)
+        return source
 
     def predict(self, data: Any, batch_size: int = BATCH_SIZE) -> Array | list[Array]:
         """Predict the targets of sequences.
@@ -176,8 +188,9 @@ class DataEvaluator:
             sequences differ in length, a list of arrays (T_i, O).
         """
         dataset = data if isinstance(data, Dataset) else Dataset(data)
-        self._check_inputs(dataset.layout, "DataEvaluator.predict").check_source(dataset)
-        epochs = Epochs(dataset, self._get_batch_size(batch_size), shuffle=False)
+        network = self._check_inputs(dataset.layout, "DataEvaluator.predict")
+        epochs = self._make_epochs(dataset, batch_size)
+        network.check_source(epochs)
         found: list[Any] = [None] * len(dataset)
         for batch in _draw_epoch(epochs):
             filled = self._network.fit(batch)
@@ -223,11 +236,8 @@ class DataEvaluator:
         expected = self.layout._replace(inputs=layout.inputs)
         return NetworkInputs(self.l_out, expected, caller, self._objective.name)
 
-    def _make_source(self, data: Any, batch_size: int) -> Source:
-        data = self.check(data)
-        if isinstance(data, Source):
-            return data
-        return Epochs(data, self._get_batch_size(batch_size), shuffle=False)
+    def _make_epochs(self, dataset: Dataset, batch_size: int) -> Epochs:
+        return Epochs(dataset, self._get_batch_size(batch_size), shuffle=False)
 
     def _measure(self, batch: DataBatch, is_stream: bool) -> tuple[Array, Array]:
         """Return the losses (B,) of a batch, and its predictions."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from lasagne.layers import (
     BatchNormLayer,
-    EmbeddingLayer,
     InputLayer,
     Layer,
     SliceLayer,
@@ -20,16 +19,17 @@ from lasagne.layers import (
     get_output,
 )
 from lasagne.utils import is_float
-from ntm.data import Dataset, Epochs, Source
+from ntm.data import Epochs, Source
 from ntm.data.layout import SINGLE, DataBatch, InputLayout, Layout
 from ntm.data.seeking import fill_rows
 from ntm.layers.base import MemoryLayer
 from ntm.layers.stepping import (
+    find_carrying_layers,
     find_stateful_layers,
     get_output_and_states,
     has_mask,
-    make_carried_states,
 )
+from ntm.prediction.arrays import count_symbols
 from ntm.prediction.steps import find_time_axis
 from ntm.tasks import Batch, Task
 from ntm.typing import Array, ArrayLike, Tensor
@@ -82,7 +82,7 @@ class NetworkInputs:
         if not isinstance(l_out, Layer):
             raise TypeError(f"{caller}: l_out must be the last layer of a network, not {l_out!r}")
         self._label, self._layout = caller, layout
-        layers, time_axis = get_all_layers(l_out), find_time_axis(l_out)
+        time_axis = find_time_axis(l_out)
         variables = dict.fromkeys(layer.input_var for layer in time_axis.masks)
         self.step_masks: list[Tensor] = [cast(Tensor, variable) for variable in variables]
         found = [layer for layer in time_axis.inputs if layer not in time_axis.masks]
@@ -91,7 +91,7 @@ class NetworkInputs:
             self._check_input(layer.output_shape, is_float(layer.input_var), name, layout, owner)
         self._check_output(l_out.output_shape, layout, owner)
         self._num_symbols = {
-            name: self._count_symbols(each, layers) for name, each in self._layers.items()
+            name: count_symbols(l_out, each) for name, each in self._layers.items()
         }
         for name, size in self._num_symbols.items():
             if size is not None and layout.inputs[name].num_symbols > size:
@@ -190,11 +190,9 @@ class NetworkInputs:
 
     # ---- Batches
 
-    def check_source(self, source: Source | Dataset) -> None:
-        """Raise a `ValueError` unless the network takes the batches of a source, or those of a data set in epochs."""
-        if isinstance(source, Dataset):
-            source = Epochs(source, self.batch_size or len(source), shuffle=False)
-        if source.is_stream and not make_carried_states(self._l_out, source.batch_size):
+    def check_source(self, source: Source) -> None:
+        """Raise a `ValueError` unless the network takes the batches of a source."""
+        if source.is_stream and not find_carrying_layers(self._l_out):
             raise ValueError(
                 f"{self._label}: {self._owner} are windows of long series, and no layer of the network has a state to "
                 "carry from window to window: expected a recurrent or memory layer"
@@ -298,14 +296,6 @@ class NetworkInputs:
                 f"{self._label}: {name}{list(index)} of the batch is {array[index]}: expected 0 to {size - 1}"
             )
 
-    def _count_symbols(self, layer: InputLayer, layers: list[Layer]) -> int | None:
-        """Return how many symbols an input layer takes; None for numbers."""
-        if is_float(layer.input_var):
-            return None
-        users = [each for each in layers if isinstance(each, EmbeddingLayer)]
-        sizes = [each.input_size for each in users if each.input_layer is layer]
-        return min(sizes, default=None)
-
     def cast_step_mask(self, step_mask: ArrayLike) -> list[Array]:
         """Return the values of the network's masks: a mask (B, T) in the data type of each of them."""
         return [np.asarray(step_mask, mask.dtype) for mask in self.step_masks]
@@ -375,7 +365,7 @@ def _is_mixing(layer: Any) -> bool:
     below = layer.input_layer
     while below is not None and not hasattr(below, "backwards"):
         below = getattr(below, "input_layer", None)
-    # With a mask, a recurrent layer's outputs in the padding are those of its last step
+    # With a mask, a recurrent layer repeats the output of its last step in the padding
     is_end = below is not None and layer.slice == (0 if below.backwards else -1)
     return layer.slice != 0 and not is_end
 

@@ -110,6 +110,8 @@ class DataObjective(Objective):
         Sequences and steps of the largest batch.
     caller : str
         The class that error messages begin with.
+    data_layout : Layout, optional
+        The layout of the data, where the loss takes their targets as others than they are: see :func:`fit_layout`.
 
     Raises
     ------
@@ -130,6 +132,7 @@ class DataObjective(Objective):
         batch_size: int = 1,
         longest: int = 1,
         caller: str = "DataObjective",
+        data_layout: Layout | None = None,
     ) -> None:
         if loss is not None and not callable(loss):
             raise TypeError(
@@ -145,6 +148,7 @@ class DataObjective(Objective):
                 "two classes, or data of kind='bits' or kind='numbers'"
             )
         self.layout, self.loss = layout, loss
+        self.data_layout = layout if data_layout is None else data_layout
         self.batch_size, self.longest = batch_size, longest
         self.class_weights = _check_class_weights(class_weights, layout, caller)
         self._label = caller

@@ -26,6 +26,7 @@ from lasagne.independence import DependenceError
 from lasagne.layers import Layer, get_all_params
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from ntm.data.layout import DataBatch
+from ntm.layers.base import keep_where_masked
 from ntm.layers.stepping import get_output_and_states, make_carried_states, reset_rows
 from ntm.tasks import Batch, Task
 from ntm.training.division import AUTO, WHOLE, choose_division
@@ -34,8 +35,18 @@ from ntm.training.losses import reduce_losses
 from ntm.training.objective import Objective, as_objective
 from ntm.typing import Array, ArrayLike, Tensor
 
-__all__ = ["CARRIED", "CarriedStates", "StepResult", "TrainingError", "TrainingStep", "UpdateRule"]
+__all__ = [
+    "CARRIED",
+    "PARAMETER",
+    "CarriedStates",
+    "StepResult",
+    "TrainingError",
+    "TrainingStep",
+    "UpdateRule",
+]
 
+#: What the names of parameters begin with
+PARAMETER = "parameter/"
 #: What the names of states that are carried from batch to batch begin with
 CARRIED = "state/"
 #: From gradients, parameters and ``learning_rate=...`` to the new value of each variable that the rule changes
@@ -358,8 +369,4 @@ class CarriedStates:
         """
         finite = [pt.isfinite(part).all(axis=list(range(1, part.ndim))) for part in after]
         goes_on = pt.stack(finite).all(axis=0)
-        parts = zip(self.before, after, self._starts, strict=True)
-        return {
-            variable: pt.switch(goes_on.dimshuffle(0, *["x"] * (new.ndim - 1)), new, start)
-            for variable, new, start in parts
-        }
+        return dict(zip(self.before, keep_where_masked(goes_on, after, self._starts), strict=True))

@@ -22,13 +22,13 @@ from pytensor.compile.mode import Mode, get_mode
 from lasagne.layers import Layer
 from lasagne.updates import adam
 from ntm.arguments import Number, is_number
-from ntm.data import DataBatch, Dataset, Epochs, Source, SourceExhausted, make_source
+from ntm.data import DataBatch, Dataset, Epochs, Layout, Source, SourceExhausted, make_source
 from ntm.data.fields import is_map_style
 from ntm.files import check_folder_of
 from ntm.interruption import stop_on_signals
 from ntm.tasks import Batch, Task
 from ntm.training.callbacks import Callback, as_callback, as_logger
-from ntm.training.data_evaluator import DataEvaluator, to_row
+from ntm.training.data_evaluator import DataEvaluator, make_validation, to_row
 from ntm.training.division import AUTO, check_division
 from ntm.training.evaluator import Evaluator
 from ntm.training.inputs import NetworkInputs, get_batch_size
@@ -44,7 +44,14 @@ from ntm.training.progress import Progress
 from ntm.training.recovery import Restarter, Rewinder, latest_loss
 from ntm.training.schedules import Schedule, constant
 from ntm.training.state import Description, get_state, read_state, set_state, write_state
-from ntm.training.step import CARRIED, StepResult, TrainingError, TrainingStep, UpdateRule
+from ntm.training.step import (
+    CARRIED,
+    PARAMETER,
+    StepResult,
+    TrainingError,
+    TrainingStep,
+    UpdateRule,
+)
 from ntm.training.task_source import TaskSource
 from ntm.typing import Array, ArrayLike, PathLike, Tensor
 from ntm.updates import centered_rmsprop
@@ -212,7 +219,8 @@ class Trainer:
         self.callbacks = [as_callback(each) for each in callbacks]
         mode = mode if mode is None else get_mode(mode)
         self.validation: Any = None
-        self._training_part: Any = None
+        # What is measured after an epoch: a part of the training data, and the validation data
+        self._measured: dict[str, Source] = {}
         given_for_data: dict[str, Any] = {
             "batch_size": batch_size,
             "validation": validation,
@@ -244,7 +252,7 @@ class Trainer:
             network.check_source(source)
             network.warn_of_padding(source)
             self.evaluator = DataEvaluator(l_out, objective, mode, metrics)
-            self._prepare_validation(validation)
+            self._prepare_validation(validation, objective.data_layout)
         self.mode = self.evaluator.mode
         self.unit = objective.unit
         self.training_step = TrainingStep(
@@ -278,7 +286,7 @@ class Trainer:
             self._initial_optimizer = {
                 name: value
                 for name, value in self.training_step.get_values().items()
-                if not name.startswith("parameter/")
+                if not name.startswith(PARAMETER)
             }
         # The time of earlier calls of train(), and when the present one began
         self._seconds = 0.0
@@ -317,13 +325,15 @@ class Trainer:
                 )
         self.source = source
 
-    def _prepare_validation(self, validation: Any) -> None:
-        """Set the data that the network is measured on."""
+    def _prepare_validation(self, validation: Any, layout: Layout) -> None:
+        """Set the data that the network is measured on, given the layout of the training data."""
         source = self.source
+        caller = "Trainer: validation"
         if self.validation is None and validation is not None:
-            self.validation = self.evaluator.check(validation, "Trainer: validation")
-        elif self.validation is not None:
-            self.evaluator.check(self.validation, "Trainer: validation")
+            self.validation = make_validation(validation, layout, caller)
+        if self.validation is None:
+            return
+        prepared = self.evaluator.prepare(self.validation, caller=caller)
         if isinstance(self.validation, Source):
             if self.validation is source:
                 raise ValueError(
@@ -338,7 +348,9 @@ class Trainer:
         if isinstance(source, Epochs) and isinstance(self.validation, Dataset):
             count = min(len(source.dataset), len(self.validation))
             chosen = np.linspace(0, len(source.dataset) - 1, count).astype(int)
-            self._training_part = source.dataset.subset(chosen)
+            part = source.dataset.subset(chosen)
+            self._measured["training"] = self.evaluator.prepare(part, caller=caller)
+        self._measured["validation"] = prepared
 
     def _make_objective(
         self, loss: LossFunction | None, class_weights: ArrayLike | None
@@ -349,7 +361,13 @@ class Trainer:
         if isinstance(source, Epochs) and layout.num_outputs != source.layout.num_outputs:
             _warn_of_one_hot(source.dataset, layout.num_outputs)
         return DataObjective(
-            layout, loss, class_weights, source.batch_size, source.longest, "Trainer"
+            layout,
+            loss,
+            class_weights,
+            source.batch_size,
+            source.longest,
+            "Trainer",
+            fit_layout(self.l_out, source.layout),
         )
 
     def _check_network(self, objective: Objective) -> NetworkInputs:
@@ -377,13 +395,7 @@ class Trainer:
                 for sizes in self._evaluate_at
                 for name in self.task.measures
             ]
-        parts = [("training", self._training_part), ("validation", self.validation)]
-        return [
-            f"{part} {name}"
-            for part, data in parts
-            if data is not None
-            for name in self.evaluator.number_names
-        ]
+        return [f"{part} {name}" for part in self._measured for name in self.evaluator.number_names]
 
     @property
     def epoch(self) -> int:
@@ -807,7 +819,7 @@ class Trainer:
         }
 
     def _evaluate_all(self, evaluate_at: Sequence[Mapping[str, int]]) -> Row:
-        """Measure at each of some sizes, padded to one length; keep and return the row."""
+        """Measure at each of some sizes, padded to one length, and return the row."""
         longest = self.count_steps(evaluate_at)
         row: Row = {"step": self.step_count, "sequences": self.num_sequences}
         for sizes in evaluate_at:
@@ -822,10 +834,9 @@ class Trainer:
     def _evaluate_data(self) -> Row:
         """Measure on the validation data, and on a part of the training data."""
         row: Row = {"step": self.step_count, "sequences": self.num_sequences, "epoch": self.epoch}
-        for name, data in (("training", self._training_part), ("validation", self.validation)):
-            if data is not None:
-                measured = self.evaluator.evaluate(data)
-                row |= {f"{name} {key}": to_row(value) for key, value in measured.items()}
+        for name, source in self._measured.items():
+            measured = self.evaluator.measure(source)
+            row |= {f"{name} {key}": to_row(value) for key, value in measured.items()}
         return row
 
     # ---- State: see ntm.training.state, which does the work

@@ -30,6 +30,7 @@ from ntm.heads.ntm import ReadHead, WriteHead
 from ntm.layers.ntm import NTMLayer
 from ntm.tasks import CopyTask
 from ntm.training import Callback, DropLearningRate, EarlyStop, KeepBest, Trainer
+from ntm.training.inputs import NetworkInputs
 from ntm.training.objective import DataObjective
 from ntm.training.step import TrainingStep
 
@@ -185,6 +186,35 @@ def test_targets_for_a_loss_of_your_own():
     expected = ((X @ W + b)[:, -1, 0] - labels) ** 2
     result = trainer.training_step(data.take(range(7)), 0.0)
     np.testing.assert_allclose(result.losses, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("is_given", [True, False], ids=["given", "share"])
+@pytest.mark.parametrize("is_label", [True, False], ids=["labels", "numbers"])
+def test_a_loss_of_your_own_is_measured(is_label, is_given):
+    """On validation data and training data, where the network gives another number of outputs than the targets have."""
+    if is_label:
+        data, l_out = (X, rng.integers(0, 4, 7)), build(1)
+
+        def loss(outputs, targets, mask):
+            return pt.sqr(outputs[:, 0] - targets)
+
+    else:
+        data, l_out = (X, rng.normal(size=(7, 5))), build(2)
+
+        def loss(outputs, targets, mask):
+            return (pt.sqr(outputs[..., 0] - targets[..., 0]) * mask).sum(axis=1)
+
+    validation = data if is_given else 0.3
+    trainer = Trainer(l_out, data, loss=loss, validation=validation, mode="FAST_COMPILE")
+    trainer.train(epochs=1, progress=False)
+    W, b = (param.get_value() for param in trainer.params)
+    outputs = (X @ W + b)[..., 0]
+    errors = (outputs[:, -1] - data[1]) ** 2 if is_label else ((outputs - data[1]) ** 2).sum(axis=1)
+    if not is_given:
+        held = Dataset(X, np.arange(7), num_outputs=7).split(0.3, seed=0)[1].take([0, 1]).targets
+        errors = errors[held]
+    assert trainer.evaluations[-1]["validation loss"] == pytest.approx(errors.mean(), rel=1e-9)
+    assert trainer.evaluations[-1]["training loss"] > 0
 
 
 @pytest.mark.parametrize(
@@ -630,6 +660,23 @@ def test_epochs_and_callbacks():
     # Nothing is left to do
     assert trainer.train(epochs=2, progress=False) == "done"
     assert trainer.step_count == 2 * per_epoch
+
+
+def test_data_are_checked_once_and_not_at_each_epoch(monkeypatch):
+    trainer = make_trainer()
+    trainer.train(epochs=1, progress=False)
+    calls = []
+    for kind, name in ((Dataset, "fingerprint"), (NetworkInputs, "__init__"), (Epochs, "__init__")):
+        own = getattr(kind, name)
+
+        def count(self, *args, own=own, name=name, **kwargs):
+            calls.append(name)
+            return own(self, *args, **kwargs)
+
+        monkeypatch.setattr(kind, name, count)
+    trainer.train(epochs=3, progress=False)
+    assert len(trainer.evaluations) == 3
+    assert not calls
 
 
 def test_the_last_evaluation_is_of_the_last_step():
