@@ -94,8 +94,8 @@ line is `batch_size=16` in a program. The fields that hold dicts and lists are f
 and of the task are options of the command line, too; a program gives them in `model_options` and `task_options`.
 
 The tables show the general defaults. A task or network may have others: `ntm/experiments/defaults.py` has a block for
-each pair of task and network, and `ntm train copy --help` prints the defaults for copy. For data of your own,
-`ntm train --data FILE`, the settings are those of `ntm.experiments.DataSettings`, [further below](#data-of-your-own).
+each pair of task and network, and `ntm train copy --help` prints the defaults for copy. Runs on data of your own
+(`ntm train --data FILE`) have the settings of `ntm.experiments.DataSettings`: [see below](#data-of-your-own).
 Run `python scripts/reference.py` to write this page anew.
 """
 

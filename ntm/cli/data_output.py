@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ntm.cli.output import log_memories
+from ntm.cli.output import describe_counts, log_memories, print_table
 from ntm.data import DataBatch, Dataset, Layout
 from ntm.data.layout import SINGLE
 from ntm.experiments.data_runs import DataRun
@@ -54,9 +54,7 @@ def summarise_data(settings: DataSettings) -> str:
 
 def describe_data_result(result: Mapping[str, Any]) -> str:
     """Describe in a line how a run on data ended."""
-    counts = f"after {result['steps']:,} steps, {result['sequences']:,} sequences, {result['seconds']:.0f} s"
-    if result["skipped"]:
-        counts += f"; {result['skipped']} steps skipped"
+    counts = describe_counts(result)
     if result["ended"] == "interrupted":
         return f"Interrupted {counts}."
     if result["ended"] == "done":
@@ -67,11 +65,7 @@ def describe_data_result(result: Mapping[str, Any]) -> str:
 def print_data_measures(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print what was measured on data as a table, and below it the confusion matrix, if there is one."""
     names = [name for name, value in rows[0].items() if name != "data" and not _is_matrix(value)]
-    width = max(len(row["data"]) for row in rows)
-    print(f"\n{'':{width}}" + "".join(f"  {name:>14}" for name in names))
-    for row in rows:
-        cells = ("-" if row[name] is None else f"{row[name]:.4g}" for name in names)
-        print(f"{row['data']:{width}}" + "".join(f"  {cell:>14}" for cell in cells))
+    print_table([row["data"] for row in rows], rows, names, 14)
     for row in rows:
         for name, value in row.items():
             if _is_matrix(value):

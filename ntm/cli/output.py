@@ -21,11 +21,7 @@ from ntm.visualization.sequences import plot_sequence
 
 def describe_result(settings: Settings, result: Mapping[str, Any]) -> str:
     """Describe in a line how a run ended."""
-    counts = f"after {result['steps']:,} steps, {result['sequences']:,} sequences, {result['seconds']:.0f} s"
-    if result["skipped"]:
-        counts += f"; {result['skipped']} steps skipped"
-    if result.get("restarts"):
-        counts += f"; restarts: {result['restarts']}"
+    counts = describe_counts(result)
     if result["ended"] == "interrupted":
         return f"Interrupted {counts}."
     name, threshold = settings.make_task().solved
@@ -33,6 +29,16 @@ def describe_result(settings: Settings, result: Mapping[str, Any]) -> str:
     shown = "not finite" if value is None else f"{value:.3g}"
     verdict = "Solved" if result["solved"] else "Not solved"
     return f"{verdict} {counts}: {describe_measure(name)} {shown} (solved: below {threshold:g})."
+
+
+def describe_counts(result: Mapping[str, Any]) -> str:
+    """Describe what the training of a run took."""
+    counts = f"after {result['steps']:,} steps, {result['sequences']:,} sequences, {result['seconds']:.0f} s"
+    if result["skipped"]:
+        counts += f"; {result['skipped']} steps skipped"
+    if result.get("restarts"):
+        counts += f"; restarts: {result['restarts']}"
+    return counts
 
 
 def describe_measure(name: str) -> str:
@@ -48,12 +54,18 @@ def describe_sizes(sizes: Mapping[str, int]) -> str:
 def print_measures(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print measures, as :func:`ntm.experiments.runs.measure` gives them, as a table."""
     names = [name for name in rows[0] if name != "sizes"]
-    labels = [describe_sizes(row["sizes"]) for row in rows]
-    width = max(map(len, labels))
-    print(f"\n{'':{width}}" + "".join(f"  {name:>12}" for name in names))
+    print_table([describe_sizes(row["sizes"]) for row in rows], rows, names, 12)
+
+
+def print_table(
+    labels: Sequence[str], rows: Sequence[Mapping[str, Any]], names: Sequence[str], width: int
+) -> None:
+    """Print the numbers of some names as a table: a label for each row, and columns of a width."""
+    first = max(map(len, labels))
+    print(f"\n{'':{first}}" + "".join(f"  {name:>{width}}" for name in names))
     for label, row in zip(labels, rows, strict=True):
         cells = ("-" if row[name] is None else f"{row[name]:.4g}" for name in names)
-        print(f"{label:{width}}" + "".join(f"  {cell:>12}" for cell in cells))
+        print(f"{label:{first}}" + "".join(f"  {cell:>{width}}" for cell in cells))
 
 
 def find_too_long(task: Task, sizes: Iterable[Mapping[str, int]], slots: int | None) -> list[str]:

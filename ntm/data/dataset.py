@@ -12,7 +12,14 @@ from typing import Any, Self
 import numpy as np
 
 from ntm.arguments import is_integer, is_number
-from ntm.data.fields import Field, is_map_style, locate, make_field, read_examples
+from ntm.data.fields import (
+    Field,
+    describe_rows,
+    is_map_style,
+    locate,
+    make_field,
+    read_examples,
+)
 from ntm.data.files import read_fields
 from ntm.data.kinds import (
     TargetShape,
@@ -166,19 +173,26 @@ class Dataset:
             If a file is damaged, holds pickled objects or unknown names, or the data are not as they should be. The
             message names the file.
         """
-        fields = read_fields(path)
-        several = {
-            name.removeprefix("inputs."): field
-            for name, field in fields.items()
-            if name.startswith("inputs.")
-        }
-        others: dict[str, Any] = {
-            name: fields[name] for name in fields if name.partition(".")[0] != "inputs"
-        }
+        return cls.from_file(path, read_fields(path), **options)
+
+    @classmethod
+    def from_file(cls, path: PathLike, fields: Mapping[str, Any], **options: Any) -> Self:
+        """Return the data set of fields that :func:`ntm.data.files.read_fields` has read; errors name the file."""
         try:
-            return cls(several or fields["inputs"], **others, **options)
+            return cls.from_fields(fields, **options)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any], **options: Any) -> Self:
+        """Return the data set of arrays by name, such as ``inputs`` (of several, ``inputs.NAME``) and ``targets``."""
+        others = dict(fields)
+        several = {
+            name.removeprefix("inputs."): others.pop(name)
+            for name in fields
+            if name.startswith("inputs.")
+        }
+        return cls(several or others.pop("inputs"), **others, **options)
 
     # ---- What is public
 
@@ -192,6 +206,11 @@ class Dataset:
     def longest(self) -> int:
         """The steps of the longest sequence."""
         return int(self.lengths.max())
+
+    @property
+    def num_array_steps(self) -> int:
+        """The steps of the longest array of inputs, padding included."""
+        return int(self._steps.max())
 
     @property
     def has_targets(self) -> bool:
@@ -439,7 +458,7 @@ class Dataset:
         """Return one number for each sequence."""
         if field.row_shape not in ((), (1,)):
             raise ValueError(
-                f"Dataset: {field.name} has shape (N, {', '.join(map(str, field.row_shape))}): expected (N,)"
+                f"Dataset: {field.name} has shape {describe_rows(field.row_shape)}: expected (N,)"
             )
         return field.read(np.arange(len(field))).reshape(-1)
 
@@ -698,9 +717,8 @@ def _find_time(inputs: Mapping[str, Field], mask: Field | None) -> dict[str, boo
     """Return which inputs have a value for each step, by name."""
     for field in inputs.values():
         if 0 in field.row_shape[1:] or field.row_shape == (0,):
-            sizes = ", ".join("T" if size is None else str(size) for size in field.row_shape)
             raise ValueError(
-                f"Dataset: {field.name} has shape (N, {sizes}): expected values at each step"
+                f"Dataset: {field.name} has shape {describe_rows(field.row_shape)}: expected values at each step"
             )
     # Whatever is ragged or has features at each step has time, and so has an input of the mask's length
     certain = [

@@ -23,6 +23,7 @@ __all__ = [
     "FlatField",
     "JoinedField",
     "ListField",
+    "describe_rows",
     "locate",
     "make_field",
     "match_names",
@@ -56,6 +57,12 @@ EXAMPLES = 64
 def locate(name: str, index: Sequence[int]) -> str:
     """Return how errors name one value of an array, such as ``inputs[3, 0]``."""
     return f"{name}[{', '.join(map(str, index))}]"
+
+
+def describe_rows(row_shape: Sequence[int | None]) -> str:
+    """Return the shape of an array with rows of a shape for errors, such as ``(N, T, 3)``; T where steps differ."""
+    sizes = ["N", *("T" if size is None else str(size) for size in row_shape)]
+    return f"({', '.join(sizes)})"
 
 
 def match_names(given: Iterable[str], where: str) -> dict[str, str]:
@@ -427,7 +434,7 @@ class FlatField(Field):
 
 
 class JoinedField(Field):
-    """Several fields one after another, such as those of several files."""
+    """Several fields, joined one after another: the shards of a folder."""
 
     def __init__(self, name: str, fields: Sequence[Field]) -> None:
         self.name, self.fields = name, fields

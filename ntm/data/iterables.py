@@ -97,7 +97,7 @@ class Batches(Source):
             raise ValueError("Batches: there are no batches: expected one at least")
         first = self._convert(self._next)
         self.layout = first.layout
-        self.batch_size, self.longest = len(first), _count_steps(first)
+        self.batch_size, self.longest = len(first), first.num_array_steps
         self._options = {
             "kind": self.layout.kind,
             "per": "step" if self.layout.per_step else "sequence",
@@ -108,7 +108,7 @@ class Batches(Source):
 
     def draw(self) -> DataBatch:
         dataset = self._convert(self._take())
-        num_steps, rows = round_steps(_count_steps(dataset), self.longest), self.batch_size
+        num_steps, rows = round_steps(dataset.num_array_steps, self.longest), self.batch_size
         while rows < len(dataset):
             rows *= 2
         batch = dataset.take(np.arange(len(dataset)), num_steps)
@@ -295,13 +295,7 @@ def make_dataset(data: Any, **options: Any) -> Dataset:
     matched = match_names(data, "a dict")
     if "targets" not in matched:
         raise ValueError(NO_TARGETS)
-    fields = {name: data[given] for name, given in matched.items()}
-    several = {
-        name.removeprefix("inputs."): fields.pop(name)
-        for name in list(fields)
-        if name.startswith("inputs.")
-    }
-    return Dataset(several or fields.pop("inputs"), **fields, **options)
+    return Dataset.from_fields({name: data[given] for name, given in matched.items()}, **options)
 
 
 def _has_one_axis(value: Any) -> bool:
@@ -318,12 +312,6 @@ def round_steps(num_steps: int, first: int) -> int:
     while num_steps <= (half := -(-rounded // 2)) < rounded:
         rounded = half
     return rounded
-
-
-def _count_steps(dataset: Dataset) -> int:
-    """Return the steps that the arrays of a batch have, padding included."""
-    timed = [name for name, each in dataset.layout.inputs.items() if each.has_time]
-    return max(int(dataset._inputs[name].steps.max()) for name in timed)
 
 
 def _gives_examples(batches: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ntm.arguments import check_choice, is_integer
-from ntm.data.fields import Field, locate
+from ntm.data.fields import Field, describe_rows, locate
 from ntm.data.layout import KINDS
 from ntm.typing import Array
 
@@ -215,9 +215,7 @@ def arrange_targets(
     """
     shape = targets.row_shape
     if 0 in shape:
-        raise ValueError(
-            f"Dataset: targets has shape (N, {', '.join(map(str, shape))}): expected values"
-        )
+        raise ValueError(f"Dataset: targets has shape {describe_rows(shape)}: expected values")
     if not shape:
         if per == "step":
             raise ValueError(
@@ -229,16 +227,16 @@ def arrange_targets(
     can_be_of_sequences = shape[0] is not None and (len(shape) == 1 or kind == "own")
     if per == "sequence" or (per is None and not fits and can_be_of_sequences):
         if not can_be_of_sequences:
-            sizes = ", ".join("T" if size is None else str(size) for size in shape)
             raise ValueError(
-                f"Dataset: targets has shape (N, {sizes}): expected (N,) or (N, O) for one a sequence"
+                f"Dataset: targets has shape {describe_rows(shape)}: expected (N,) or (N, O) for one a sequence"
             )
         return TargetShape(False, shape[-1])
     if not fits:
         raise refuse_steps(targets, lengths)
     if len(shape) > 2 and kind != "own":
-        sizes = ", ".join("T" if size is None else str(size) for size in shape)
-        raise ValueError(f"Dataset: targets has shape (N, {sizes}): expected (N, T) or (N, T, O)")
+        raise ValueError(
+            f"Dataset: targets has shape {describe_rows(shape)}: expected (N, T) or (N, T, O)"
+        )
     return TargetShape(True, shape[-1] if len(shape) > 1 else None)
 
 

@@ -1,4 +1,4 @@
-"""Training runs on a user's data. Their folders are those of :mod:`ntm.experiments.runs`.
+"""Training runs on a user's data. A folder of such a run has the files that :mod:`ntm.experiments.runs` lists.
 
 The settings name the file of the data. A run folder may come from a stranger, who could name any file of this machine.
 So a file that only the settings name is used if it holds the very data that the run began with, by their fingerprint in

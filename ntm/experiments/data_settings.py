@@ -1,6 +1,5 @@
 """The settings of a training run on a user's data: what each of them is, and what is made from them."""
 
-import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ from ntm.arguments import check_choice, is_integer, shorten
 from ntm.data import Dataset, Epochs, InputLayout, Layout, Source, Stream
 from ntm.data.files import read_fields
 from ntm.data.layout import SINGLE
-from ntm.experiments.defaults import OWN_DATA, Block
+from ntm.experiments.defaults import OWN_DATA, merge_settings
 from ntm.experiments.networks import MODELS, takes_symbols
 from ntm.experiments.options import document_options, get_options, option
 from ntm.experiments.training_settings import TrainingSettings, rename_options
@@ -279,13 +278,14 @@ def open_data(path: PathLike, layout: Layout | None = None, **options: Any) -> D
     _check_place(path)
     if layout is None:
         return Dataset.open(path, **options)
-    if "targets" in read_fields(path):
+    fields = read_fields(path)
+    if "targets" in fields:
         options = {
             "kind": layout.kind,
             "per": "step" if layout.per_step else "sequence",
             "num_outputs": layout.num_outputs,
         }
-    dataset = Dataset.open(path, **options)
+    dataset = Dataset.from_file(path, fields, **options)
     _check_inputs(path, dataset, layout.inputs)
     return dataset
 
@@ -293,17 +293,12 @@ def open_data(path: PathLike, layout: Layout | None = None, **options: Any) -> D
 def open_inputs(path: PathLike, layout: Layout) -> Dataset:
     """Open data to predict from; targets in the file are not read. Arguments and errors as of :func:`open_data`."""
     _check_place(path)
-    fields = read_fields(path)
-    several: dict[str, Any] = {
-        name.removeprefix(f"{SINGLE}."): fields[name]
-        for name in fields
-        if name.startswith(f"{SINGLE}.")
+    fields = {
+        name: field
+        for name, field in read_fields(path).items()
+        if name not in ("targets", "weights")
     }
-    others: dict[str, Any] = {name: fields[name] for name in ("mask", "lengths") if name in fields}
-    try:
-        dataset = Dataset(several or fields[SINGLE], **others)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    dataset = Dataset.from_file(path, fields)
     _check_inputs(path, dataset, layout.inputs)
     return dataset
 
@@ -454,11 +449,7 @@ def choose_settings(
 ) -> DataSettings:
     """Return the settings for data that are open. Arguments and errors as of :func:`make_data_settings`."""
     check_choice("model", model, MODELS)
-    merged: Block = copy.deepcopy(OWN_DATA[model])
-    if given.get("schedule", merged.get("schedule")) != merged.get("schedule"):
-        merged.pop("schedule_options", None)
-    for name, value in given.items():
-        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    merged = merge_settings(OWN_DATA[model], given)
     merged |= {"data": files.path, "fingerprint": files.whole.fingerprint()}
     if files.validation is not None:
         merged["validation"] = os.path.abspath(validation)  # type: ignore[arg-type] # A path

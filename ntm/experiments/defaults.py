@@ -5,6 +5,7 @@ A block lists what differs from :class:`ntm.experiments.Settings` and from the n
 ``"ntm-gru"`` takes the place of ``"ntm"`` when that controller is asked for.
 """
 
+import copy
 from typing import Any, TypeAlias
 
 #: Fields of :class:`ntm.experiments.Settings`
@@ -378,3 +379,18 @@ def find_block(task: str, model: str, controller: str | None = None) -> Block:
     """Return the block of a task and a network, and of a controller where that has one of its own."""
     blocks = get_blocks(task)
     return blocks.get(f"{model}-{controller}", blocks[model])
+
+
+def merge_settings(block: Block, given: Block) -> Block:
+    """Return the settings of a block with those that are given instead.
+
+    Dicts are merged with those of the block. The block's options of a schedule or curriculum are left out where another
+    one is given.
+    """
+    merged: Block = copy.deepcopy(block)
+    for name in ("curriculum", "schedule"):
+        if given.get(name, merged.get(name)) != merged.get(name):
+            merged.pop(f"{name}_options", None)
+    for name, value in given.items():
+        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    return merged

@@ -21,6 +21,7 @@ from ntm.files import inside, read_json
 from ntm.serialization.arrays import read_arrays
 from ntm.tasks import Task
 from ntm.training.loggers import read_json_lines
+from ntm.training.step import PARAMETER
 from ntm.typing import Array, PathLike
 
 # A run without a checkpoint has no arrays to compare with its settings. Then its network has so many numbers at most,
@@ -177,7 +178,7 @@ def set_parameters(network: Layer, arrays: Mapping[str, Array]) -> None:
     """
     for k, param in enumerate(get_all_params(network)):
         # As Trainer.get_state names them
-        name = f"parameter/{k:03d} {param.name or ''}".strip()
+        name = f"{PARAMETER}{k:03d} {param.name or ''}".strip()
         if name not in arrays:
             raise ValueError(f"there is no array for {name}")
         param.set_value(check_param_value(param, arrays[name]))
@@ -199,7 +200,7 @@ def check_network(settings: TrainingSettings, arrays: Mapping[str, Array] | None
         arrays. Without arrays, if the network would have more than 40 million numbers or a thousand heads or layers.
     """
     parameters = {
-        name: array for name, array in (arrays or {}).items() if name.startswith("parameter/")
+        name: array for name, array in (arrays or {}).items() if name.startswith(PARAMETER)
     }
     left = Counter(array.shape for array in parameters.values())
     if arrays is None:

@@ -1,13 +1,12 @@
 """The settings of a training run on a task: what each of them is, and what is made from them."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lasagne.layers import Layer, get_all_params
 from ntm.arguments import check_choice, is_integer
-from ntm.experiments.defaults import Block, find_block
+from ntm.experiments.defaults import find_block, merge_settings
 from ntm.experiments.networks import MODELS
 from ntm.experiments.options import (
     check_options,
@@ -211,10 +210,5 @@ def make_settings(task: str | type[Task], model: str = "ntm", **given: Any) -> S
         check_choice("task", task, TASKS)
     check_choice("model", model, MODELS)
     controller = given.get("model_options", {}).get("controller")
-    merged: Block = copy.deepcopy(find_block(task, model, controller))
-    for name in ("curriculum", "schedule"):
-        if given.get(name, merged.get(name)) != merged.get(name):
-            merged.pop(f"{name}_options", None)
-    for name, value in given.items():
-        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    merged = merge_settings(find_block(task, model, controller), given)
     return Settings(task=task, model=model, **merged, own_task=own_task)

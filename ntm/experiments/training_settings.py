@@ -131,7 +131,7 @@ class TrainingSettings(ABC):
 
     @abstractmethod
     def accepts(self, found: Mapping[str, Any]) -> bool:
-        """Tell whether the settings in a checkpoint are those of this run; a missing one has its default.
+        """Tell whether the settings in a checkpoint are those of this run; a missing setting has its default.
 
         Raises
         ------
