@@ -26,7 +26,7 @@ pytestmark = [
 
 
 def test_first_ntm_learns_to_copy():
-    printed, num_pictures = execute("first-ntm.ipynb")
+    printed, num_pictures = execute("1-first-ntm.ipynb")
     wrong = [float(bits) for bits in re.findall(r"length \d+: ([\d.]+) wrong bits", printed)]
     assert len(wrong) == 2
     assert wrong[0] < 0.1
@@ -34,7 +34,7 @@ def test_first_ntm_learns_to_copy():
 
 
 def test_waves_are_told_apart_and_continued():
-    printed, num_pictures = execute("your-data.ipynb")
+    printed, num_pictures = execute("7-your-data.ipynb")
     assert "inputs[3, 1, 0] is nan" in printed
     assert float(re.search(r"test accuracy: ([\d.]+)", printed)[1]) > 0.9
     assert float(re.search(r"error of 40 steps: ([\d.]+)", printed)[1]) < 0.4
