@@ -22,7 +22,7 @@ from lasagne.layers import DenseLayer, InputLayer, LSTMLayer, count_params
 from ntm import LSTMController, NTMLayer, ReadHead, WriteHead
 from ntm.data import write_npz
 from ntm.training import Trainer, make_schedule
-from ntm.visualization import save_figure
+from ntm.visualization import FULL_WIDTH, STYLE, save_figure
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -90,7 +90,8 @@ answers = probabilities[:, -1].argmax(axis=1)
 wrong = np.flatnonzero(answers != y_test)
 shown = np.append(wrong[:3], np.flatnonzero(answers == y_test)[: 6 - len(wrong[:3])])
 
-figure, axes = plt.subplots(2, len(shown), figsize=(12, 4.6), layout="constrained")
+plt.style.use(STYLE)
+figure, axes = plt.subplots(2, len(shown), figsize=(FULL_WIDTH, 2.8), layout="constrained")
 for (image, belief), k in zip(axes.T, shown, strict=True):
     image.imshow(x_test[k], cmap="gray_r")
     image.set(title=f"a {y_test[k]}, read as {answers[k]}", xticks=[], yticks=[])

@@ -21,7 +21,7 @@ from lasagne.layers import DenseLayer, InputLayer, LSTMLayer, count_params
 from ntm import NTMLayer, ReadHead, WriteHead
 from ntm.data import write_npz
 from ntm.training import Trainer, make_schedule
-from ntm.visualization import save_figure
+from ntm.visualization import FULL_WIDTH, STYLE, save_figure
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -125,7 +125,8 @@ for label, each in errors.items():
     row = "  ".join(f"{each[ahead - 1]:.2f}" for ahead in (1, 3, 6, 12))
     print(f"        {row}  {each.mean():.2f}  {label}")
 
-figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), layout="constrained")
+plt.style.use(STYLE)
+figure, (above, below) = plt.subplots(2, 1, figsize=(FULL_WIDTH, 4.6), layout="constrained")
 above.plot(months["1988":], "k", linewidth=1, label="measured")
 for k in range(0, len(origins), 12):  # the forecasts from January on
     forecast = forecasts[f"{options.model}, seed {options.seed}"][k]

@@ -7,7 +7,7 @@ Both pages come from the code: from `__all__` and docstrings, and from the descr
 
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, replace
 from pathlib import Path
 from types import ModuleType
@@ -69,6 +69,10 @@ def describe(module: ModuleType, name: str) -> str:
         return f"A dict with the keys {', '.join(f'`{key}`' for key in thing)}."
     if isinstance(thing, tuple):
         return f"`{thing!r}`"
+    if isinstance(thing, float):
+        return f"`{thing:.4g}`"
+    if isinstance(thing, Mapping):
+        return f"A mapping of {len(thing)} keys, such as `{next(iter(thing))}`."
     return f"An instance of `{type(thing).__name__}`."
 
 

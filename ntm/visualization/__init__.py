@@ -3,8 +3,12 @@
 from ntm.visualization.curves import plot_generalisation, plot_learning
 from ntm.visualization.figures import check_figure_path, save_figure
 from ntm.visualization.sequences import plot_sequence
+from ntm.visualization.style import COLUMN_WIDTH, FULL_WIDTH, STYLE
 
 __all__ = [
+    "COLUMN_WIDTH",
+    "FULL_WIDTH",
+    "STYLE",
     "check_figure_path",
     "plot_generalisation",
     "plot_learning",

@@ -1,9 +1,8 @@
-"""Preparing and saving figures."""
+"""Saving figures."""
 
 import tempfile
 from pathlib import Path
 
-from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
@@ -13,15 +12,7 @@ from ntm.typing import PathLike
 __all__ = ["check_figure_path", "save_figure"]
 
 
-def prepare_chart(figure: Figure | None) -> tuple[Figure, Axes]:
-    """Return a figure, a new one unless one is given, and axes on it."""
-    figure = Figure() if figure is None else figure
-    figure.set_size_inches(7.0, 4.0)
-    figure.set_layout_engine("constrained")
-    return figure, figure.subplots()
-
-
-def save_figure(figure: Figure, path: PathLike, dpi: float = 120) -> None:
+def save_figure(figure: Figure, path: PathLike, dpi: float = 200) -> None:
     """Write a figure to a file, all of it or nothing.
 
     Parameters

@@ -5,13 +5,14 @@ Notation: T steps, F input and O output features, N slots, W write and R read he
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ntm.typing import Array, ArrayLike
+from ntm.visualization.style import drawing, get_bit_colors, get_weight_colors
 
 __all__ = ["plot_sequence"]
 
@@ -25,6 +26,7 @@ def plot_sequence(
     mask: ArrayLike | None = None,
     title: str | None = None,
     figure: Figure | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw one sequence over time: input, target, prediction, and the weights of each head.
 
@@ -42,6 +44,8 @@ def plot_sequence(
     title : str, optional
     figure : matplotlib.figure.Figure, optional
         An empty figure to draw on, for example a figure of pyplot.
+    width : float, optional
+        In inches.
 
     Returns
     -------
@@ -67,19 +71,18 @@ def plot_sequence(
 
     heights = [min(0.3 + 0.09 * values.shape[1], 4.0) for _, values in features]
     heights += [1.9] * len(weights)
-    figure = Figure() if figure is None else figure
-    figure.set_size_inches(9.0, 0.9 + 1.15 * sum(heights))
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    for axis, (name, values) in zip(axes, features, strict=False):
-        _draw(figure, axis, name, values.T, "channel", "gray_r", range(values.shape[1]))
-    slots = _find_used_slots([values for _, values in weights])
-    for axis, (name, values) in zip(axes[len(features) :], weights, strict=True):
-        _draw(figure, axis, name, values.T[slots.start : slots.stop], "slot", "magma", slots)
-        axis.invert_yaxis()
-    axes[-1].set_xlabel("time step", fontsize=9)
-    if title:
-        figure.suptitle(title, fontsize=11)
+    with drawing(0.9 + 0.75 * sum(heights), width, figure) as figure:
+        axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+        for axis, (name, values) in zip(axes, features, strict=False):
+            _draw(figure, axis, name, values.T, "channel", get_bit_colors(), range(values.shape[1]))
+        slots = _find_used_slots([values for _, values in weights])
+        for axis, (name, values) in zip(axes[len(features) :], weights, strict=True):
+            used = values.T[slots.start : slots.stop]
+            _draw(figure, axis, name, used, "slot", get_weight_colors(), slots)
+            axis.invert_yaxis()
+        axes[-1].set_xlabel("time step")
+        if title:
+            figure.suptitle(title)
     return figure
 
 
@@ -109,21 +112,19 @@ def _find_used_slots(weights: Sequence[Array], threshold: float = 0.05) -> range
 
 
 def _draw(
-    figure: Figure, axis: Axes, name: str, values: Array, unit: str, colors: str, rows: range
+    figure: Figure, axis: Axes, name: str, values: Array, unit: str, colors: Colormap, rows: range
 ) -> None:
     """Draw values (rows, T) in [0, 1] as an image; `rows` are the numbers on the vertical axis."""
     image = axis.imshow(
         values,
         aspect="auto",
-        interpolation="nearest",
-        cmap=matplotlib.colormaps[colors].with_extremes(bad="0.85"),
+        cmap=colors,
         vmin=0.0,
         vmax=1.0,
         extent=(-0.5, values.shape[1] - 0.5, rows[-1] + 0.5, rows[0] - 0.5),
     )
-    axis.set_title(name, loc="left", fontsize=10)
-    axis.set_ylabel(unit, fontsize=9)
-    axis.tick_params(labelsize=8)
+    axis.set_title(name)
+    axis.set_ylabel(unit)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     figure.colorbar(image, ax=axis, pad=0.01, fraction=0.02, ticks=[0, 1])
