@@ -6,6 +6,7 @@
 # make benchmark    compare with PyTorch and with JAX by hand; writes benchmarks/results.md
 # make gpu          measure on an NVIDIA GPU; writes benchmarks/results-gpu.md and the table in docs/gpu.md
 # make gpu-pack     gather in .gpu/ what `make gpu` needs on a GPU machine without a network
+# make docs         build the documentation into build/docs; open build/docs/index.html
 # make dist         build wheel and sdist into dist/
 # make hooks        lint before each commit
 
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: install install-test install-dev install-benchmarks copy-task reproduce benchmark gpu gpu-pack quick test test-all \
-	lint types unit format dist hooks clean
+	lint types unit format docs dist hooks clean
 
 # Whoever names a Python means it: an environment that was made with another one will not do.
 # The origin of PYTHON is `file` where it is the default above.
@@ -98,6 +99,10 @@ unit: $(VENV)/installed-test
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -q -W -n --keep-going -c docs -d build/doctrees . build/docs $(ARGS)
+	@echo 'Open build/docs/index.html'
 
 dist: $(VENV)/installed-test
 	rm -rf build dist

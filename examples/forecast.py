@@ -3,7 +3,8 @@
 python examples/forecast.py
 python examples/forecast.py --seed 3 --model lstm
 
-The same with commands, once this program has written forecast/train.npz and forecast/test.npz (see docs/your-data.md).
+The same with commands, once this program has written forecast/train.npz and forecast/test.npz
+(see docs/how-to/your-data.md).
 
 The package that this example needs: pip install '.[examples]'
 """

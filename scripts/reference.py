@@ -1,14 +1,16 @@
-"""Write docs/reference.md, the public names of the packages, and docs/settings.md, the settings of a training run.
+"""Write the pages of docs/reference/: the public names of each module, and the settings of a training run.
 
 python scripts/reference.py
 
-Both pages come from the code: from `__all__` and docstrings, and from the descriptions of options.
+The pages come from the code: from `__all__` and docstrings, and from the descriptions of options. `make docs` adds the
+whole documentation of each name to them (docs/extensions/reference_pages.py).
 """
 
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +22,7 @@ from ntm.experiments.settings import Settings
 from ntm.files import atomic_write
 from ntm.tasks import TASKS
 
-DOCS = Path(__file__).parents[1] / "docs"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
 #: The modules that users import from
 DOORS = (
@@ -54,9 +56,15 @@ DOORS = (
 START = """# Reference
 
 The public names, by the module to import them from. Everything else may change from version to version.
-`help(ntm.NTMLayer)` prints the whole documentation of a name: parameters, shapes, errors and sources.
-Run `python scripts/reference.py` to write this page anew.
+`help(ntm.NTMLayer)` prints the whole documentation of a name: parameters, shapes, errors and sources. The pages that
+`make docs` builds have it too, with a search box. [Settings](settings.md) lists the settings of a training run.
+Run `python scripts/reference.py` to write these pages anew.
 """
+
+
+def summarise(module: ModuleType) -> str:
+    """Return the first line of the documentation of a module."""
+    return (inspect.getdoc(module) or "").partition("\n")[0]
 
 
 def describe(module: ModuleType, name: str) -> str:
@@ -76,19 +84,23 @@ def describe(module: ModuleType, name: str) -> str:
     return f"An instance of `{type(thing).__name__}`."
 
 
-def make_reference() -> str:
-    """Return the text of the page."""
-    parts = [START]
-    for door in DOORS:
-        module = importlib.import_module(door)
-        parts.append(
-            f"\n## `{door}`\n\n{inspect.getdoc(module).partition(chr(10))[0]}\n\n| name | |\n| --- | --- |\n"
-        )
-        parts += [
-            f"| `{name}` | {describe(module, name).replace('|', chr(92) + '|')} |\n"
-            for name in sorted(module.__all__, key=str.lower)
-        ]
-    return "".join(parts)
+def make_overview() -> str:
+    """Return the text of the page that lists the modules."""
+    rows = [
+        f"| [`{door}`]({door}.md) | {summarise(importlib.import_module(door))} |\n"
+        for door in DOORS
+    ]
+    return "".join([START, "\n## Modules\n\n| module | |\n| --- | --- |\n", *rows])
+
+
+def make_door(door: str) -> str:
+    """Return the text of the page of one module."""
+    module = importlib.import_module(door)
+    rows = [
+        f"| `{name}` | {describe(module, name).replace('|', chr(92) + '|')} |\n"
+        for name in sorted(module.__all__, key=str.lower)
+    ]
+    return "".join([f"# `{door}`\n\n{summarise(module)}\n\n| name | |\n| --- | --- |\n", *rows])
 
 
 SETTINGS_START = """# Settings of a training run
@@ -137,9 +149,13 @@ def make_settings_page() -> str:
     return "".join(parts)
 
 
-PAGES = {"reference.md": make_reference, "settings.md": make_settings_page}
+PAGES = {
+    "README.md": make_overview,
+    "settings.md": make_settings_page,
+    **{f"{door}.md": partial(make_door, door) for door in DOORS},
+}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():
-        with atomic_write(DOCS / name) as temporary:
+        with atomic_write(REFERENCE / name) as temporary:
             Path(temporary).write_text(make(), encoding="utf-8")

@@ -28,7 +28,7 @@ MODULES = sorted(
 SLOW_MODULES = {"ntm.layers.stepping"}
 GUIDES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     if "```python" in path.read_text(encoding="utf-8")
 )
 
@@ -81,7 +81,7 @@ def test_code_in_guides(guide, tmp_path, monkeypatch, capsys):
     for line, code in find_blocks(ROOT / guide):
         # Tracebacks tell the line of the guide
         exec(compile("\n" * (line - 1) + code, ROOT / guide, "exec"), names)
-    if guide == "docs/coming-from-ntm-lasagne.md":
+    if guide == "docs/coming-from/ntm-lasagne.md":
         bits = np.random.default_rng(0).integers(0, 2, (1, 5, 9)).astype(pytensor.config.floatX)
         losses = [float(names["train"](bits, bits)) for _ in range(5)]
         assert losses[-1] < losses[0]

@@ -37,5 +37,9 @@ def test_names_of_the_package_come_from_their_modules():
 
 @pytest.mark.parametrize("name", reference.PAGES)
 def test_pages_are_up_to_date(name):
-    written = (reference.DOCS / name).read_text(encoding="utf-8")
+    written = (reference.REFERENCE / name).read_text(encoding="utf-8")
     assert written == reference.PAGES[name](), "run python scripts/reference.py"
+
+
+def test_no_page_is_left_over():
+    assert {path.name for path in reference.REFERENCE.iterdir()} == set(reference.PAGES)
