@@ -59,12 +59,13 @@ copybutton_prompt_is_regexp = True
 default_role = "py:obj"
 napoleon_google_docstring = False
 napoleon_use_param = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"show-inheritance": True}
+toc_object_entries_show_parents = "hide"
 nitpicky = True
-nitpick_ignore_regex = [("py:obj", ".*")]
+nitpick_ignore_regex = [("py:obj", ".*"), ("py:.*", r"(abc|logging|numpy|pytensor|jax)\b.*")]
 
 html_theme = "furo"
 html_title = f"ntm-lasagne {version}"

@@ -8,6 +8,7 @@ whole documentation of each name to them (docs/extensions/reference_pages.py).
 
 import importlib
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, replace
 from functools import partial
@@ -72,7 +73,7 @@ def describe(module: ModuleType, name: str) -> str:
     thing = getattr(module, name)
     if inspect.ismodule(thing) or inspect.isclass(thing) or inspect.isroutine(thing):
         text = (inspect.getdoc(thing) or "").partition("\n\n")[0]
-        return " ".join(text.split())
+        return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", " ".join(text.split()))
     if isinstance(thing, dict):
         return f"A dict with the keys {', '.join(f'`{key}`' for key in thing)}."
     if isinstance(thing, tuple):

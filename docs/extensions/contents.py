@@ -7,17 +7,20 @@ import posixpath
 import re
 
 
+def make_entry(docname, title, path):
+    """Return an entry: the title as the link has it, and the page's name."""
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(docname), path))
+    return f"{title.replace('`', '')} </{posixpath.splitext(path)[0]}>"
+
+
 def make_contents(app, docname, source):
     """Append hidden tables of contents to a page that is called README, one for each of its headings."""
     if not re.fullmatch(r"docs/(.*/)?README", docname):
         return
     for part in re.split(r"^## ", source[0], flags=re.MULTILINE):
         caption, _, text = part.partition("\n")
-        links = re.findall(r"^(?:\| |- )\[[^\]]*\]\(([^)#:]+)\)", text, flags=re.MULTILINE)
-        paths = [
-            posixpath.normpath(posixpath.join(posixpath.dirname(docname), link)) for link in links
-        ]
-        entries = [f"/{posixpath.splitext(path)[0]}" for path in paths]
+        links = re.findall(r"^(?:\| |- )\[([^\]]*)\]\(([^)#:]+)\)", text, flags=re.MULTILINE)
+        entries = [make_entry(docname, title, path) for title, path in links]
         if entries:
             options = [":hidden:", f":caption: {caption}" if docname == app.config.root_doc else ""]
             source[0] += "\n".join(

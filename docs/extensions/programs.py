@@ -1,6 +1,6 @@
-"""Programs as pages: the first line of the docstring is the title, then comes the whole program."""
+"""Programs as pages: the name of the file, then the whole program."""
 
-import ast
+from pathlib import PurePath
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -15,9 +15,8 @@ class ProgramParser(Parser):
     def parse(self, inputstring, document):
         """Fill the document of a page."""
         lines = "\n".join(inputstring) if isinstance(inputstring, StringList) else inputstring
-        title = (ast.get_docstring(ast.parse(lines)) or "").partition("\n")[0].rstrip(".")
         section = nodes.section(ids=["program"], names=["program"])
-        section += nodes.title("", title)
+        section += nodes.title("", PurePath(document["source"]).name)
         section += nodes.literal_block(lines, lines, language="python")
         document += section
 

@@ -70,7 +70,7 @@ class GraphTask(Task):
         ----------
         rng : numpy.random.Generator
         graph : array (E, 3)
-            See :func:`draw_graph`.
+            See :func:`ntm.tasks.graph.draw_graph`.
         length : int
             Triples of the answer.
 

@@ -150,7 +150,7 @@ class Metric(ABC):
     Attributes
     ----------
     kinds : tuple of str
-        The kinds of targets that have the metric: see :data:`ntm.data.KINDS`.
+        The kinds of targets that have the metric: see :data:`ntm.data.layout.KINDS`.
     higher_is_better : bool or None
         None where there is no order, or where that is not known.
     is_number : bool
