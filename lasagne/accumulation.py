@@ -31,6 +31,7 @@ from pytensor.tensor.type import TensorType
 from .devices import start_devices
 from .independence import DependenceError, check_independence
 from .loop import Loop, expand_loop, expand_node
+from .residuals import count_tensor_bytes
 from .typing import Tensor, TensorLike
 
 __all__ = [
@@ -596,17 +597,9 @@ def count_bytes(results: Sequence[Variable], num_steps: int) -> Bytes:
         if node is None or not isinstance(node.op, Loop):
             continue
         outputs = node.op.fgraph.outputs
-        steps.append(sum(map(_count_bytes, outputs[: node.op.num_states])))
-        carried += 2 * sum(map(_count_bytes, outputs[node.op.num_states :]))
+        steps.append(sum(map(count_tensor_bytes, outputs[: node.op.num_states])))
+        carried += 2 * sum(map(count_tensor_bytes, outputs[node.op.num_states :]))
     return Bytes(max(steps), num_steps * sum(steps) + carried)
-
-
-def _count_bytes(variable: Any) -> int:
-    """Return how many bytes a variable takes for a sequence; sizes that are not known count as one."""
-    if not isinstance(variable.type, TensorType):
-        return 0
-    sizes = [size for size in variable.type.shape if size is not None]
-    return int(np.prod(sizes, dtype=np.int64)) * np.dtype(variable.type.dtype).itemsize
 
 
 def fit_block_size(needed: Bytes, cache_bytes: int) -> int | None:

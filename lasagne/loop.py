@@ -368,6 +368,18 @@ class Loop(Op):
             start += count
         return parts
 
+    def list_residuals(self) -> tuple[list[Variable], list[Variable]]:
+        """Return what the gradient needs of the forward pass, by variables of a step.
+
+        Returns
+        -------
+        each : list of variables
+            What the gradient keeps of each step.
+        once : list of variables
+            What the gradient holds once, not of each step. A variable that takes its size twice is listed twice.
+        """
+        return list(self.fgraph.outputs), []
+
     def make_node(self, *inputs: Variable) -> Apply:
         sequences, *rest = self.split_inputs(inputs)
         flat = [variable for part in rest for variable in part]

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         set_first_layout_values,
         set_later_layout_values,
     )
+    from ntm.summaries import summary
     from ntm.training import Trainer
 
 __version__ = "0.5.0"
@@ -105,6 +106,7 @@ __all__ = [
     "set_first_layout_values",
     "set_later_layout_values",
     "start_devices",
+    "summary",
     "use_jax",
 ]
 
@@ -160,6 +162,7 @@ _MODULES = {
         "set_first_layout_values",
         "set_later_layout_values",
     ),
+    "ntm.summaries": ("summary",),
     "ntm.training": ("Trainer",),
 }
 

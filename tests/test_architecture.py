@@ -15,8 +15,15 @@ MODULES = {
 #: The floors of `ntm`, the lowest first. A part imports from lower floors, and nothing beside it
 FLOORS = (
     ("ntm", "ntm.arguments", "ntm.interruption", "ntm.typing"),
-    ("ntm.files", "ntm.init", "ntm.nonlinearities", "ntm.similarities", "ntm.updates"),
-    ("ntm.memory", "ntm.tasks", "ntm.visualization"),
+    (
+        "ntm.files",
+        "ntm.init",
+        "ntm.nonlinearities",
+        "ntm.similarities",
+        "ntm.structure",
+        "ntm.updates",
+    ),
+    ("ntm.memory", "ntm.summaries", "ntm.tasks", "ntm.visualization"),
     ("ntm.addressing", "ntm.controllers", "ntm.data"),
     ("ntm.heads",),
     ("ntm.layers",),

@@ -126,6 +126,17 @@ class Layer(metaclass=LayerType):
         """
         return get_arguments(self)
 
+    def get_parts(self) -> list[tuple[str, "Layer"]]:
+        """Return the layers inside of this layer, such as the controller of a memory layer.
+
+        Returns
+        -------
+        list of pairs of str and Layer
+            What each layer is in this layer, such as ``"controller"``, and the layer. The list is
+            empty unless a subclass overrides this method.
+        """
+        return []
+
     def get_output_shape_for(self, input_shape: Shape) -> Shape:
         """Compute the shape of the output from the shape of the input.
 

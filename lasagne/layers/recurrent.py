@@ -198,6 +198,18 @@ class CustomRecurrentLayer(RecurrenceLayer):
             *get_all_params(self.hidden_to_hidden, unwrap_shared, **tags),
         ]
 
+    def get_parts(self) -> list[tuple[str, Layer]]:
+        """Return the layers of `input_to_hidden` and of `hidden_to_hidden`, without their inputs."""
+        return [
+            (role, layer)
+            for role, network in (
+                ("input to hidden", self.input_to_hidden),
+                ("hidden to hidden", self.hidden_to_hidden),
+            )
+            for layer in get_all_layers(network)
+            if not isinstance(layer, InputLayer)
+        ]
+
     def _cell(self, **kwargs: Any) -> tuple[Callable, Callable]:
         def project(x: Tensor) -> Tensor:
             return _inner_output(self.input_to_hidden, x, kwargs)

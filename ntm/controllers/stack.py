@@ -136,6 +136,10 @@ class StackController(Controller):
             params += layer.get_params(unwrap_shared=unwrap_shared, **tags)
         return unique(params)
 
+    def get_parts(self) -> list[tuple[str, Layer]]:
+        """Return the layers of the stack, from input to top."""
+        return [("layer", layer) for layer in self.layers]
+
     @property
     def cell_index(self) -> int:
         """Which state a memory layer shows as `state`: that of the top layer if it has states, or else the output."""

@@ -67,6 +67,10 @@ class MemoryHead(Layer):
         self.layers.append(layer)
         return layer
 
+    def get_parts(self) -> list[tuple[str, Layer]]:
+        """Return the dense layers, such as that of the key."""
+        return [("layer", layer) for layer in self.layers]
+
     def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
         """Return the head's own parameters, then those of its layers (see `lasagne.layers.Layer.get_params`)."""
         params = super().get_params(unwrap_shared=unwrap_shared, **tags)

@@ -343,6 +343,14 @@ class MemoryLayer(StatefulLayer):
             params += part.get_params(unwrap_shared=unwrap_shared, **tags)
         return unique(params)
 
+    def get_parts(self) -> list[tuple[str, Layer]]:
+        """Return the controller, the memory and the heads, each with what it is."""
+        heads = [
+            ("write head" if isinstance(head, self.write_head_type) else "read head", head)
+            for head in self.heads
+        ]
+        return [("controller", self.controller), ("memory", self.memory), *heads]
+
     def get_arguments(self) -> dict[str, Any]:
         """Return what the layer is made from, with the memory, the controller and the heads that were made."""
         arguments = super().get_arguments()

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import pytensor.tensor as pt
 from pytensor.graph.traversal import ancestors
 
+from lasagne.layers import Layer
 from ntm.arguments import describe
 from ntm.layers.base import MemoryLayer, keep_where_masked
 from ntm.layers.options import LOOP_DEFAULTS, LoopOptions, takes_loop_options
@@ -202,6 +203,10 @@ class SharedMemoryLayer(MemoryLayer):
         for level in self.levels:
             params += level.get_params(unwrap_shared=unwrap_shared, **tags)
         return list(dict.fromkeys(params))
+
+    def get_parts(self) -> list[tuple[str, Layer]]:
+        """Return the memory and the levels, each with what it is."""
+        return [("memory", self.memory), *(("level", level) for level in self.levels)]
 
     def get_arguments(self) -> dict[str, Any]:
         """Return what the layer is made from, with the memory and the levels that were made."""

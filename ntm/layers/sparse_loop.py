@@ -157,6 +157,16 @@ class SparseLoop(Loop):
     def __str__(self) -> str:
         return f"SparseLoop{{{self.num_states} states}}"
 
+    def list_residuals(self) -> tuple[list[Variable], list[Variable]]:
+        """Return of each step the small states, the rows overwritten and `picked`; and once the memory and stores.
+
+        The memory is listed twice, as the gradient holds the memory and its gradient.
+        """
+        outputs = self.take_apart().forward.outputs
+        end = self.num_states + self.num_carried
+        large = outputs[self.num_states : end]
+        return outputs[: self.num_states] + outputs[end:], [large[0], *large]
+
     def take_apart(self) -> StepParts:
         """Take the step apart at the memory, into new graphs each time.
 
