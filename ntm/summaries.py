@@ -214,8 +214,8 @@ def summary(
     Notes
     -----
     The memory is that of the arrays which JAX holds at once for a step of the whole batch. XLA's own count was 0.9 to
-    1.3 times as large for an NTM, a DNC, a SAM, an SDNC and an LSTM (`docs/how-to/network.md`). The library, compiled
-    programs and the targets of the batch come on top.
+    1.3 times as large for an NTM, a DNC, a SAM, an SDNC and an LSTM. The library, compiled programs and the targets of
+    the batch come on top.
 
     Examples
     --------
