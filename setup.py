@@ -1,5 +1,8 @@
-"""For tools that look for this file. What it would say stands in pyproject.toml."""
+"""What pyproject.toml cannot say: the trained networks in models/ are ntm/trained in an installed package."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+setup(
+    packages=[*find_packages(include=["lasagne", "lasagne.*", "ntm", "ntm.*"]), "ntm.trained"],
+    package_dir={"ntm.trained": "models"},
+)

@@ -47,10 +47,12 @@ if TYPE_CHECKING:
         get_output_and_states,
     )
     from ntm.memory import Memory
+    from ntm.models import load_model
     from ntm.prediction import Predictor, generate
     from ntm.serialization import (
         load,
         load_parameters,
+        read_notes,
         register,
         save,
         set_first_layout_values,
@@ -100,7 +102,9 @@ __all__ = [
     "get_mode",
     "get_output_and_states",
     "load",
+    "load_model",
     "load_parameters",
+    "read_notes",
     "register",
     "save",
     "set_first_layout_values",
@@ -153,10 +157,12 @@ _MODULES = {
         "get_output_and_states",
     ),
     "ntm.memory": ("Memory",),
+    "ntm.models": ("load_model",),
     "ntm.prediction": ("Predictor", "generate"),
     "ntm.serialization": (
         "load",
         "load_parameters",
+        "read_notes",
         "register",
         "save",
         "set_first_layout_values",

@@ -272,6 +272,25 @@ def train(entry: Entry, seed: int, folder: Path) -> str:
     )
 
 
+def train_all(jobs: Sequence[tuple[Entry, int]], folder: Path, at_a_time: int) -> None:
+    """Train entries, each with a seed, several at a time, and print how they ended."""
+    with (
+        ThreadPoolExecutor(at_a_time) as pool,
+        tqdm(total=len(jobs), unit="run", disable=None) as bar,
+    ):
+        futures = {
+            pool.submit(train, entry, seed, folder): f"{entry.name}, seed {seed}"
+            for entry, seed in jobs
+        }
+        try:
+            for future, name in futures.items():
+                bar.write(f"{name}: {future.result()}")
+                bar.update()
+        except KeyboardInterrupt:
+            # The runs got the signal too; they save and end
+            pool.shutdown(cancel_futures=True)
+
+
 def read_results(entry: Entry, folder: Path) -> dict[int, Result]:
     """Return the results of an entry's runs that have ended, by seed."""
     results = {}
@@ -474,21 +493,7 @@ def main() -> None:
             for entry in chosen
             for seed in range(min(entry.seeds, options.seeds or entry.seeds))
         ]
-        with (
-            ThreadPoolExecutor(options.jobs) as pool,
-            tqdm(total=len(jobs), unit="run", disable=None) as bar,
-        ):
-            futures = {
-                pool.submit(train, entry, seed, options.folder): f"{entry.name}, seed {seed}"
-                for entry, seed in jobs
-            }
-            try:
-                for future, name in futures.items():
-                    bar.write(f"{name}: {future.result()}")
-                    bar.update()
-            except KeyboardInterrupt:
-                # The runs got the signal too; they save and end
-                pool.shutdown(cancel_futures=True)
+        train_all(jobs, options.folder, options.jobs)
     write_report(PLAN, options.folder, options.output)
     print(options.output)
 

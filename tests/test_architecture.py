@@ -30,6 +30,7 @@ FLOORS = (
     ("ntm.prediction", "ntm.serialization"),
     ("ntm.training",),
     ("ntm.experiments",),
+    ("ntm.models",),
     ("ntm.cli",),
     ("ntm.__main__",),
 )

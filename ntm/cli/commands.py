@@ -15,6 +15,7 @@ from ntm.cli.data_commands import (
     refuse_options,
     resume_on_data,
 )
+from ntm.cli.model_commands import open_model
 from ntm.cli.options import get_settings
 from ntm.cli.output import (
     choose_picture_path,
@@ -205,18 +206,24 @@ def _start_or_open(folder: Path, settings: Settings, options: Namespace) -> tupl
 
 
 def evaluate(options: Namespace) -> int:
-    """Measure the network of a run."""
-    if is_data_run(options.folder):
+    """Measure the network of a run, or of a file."""
+    word, folder = options.model_file, options.folder
+    if (word is None) == (folder is None):
+        raise UsageError("expected the FOLDER of a run or --model-file, one of them")
+    if word is None and is_data_run(folder):
         return evaluate_on_data(options)
-    refuse_options(options, FOR_DATA, "runs on tasks")
-    settings = read_settings(options.folder, options.task)
+    kind = "runs on tasks" if word is None else "--model-file"
+    refuse_options(options, FOR_DATA if word is None else (*FOR_DATA, "checkpoint"), kind)
+    model = None if word is None else open_model(word, options.task)
+    settings = read_settings(folder, options.task) if model is None else model.settings
     task = settings.make_task()
     with blaming_usage():
         sizes = [_parse_sizes(task, words) for words in options.size or ()]
     sizes = sizes or settings.evaluate_at
-    evaluator = open_evaluator(
-        options.folder, options.checkpoint, options.memory_slots, options.task
-    )
+    if model is None:
+        evaluator = open_evaluator(folder, options.checkpoint, options.memory_slots, options.task)
+    else:
+        evaluator = model.make_evaluator(options.memory_slots)
     rows = measure(evaluator, sizes, options.num_sequences)
     if options.json:
         print(to_json(rows, indent=2))

@@ -11,6 +11,7 @@ from ntm.arguments import Number
 from ntm.cli.commands import compare, evaluate, list_tasks, plot, resume, summarise_task, train
 from ntm.cli.data_commands import predict, train_on_data
 from ntm.cli.data_options import add_data_settings, add_metrics, get_data_options
+from ntm.cli.model_commands import print_models
 from ntm.cli.options import add_settings, get_training_options
 from ntm.experiments.networks import MODELS
 from ntm.experiments.own_tasks import COLON, OwnTaskError, import_task, shorten_name
@@ -27,6 +28,8 @@ examples:
   ntm resume runs/copy-ntm-1                  go on where the run was stopped or killed
   ntm evaluate runs/copy-ntm-1 --size length=100
                                               measure how far the network generalises
+  ntm models                                  list the trained networks that come with this package
+  ntm evaluate --model-file copy              measure one of them
   ntm plot runs/copy-ntm-1                    draw what the network does with one sequence
   ntm compare copy --models ntm lstm          train both, and draw how they generalise
 
@@ -174,6 +177,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     _add_command(commands, "tasks", list_tasks, "list the tasks")
+    text = "list the trained networks that come with this package"
+    command = _add_command(commands, "models", print_models, text)
+    command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     text = "train a network on a task, or on data"
     _add_command(commands, "train", train, text, kind=TrainingParser)
@@ -224,8 +230,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_logging(command)
 
-    command = _add_command(commands, "evaluate", evaluate, "measure the network of a run")
-    _add_run(command)
+    text = "measure the network of a run, or of a file"
+    command = _add_command(commands, "evaluate", evaluate, text)
+    _add_run(command, nargs="?")
+    command.add_argument(
+        "--model-file",
+        metavar="NAME|FILE",
+        help="instead of a run: a trained network that comes with this package (ntm models), or a file that ntm.save "
+        "wrote, such as a run's network.safetensors",
+    )
     _add_own_task(command)
     _add_checkpoint(command)
     command.add_argument(
@@ -386,8 +399,8 @@ def _check_folder(word: str) -> str:
     return word
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=_check_folder, help="folder of the run")
+def _add_run(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument("folder", type=_check_folder, nargs=nargs, help="folder of the run")
 
 
 def _add_own_task(parser: argparse.ArgumentParser) -> None:
@@ -401,6 +414,8 @@ def _add_own_task(parser: argparse.ArgumentParser) -> None:
 
 
 def _import_task(word: str) -> type[Task]:
+    if word in TASKS:
+        return TASKS[word]
     try:
         return import_task(word)
     except OwnTaskError as error:

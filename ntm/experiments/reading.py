@@ -259,10 +259,15 @@ def read_result(folder: PathLike) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{folder} has no result.json: the run has not ended yet"
         ) from error
-    rows = result.get("measures") if isinstance(result, dict) else None
-    if not isinstance(rows, list) or not rows or not all(map(_is_measure, rows)):
+    if not has_measures(result):
         raise ValueError(f"{path} is damaged: it holds no measures: {shorten(result, 100)}")
     return result
+
+
+def has_measures(result: Any) -> bool:
+    """Tell whether a value is a dict that holds ``measures``, as :meth:`ntm.experiments.Run.measure` gives them."""
+    rows = result.get("measures") if isinstance(result, dict) else None
+    return isinstance(rows, list) and bool(rows) and all(map(_is_measure, rows))
 
 
 def _is_measure(row: Any) -> bool:

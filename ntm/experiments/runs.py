@@ -51,6 +51,9 @@ KEPT = 2
 #: How many sequences the training sizes are measured with at the end, and every other size
 NUM_SEQUENCES, NUM_SEQUENCES_BEYOND = 2000, 100
 
+#: The note in the file of a network that says what the network was made from and trained on
+SETTINGS_NOTE = "settings"
+
 Opened = TypeVar("Opened")
 
 
@@ -249,7 +252,8 @@ class TrainingRun(ABC):
             **options,
         )
         with stop.saving():
-            save(inside(self.folder, "network.safetensors"), self.trainer.l_out)
+            path = inside(self.folder, "network.safetensors")
+            save(path, self.trainer.l_out, notes=self._make_notes())
         result = self.get_result(ended)
         if ended != "interrupted":
             self._measure_end(result)
@@ -264,6 +268,10 @@ class TrainingRun(ABC):
     @abstractmethod
     def _measure_end(self, result: dict[str, Any]) -> None:
         """Measure the trained network, and add to the result what was found."""
+
+    def _make_notes(self) -> dict[str, Any] | None:
+        """Return what the file of the network says beside the network."""
+        return None
 
     def get_result(self, ended: str) -> dict[str, Any]:
         """Return what is known without measuring: how training ended, and counts of what it took."""
@@ -332,6 +340,9 @@ class Run(TrainingRun):
             "solve_every": settings.solve_every,
             "evaluate_at": settings.evaluate_at,
         }
+
+    def _make_notes(self) -> dict[str, Any]:
+        return {SETTINGS_NOTE: self.settings.to_json()}
 
     def _measure_end(self, result: dict[str, Any]) -> None:
         result["measures"] = self.measure()

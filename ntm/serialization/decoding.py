@@ -31,7 +31,7 @@ from ntm.serialization.encoding import (
 from ntm.serialization.registry import find_thing
 from ntm.typing import Array
 
-__all__ = ["decode_network"]
+__all__ = ["check_description", "decode_network"]
 
 
 def decode_network(description: Any, arrays: Mapping[str, Array]) -> Layer | list[Layer]:
@@ -59,13 +59,7 @@ def decode_network(description: Any, arrays: Mapping[str, Array]) -> Layer | lis
         not registered or does not take the arguments; or if the array of a variable is missing, has another shape or is
         not finite.
     """
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ValueError("this is not the description of a network")
-    if description.get("version") != VERSION:
-        raise ValueError(
-            f"the description of the network is of version {shorten(description.get('version'))}, and "
-            f"this ntm-lasagne reads version {VERSION}; a later one may read it"
-        )
+    check_description(description)
     try:
         return _Decoder(description, arrays).decode_network(description["output"])
     except ValueError as error:
@@ -74,6 +68,17 @@ def decode_network(description: Any, arrays: Mapping[str, Array]) -> Layer | lis
         raise ValueError(
             f"the description of the network is damaged: {shorten(repr(error))}"
         ) from error
+
+
+def check_description(description: Any) -> None:
+    """Raise a `ValueError` unless this is the description of a network, of a version that is read here."""
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise ValueError("this is not the description of a network")
+    if description.get("version") != VERSION:
+        raise ValueError(
+            f"the description of the network is of version {shorten(description.get('version'))}, and "
+            f"this ntm-lasagne reads version {VERSION}; a later one may read it"
+        )
 
 
 class _Decoder:

@@ -1,12 +1,14 @@
 """Networks in files: saving and loading.
 
-A file holds the parameters of a network and a description of its layers (see `ntm.serialization.encoding`). Loading
-calls the constructors of the layers again. A file holds no code.
+A file holds the parameters of a network and a description of its layers (see `ntm.serialization.encoding`), and notes
+if there are any. Loading calls the constructors of the layers again. A file holds no code.
 """
 
 import io
 import math
 import zipfile
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +16,19 @@ from lasagne.layers import Layer, get_all_params
 from lasagne.utils import check_param_value
 from ntm.arguments import shorten
 from ntm.serialization.arrays import read_arrays, write_arrays
-from ntm.serialization.decoding import decode_network
+from ntm.serialization.decoding import check_description, decode_network
 from ntm.serialization.encoding import check_finite, encode_network
 from ntm.typing import Array, Layers, PathLike
 
-__all__ = ["load", "load_parameters", "save"]
+__all__ = ["load", "load_parameters", "read_notes", "save"]
 
 # In bytes. NumPy writes headers of 128 bytes
 _MAX_NPY_HEADER = 10_000
+#: The notes in the JSON of a file, beside the description of the network
+_NOTES = "notes"
 
 
-def save(path: PathLike, layer_or_layers: Layers) -> None:
+def save(path: PathLike, layer_or_layers: Layers, notes: Mapping[str, Any] | None = None) -> None:
     """Save a network to a file: its architecture and its parameters.
 
     The file is replaced as a whole. An error leaves the old file as it was.
@@ -35,13 +39,15 @@ def save(path: PathLike, layer_or_layers: Layers) -> None:
         The customary ending is ``.safetensors``.
     layer_or_layers : Layer or list of Layer
         The output layer or layers of the network.
+    notes : dict, optional
+        What else the file shall say, for :func:`read_notes`: anything that JSON can hold.
 
     Raises
     ------
     ValueError
         If the class of a layer, or a function that a layer was given, is not registered (see :func:`ntm.register`); if
-        a parameter is an expression; or if a parameter holds NaN or infinity. The message names the layer and the
-        argument, or the parameter.
+        a parameter is an expression; if a parameter holds NaN or infinity; or if JSON cannot hold the notes. The
+        message names the layer and the argument, or the parameter.
     OSError
         If the file cannot be written.
 
@@ -53,6 +59,8 @@ def save(path: PathLike, layer_or_layers: Layers) -> None:
         description, arrays = encode_network(layer_or_layers)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    if notes is not None:
+        description[_NOTES] = dict(notes)
     write_arrays(path, arrays, description)
 
 
@@ -84,6 +92,36 @@ def load(path: PathLike) -> Layer | list[Layer]:
         return decode_network(description, arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def read_notes(path: PathLike) -> dict[str, Any]:
+    """Read the notes in a file that :func:`save` wrote. The network is not made.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    dict
+        As given to :func:`save`; empty if there are none. Tuples come back as lists, and keys as strings.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If the file is damaged or of another kind.
+    """
+    _, description = read_arrays(path)
+    try:
+        check_description(description)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    notes = description.get(_NOTES, {})
+    if not isinstance(notes, dict):
+        raise ValueError(f"{path}: the notes are {shorten(repr(notes), 100)}, and not a dict")
+    return notes
 
 
 def load_parameters(path: PathLike, layer_or_layers: Layers) -> None:

@@ -1,0 +1,244 @@
+"""Train the networks that come with the package, and write the best of each to models/, with a table of their figures.
+
+python scripts/train_models.py
+python scripts/train_models.py --only copy sort
+python scripts/train_models.py --report
+
+It can be stopped and started again, as scripts/reproduce.py. With --report it writes what has been trained.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import pytensor  # noqa: E402
+from reproduce import Entry, Result, show, train_all  # noqa: E402
+
+from ntm.arguments import Number  # noqa: E402
+from ntm.experiments.reading import read_result, read_settings  # noqa: E402
+from ntm.files import atomic_write  # noqa: E402
+from ntm.models import TrainedModel, list_models, save_model  # noqa: E402
+from ntm.serialization import load  # noqa: E402
+
+#: Bytes of a file at most
+MOST_BYTES = 400_000
+
+INTRODUCTION = """\
+# Trained networks
+
+`ntm.load_model("copy")` returns the first of these networks, `ntm evaluate --model-file copy` measures it, and
+`ntm models` lists them all. [How to use them](../docs/how-to/models.md). An installed wheel holds them too.
+
+`python scripts/train_models.py` trained them with the defaults of `ntm train`, wrote the files, and wrote this page. Of
+several seeds it keeps the one that has most sequences right at the sizes beyond training; of equals, the one with the
+lowest measure in training. A file is named after its task, or after its task and its network where another network does
+the task as well. *Minutes* are on one thread of a machine that was busy with other work.
+"""
+
+FIGURES = """\
+## Figures
+
+"As in training" is on 2,000 new sequences of the training sizes, every other column on 100. In each cell: wrong bits per
+sequence; bits right; sequences right (as in training: bits per sequence; wrong bits; sequences right). For addition and
+argmax: mean squared error; answers right when rounded. For dynamic-ngrams: bits per sequence, and how many times as many
+as the best possible predictions take.
+"""
+
+
+@dataclass
+class Model:
+    """A trained network: its name, and what is trained for it."""
+
+    name: str
+    seeds: int
+    options: list[str] = field(default_factory=list)
+    note: str = ""
+    #: A network that is there to compare others with need not solve the task
+    is_baseline: bool = False
+    task: str = ""
+
+    @property
+    def entry(self) -> Entry:
+        return Entry(self.task or self.name, self.seeds, self.options)
+
+    def find_run(self, folder: Path, seed: int) -> Path:
+        return folder / f"{self.entry.name}-{seed}"
+
+    def get_command(self, seed: int) -> str:
+        """Return the command that trains the network with a seed."""
+        return shlex.join(["ntm", "train", self.entry.task, *self.options, "--seed", str(seed)])
+
+
+def compare(task: str, model: str, seeds: int, note: str = "") -> Model:
+    """Return another network for a task."""
+    return Model(f"{task}-{model}", seeds, ["--model", model], note, task=task)
+
+
+#: The cheap ones first
+PLAN = [
+    Model("copy", 3),
+    Model("upside-down-copy", 1),
+    Model("associative-recall", 2),
+    Model("addition", 1, note="It does not generalise: no network here adds lists that are longer than in training."),
+    Model("argmax", 1, note="It does not generalise to longer lists."),
+    Model("dyck-words", 4),
+    compare("copy", "dnc", 1, "The 64 slots are full after some 40 vectors; `--memory-slots 256` copies 120."),
+    compare("copy", "sdnc", 1, "The 512 slots are full after some 100 vectors; `--memory-slots 2048` copies 120."),
+    compare("copy", "sam", 1, "It has no temporal links, and fails from length 40 on."),
+    Model("reversed-copy", 2),
+    compare("associative-recall", "dnc", 1),
+    compare("associative-recall", "sam", 1),
+    Model(
+        "associative-recall-lstm",
+        1,
+        ["--model", "lstm", "--num-layers", "1", "--num-units", "120"],
+        "Without a memory, to compare with: about as many parameters as the NTM.",
+        is_baseline=True,
+        task="associative-recall",
+    ),
+    Model("repeat-copy", 1),
+    Model(
+        "sort",
+        1,
+        ["--model", "dnc"],
+        "A DNC: the NTM that sorts has 368,320 parameters, too many for a file of 400 kB.",
+    ),
+    Model("dynamic-ngrams", 1),
+]
+
+#: Tasks that no network here has learnt, and how far the best came
+NOT_LEARNT = """\
+## Not here
+
+No network that we trained has solved priority-sort, graph-traversal or shortest-path: see
+[the results](../docs/results.md). No network that did not learn is in this folder, except `associative-recall-lstm`, which
+is there to compare others with.
+"""
+
+
+def read_results(model: Model, folder: Path) -> dict[int, Result]:
+    """Return how the runs of a network ended that have ended, by seed."""
+    return {
+        seed: read_result(run)
+        for seed in range(model.seeds)
+        if (run := model.find_run(folder, seed)) and (run / "result.json").exists()
+    }
+
+
+def rank(result: Result, measure: str) -> tuple[bool, float, float]:
+    """Return what is smaller for a better run: how it generalises, then its measure in training.
+
+    Parameters
+    ----------
+    result : dict
+        How the run ended.
+    measure : str
+        The measure by which the task counts as solved.
+    """
+    first, *beyond = result["measures"]
+    wrong = sum(row.get("ratio", 1 - row["correct"]) for row in beyond)
+    return not result["solved"], wrong, first[measure]
+
+
+def choose(model: Model, folder: Path) -> tuple[int, Result] | None:
+    """Return the seed of the best run of a network and how it ended; None if no run has ended, or none is solved."""
+    results = read_results(model, folder)
+    if not results:
+        return None
+    measure, _ = read_settings(model.find_run(folder, min(results))).make_task().solved
+    seed = min(results, key=lambda each: rank(results[each], measure))
+    if not (results[seed]["solved"] or model.is_baseline):
+        print(f"{model.name}: no run has solved the task")
+        return None
+    return seed, results[seed]
+
+
+def write_model(model: Model, folder: Path, output: Path) -> None:
+    """Write the file of the best run of a network, if one has ended."""
+    chosen = choose(model, folder)
+    if chosen is None:
+        return
+    seed, result = chosen
+    run = model.find_run(folder, seed)
+    path = output / f"{model.name}.safetensors"
+    seeds = list(read_results(model, folder))
+    with pytensor.config.change_flags(floatX="float32"):  # in which it was trained
+        save_model(path, load(run / "network.safetensors"), read_settings(run), result, seeds)
+    if path.stat().st_size > MOST_BYTES:
+        path.unlink()
+        raise ValueError(f"{path} would be larger than {MOST_BYTES:,} bytes")
+
+
+def write_page(models: Sequence[TrainedModel], path: Path) -> None:
+    """Write the tables of the networks."""
+    plan = {each.name: each for each in PLAN}
+    lines = [
+        INTRODUCTION,
+        "| name | network | parameters | kB | seed | seeds tried | sequences | minutes | made by | |",
+        "| :-- | :-- | --: | --: | --: | :-- | --: | --: | :-- | :-- |",
+    ]
+    order = sorted(models, key=lambda each: [*plan].index(each.name))
+    for model in order:
+        result, seed = model.result, model.settings.seed
+        cells = [
+            f"`{model.name}`",
+            model.network,
+            f"{result['parameters']:,}",
+            f"{model.path.stat().st_size / 1000:.0f}",
+            seed,
+            ", ".join(map(str, model.seeds)),
+            f"{result['sequences']:,}",
+            f"{result['seconds'] / 60:.1f}",
+            f"`{plan[model.name].get_command(seed)}`",
+            plan[model.name].note,
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", FIGURES]
+    for model in order:
+        task = model.settings.make_task()
+        rows = model.result["measures"]
+        sizes = [", ".join(f"{name} {size}" for name, size in row["sizes"].items()) for row in rows]
+        lines += [
+            f"| {model.name} | {' | '.join(each or 'as in training' for each in sizes)} |",
+            "| :-- |" + " --: |" * len(rows),
+            f"| {model.network} | {' | '.join(show(task, row) for row in rows)} |",
+            "",
+        ]
+    machines = sorted({f"{each.result['machine']}, {each.result['date']}" for each in models})
+    lines += [f"Measured on {'; '.join(machines)}.", "", NOT_LEARNT]
+    with atomic_write(path) as temporary:
+        Path(temporary).write_text("\n".join(lines), encoding="utf-8")
+
+
+def main() -> None:
+    """Train the runs that have not ended, then write the files and the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    names = [each.name for each in PLAN]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", default=names)
+    parser.add_argument("--jobs", type=Number(int, 1), default=1, help="runs at a time")
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "models")
+    parser.add_argument("--report", action="store_true", help="only write what there is")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    chosen = [each for each in PLAN if each.name in options.only]
+    if not options.report:
+        jobs = [(each.entry, seed) for each in chosen for seed in range(each.seeds)]
+        train_all(jobs, options.folder, options.jobs)
+    output = ROOT / "models"
+    output.mkdir(exist_ok=True)
+    for each in chosen:
+        write_model(each, options.folder, output)
+    write_page(list_models(), output / "README.md")
+    print(output)
+
+
+if __name__ == "__main__":
+    main()
