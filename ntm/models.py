@@ -193,7 +193,7 @@ def read_model(path: PathLike, task: type[Task] | None = None) -> TrainedModel:
         if task is None:
             raise ValueError(
                 f"{path} does not say which task its network has learnt: name the task, such as --task copy (in a "
-                "program: task=ntm.tasks.Copy)"
+                "program: task=ntm.tasks.CopyTask)"
             )
         return TrainedModel(Path(path), make_settings(task), {}, [], has_settings=False)
     with blaming(f"{path}: its settings are not those of a run on a task"):

@@ -32,6 +32,7 @@ DOORS = (
     "ntm.data",
     "ntm.training",
     "ntm.experiments",
+    "ntm.models",
     "ntm.visualization",
     "ntm.controllers",
     "ntm.heads",

@@ -25,6 +25,7 @@ SOURCES = [
     "Makefile",
     "README.md",
     "lasagne",
+    "models",
     "noxfile.py",
     "ntm",
     "pyproject.toml",
@@ -100,10 +101,13 @@ def test_wheel_and_sdist_hold_the_packages(built, wheel):
     assert {"lasagne/py.typed", "ntm/py.typed"} <= expected
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert held == expected
+    networks = {path.name for path in (ROOT / "models").glob("*.safetensors")}
+    assert "copy.safetensors" in networks
+    assert held == expected | {f"ntm/trained/{name}" for name in networks}
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
+    expected |= {f"models/{name}" for name in networks | {"README.md"}}
     assert expected | {"LICENSE", "README.md", "tests/data/oracles/copy.npz"} <= held
 
 
@@ -120,6 +124,9 @@ def test_an_installed_wheel_trains(environment, variables, tmp_path):
     assert run(environment / "ntm", "--version", env=variables, cwd=tmp_path) == (
         f"ntm-lasagne {ntm.__version__}\n"
     )
+    command = "import ntm; ntm.load_model('copy'); print(ntm.models.find_model('copy'))"
+    place = run(environment / "python", "-c", command, env=variables, cwd=tmp_path)
+    assert Path(place.strip()).is_relative_to(environment.parent)
     command = [environment / "ntm", "train", "copy", "--max-steps", "5"]
     process = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 3, process.stdout + process.stderr  # it has not learnt to copy yet

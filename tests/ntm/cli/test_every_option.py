@@ -435,7 +435,9 @@ SEEN = {
         "--memory-slots",
         "--size",
         "--json",
+        "--model-file",
     },
+    "models": {"--json"},
     "plot": {"--data", "--index", "--task", "--kind", "--size", "--measure", "--output"},
 }
 
