@@ -44,10 +44,10 @@ the task as well. *Minutes* are on one thread of a machine that was busy with ot
 FIGURES = """\
 ## Figures
 
-"As in training" is on 2,000 new sequences of the training sizes, every other column on 100. In each cell: wrong bits per
-sequence; bits right; sequences right (as in training: bits per sequence; wrong bits; sequences right). For addition and
-argmax: mean squared error; answers right when rounded. For dynamic-ngrams: bits per sequence, and how many times as many
-as the best possible predictions take.
+"As in training" is on 2,000 new sequences of the training sizes, every other column on 100. In each cell: wrong bits
+per sequence; bits right; sequences right (as in training: bits per sequence; wrong bits; sequences right). For addition
+and argmax: mean squared error; answers right when rounded. For dynamic-ngrams: bits per sequence, and how many times as
+many as the best possible predictions take.
 """
 
 
@@ -85,11 +85,25 @@ PLAN = [
     Model("copy", 3),
     Model("upside-down-copy", 1),
     Model("associative-recall", 2),
-    Model("addition", 1, note="It does not generalise: no network here adds lists that are longer than in training."),
+    Model(
+        "addition",
+        1,
+        note="It does not generalise: no network here adds lists that are longer than in training.",
+    ),
     Model("argmax", 1, note="It does not generalise to longer lists."),
     Model("dyck-words", 4),
-    compare("copy", "dnc", 1, "The 64 slots are full after some 40 vectors; `--memory-slots 256` copies 120."),
-    compare("copy", "sdnc", 1, "The 512 slots are full after some 100 vectors; `--memory-slots 2048` copies 120."),
+    compare(
+        "copy",
+        "dnc",
+        1,
+        "The 64 slots are full after some 40 vectors; `--memory-slots 256` copies 120.",
+    ),
+    compare(
+        "copy",
+        "sdnc",
+        1,
+        "The 512 slots are full after some 100 vectors; `--memory-slots 2048` copies 120.",
+    ),
     compare("copy", "sam", 1, "It has no temporal links, and fails from length 40 on."),
     Model("reversed-copy", 2),
     compare("associative-recall", "dnc", 1),
@@ -117,8 +131,8 @@ NOT_LEARNT = """\
 ## Not here
 
 No network that we trained has solved priority-sort, graph-traversal or shortest-path: see
-[the results](../docs/results.md). No network that did not learn is in this folder, except `associative-recall-lstm`, which
-is there to compare others with.
+[the results](../docs/results.md). A network that did not learn is not in this folder, except
+`associative-recall-lstm`, which is there to compare others with.
 """
 
 
