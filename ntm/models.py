@@ -13,11 +13,12 @@ from typing import Any
 from lasagne.backends.modes import get_mode
 from lasagne.layers import Layer, get_all_params
 from ntm.arguments import shorten
+from ntm.experiments.own_tasks import name_task
 from ntm.experiments.reading import blaming, check_network, has_measures
 from ntm.experiments.runs import SETTINGS_NOTE, resize_memory
 from ntm.experiments.settings import Settings, make_settings
 from ntm.serialization.networks import load, read_notes, save
-from ntm.tasks import Task
+from ntm.tasks import TASKS, Task
 from ntm.training.evaluator import Evaluator
 from ntm.training.step import PARAMETER
 from ntm.typing import PathLike
@@ -196,6 +197,9 @@ def read_model(path: PathLike, task: type[Task] | None = None) -> TrainedModel:
                 "program: task=ntm.tasks.CopyTask)"
             )
         return TrainedModel(Path(path), make_settings(task), {}, [], has_settings=False)
+    learnt = found.get("task") if isinstance(found, dict) else None
+    if task is not None and isinstance(learnt, str) and TASKS.get(learnt, task) is not task:
+        raise ValueError(f"{path}: its network has learnt {learnt}, not {name_task(task)}")
     with blaming(f"{path}: its settings are not those of a run on a task"):
         settings = Settings.from_json(found, task)
     result, seeds = notes.get(_RESULT, {}), notes.get(_SEEDS, [])

@@ -118,6 +118,7 @@ def measure(model):
     return model.make_evaluator().evaluate(num_sequences=2)
 
 
+@pytest.mark.slow
 def test_the_file_of_a_run_says_what_it_was_made_from(tmp_path):
     settings = make_settings("copy", model_options=SMALL, max_steps=0, evaluate_at=[], seed=3)
     Run.create(tmp_path / "run", settings).train(progress=False)
@@ -159,7 +160,7 @@ def test_files_of_another_task(tmp_path):
     network, settings = make_network()
     save_model(path, network, settings, {}, [])
     assert read_model(path, CopyTask).settings == settings
-    with pytest.raises(ValueError, match="the task is copy, not sort"):
+    with pytest.raises(ValueError, match="its network has learnt copy, not sort"):
         read_model(path, SortTask)
 
 
@@ -266,7 +267,11 @@ def test_evaluate_a_file(capsys, tmp_path, monkeypatch):
         (["--model-file", "copy", "--checkpoint", "x"], WRONG_USAGE, "--checkpoint is not for"),
         (["--model-file", "copy", "--data", "x"], WRONG_USAGE, "--data is not for"),
         (["--model-file", "copy", "--size", "width=3"], WRONG_USAGE, "--size width=3"),
-        (["--model-file", "copy", "--task", "sort"], FAILED, "the task is copy, not sort"),
+        (
+            ["--model-file", "copy", "--task", "sort"],
+            FAILED,
+            "its network has learnt copy, not sort",
+        ),
         (["--model-file", "text"], FAILED, "text is not a file of arrays"),
     ],
 )
