@@ -2,6 +2,7 @@
 
 from ntm.visualization.curves import plot_generalisation, plot_learning
 from ntm.visualization.figures import check_figure_path, save_figure
+from ntm.visualization.network import plot_network
 from ntm.visualization.sequences import plot_sequence
 from ntm.visualization.style import COLUMN_WIDTH, FULL_WIDTH, STYLE
 
@@ -12,6 +13,7 @@ __all__ = [
     "check_figure_path",
     "plot_generalisation",
     "plot_learning",
+    "plot_network",
     "plot_sequence",
     "save_figure",
 ]

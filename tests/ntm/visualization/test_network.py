@@ -7,21 +7,21 @@ from xml.etree import ElementTree
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 import ntm
 from lasagne.layers import (
     ConcatLayer,
     DenseLayer,
-    ElemwiseSumLayer,
     InputLayer,
     LSTMLayer,
     count_params,
 )
 from ntm.structure import get_structure
 from ntm.visualization import plot_network, save_figure
-from ntm.visualization.layered import arrange
-from ntm.visualization.network import READ, WRITE
+from ntm.visualization.boxes import READ, WRITE
+from ntm.visualization.layered import LANE, arrange
 from ntm.visualization.style import COLUMN_WIDTH, FULL_WIDTH
 
 from ..networks import make_dnc, make_ntm
@@ -138,7 +138,7 @@ def test_a_box_for_each_layer_and_each_part(drawn):
     expected = {(below.label, node.label) for node in get_structure(output) for below in node.below}
     inside = {(a, b) for a, b in arrows if a.startswith("machine/")}
     assert set(arrows) - inside == expected
-    assert len(expected) == 9
+    assert len(expected) == 10
 
 
 def test_arrows_of_a_memory_layer(drawn):
@@ -184,7 +184,7 @@ def test_boxes_are_apart_and_inside(drawn, name, width):
         if a.rpartition("/")[0] == b.rpartition("/")[0]:
             is_apart = first[0] >= second[2] or second[0] >= first[2]
             assert is_apart or first[1] >= second[3] or second[1] >= first[3], (a, b)
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     for each, lines in texts.items():
         for text in lines:
             extent = text.get_window_extent(renderer)
@@ -201,8 +201,7 @@ def test_arrows_go_from_box_to_box_and_past_the_others(drawn, name, width):
     end = figure.get_size_inches()
     for (start, target), patches in arrows.items():
         for patch in patches:
-            path = patch._path_original.interpolated(1) if False else patch._path_original
-            points = path.to_polygons(closed_only=False)[0]
+            points = patch._path_original.to_polygons(closed_only=False)[0]
             if "level" in start + target and "memory" in start + target:
                 continue  # beside each other
             (x, y), (u, v) = points[0], points[-1]
@@ -212,9 +211,7 @@ def test_arrows_go_from_box_to_box_and_past_the_others(drawn, name, width):
             assert (y, v) == (pytest.approx(a[3]), pytest.approx(b[1])) or (
                 (y, v) == (pytest.approx(a[1]), pytest.approx(b[3])) and "read" in start + target
             )
-            line = np.concatenate(
-                [np.linspace(p, q, 30) for p, q in itertools.pairwise(points)]
-            )
+            line = np.concatenate([np.linspace(p, q, 30) for p, q in itertools.pairwise(points)])
             assert ((line >= 0) & (line <= end)).all()
             for other, (left, top, right, bottom) in boxes.items():
                 if start.startswith(f"{other}/") or other in (start, target):
@@ -223,17 +220,31 @@ def test_arrows_go_from_box_to_box_and_past_the_others(drawn, name, width):
                 assert not inside.all(axis=1).any(), (start, target, other)
 
 
+@BOTH
+def test_arrows_to_one_box_do_not_cross_above_it(drawn, width):
+    boxes, _, arrows = read(drawn["branches", width])
+    top = boxes["ConcatLayer"][1]
+    ways = []
+    for (_, target), (patch,) in arrows.items():
+        if target == "ConcatLayer":
+            (points,) = patch._path_original.to_polygons(closed_only=False)
+            ways.append((points[points[:, 1] < top - 0.23][-1, 0], points[-1, 0]))
+    assert len(ways) == 12
+    ends = [end for _, end in sorted(ways)]
+    assert ends == sorted(ends)
+
+
 def test_a_long_network_goes_on_in_columns(drawn):
     wide, narrow = (read(drawn["chain", width])[0] for width in (FULL_WIDTH, COLUMN_WIDTH))
     assert drawn["chain", FULL_WIDTH].get_figheight() < 9.5
     assert drawn["chain", COLUMN_WIDTH].get_figheight() > 9.5
     for boxes, columns in ((wide, 4), (narrow, 2)):
         order = ["start", *(f"DenseLayer {k}" for k in range(1, 41))]
-        lefts = [boxes[each][0] for each in order]
+        lefts, rights = ([boxes[each][side] for each in order] for side in (0, 2))
         tops = [boxes[each][1] for each in order]
         breaks = [k for k in range(1, 41) if tops[k] < tops[k - 1]]
         assert len(breaks) == columns - 1
-        assert lefts == sorted(lefts)
+        assert all(max(rights[:k]) < min(lefts[k:]) for k in breaks)
 
 
 def test_many_heads_are_one_box_where_they_do_not_fit(drawn):
@@ -255,7 +266,10 @@ def test_levels_share_one_memory(drawn):
     boxes, _, arrows = read(drawn["levels", FULL_WIDTH])
     assert [each for each in boxes if each.endswith("memory")] == ["SharedMemoryLayer/memory"]
     for level in ("SharedMemoryLayer/level 1", "SharedMemoryLayer/level 2"):
-        (to,), (back,) = arrows[level, f"{level[:-8]}/memory"], arrows[f"{level[:-8]}/memory", level]
+        (to,), (back,) = (
+            arrows[level, f"{level[:-8]}/memory"],
+            arrows[f"{level[:-8]}/memory", level],
+        )
         assert (to_hex(to.get_edgecolor()), to_hex(back.get_edgecolor())) == (
             WRITE.lower(),
             READ.lower(),
@@ -335,3 +349,15 @@ def test_a_row_that_is_too_wide_becomes_several():
     for row in layout.rows:
         for box in (each for each in row if each < 6):
             assert 0.5 <= layout.centres[box] <= 2.6 - 0.5
+
+
+def test_what_passes_a_row_has_room_beside_the_boxes():
+    arrows = [(0, k) for k in range(1, 13)] + [(k, 13) for k in range(1, 13)]
+    widths = [0.9] * 14
+    layout = arrange(widths, arrows, 6.5, 0.14)
+    widths += [LANE] * (len(layout.centres) - 14)
+    for row in layout.rows:
+        ends = [(layout.centres[k] - widths[k] / 2, layout.centres[k] + widths[k] / 2) for k in row]
+        assert all(a[1] <= b[0] + 1e-9 for a, b in itertools.pairwise(ends))
+        assert ends[0][0] >= -1e-9
+        assert ends[-1][1] <= 6.5 + 1e-9
