@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from ntm.memory import Memory
     from ntm.models import load_model
-    from ntm.prediction import Predictor, generate
+    from ntm.prediction import Predictor, generate, look_inside
     from ntm.serialization import (
         load,
         load_parameters,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         set_later_layout_values,
     )
     from ntm.summaries import summary
+    from ntm.traces import HeadTrace, Trace
     from ntm.training import Trainer
 
 __version__ = "0.5.0"
@@ -73,6 +74,7 @@ __all__ = [
     "DenseController",
     "GRUController",
     "Head",
+    "HeadTrace",
     "HyperplaneIndex",
     "IndexedSAMState",
     "IndexedSDNCState",
@@ -95,6 +97,7 @@ __all__ = [
     "SharedMemoryLayer",
     "StackController",
     "StepFunction",
+    "Trace",
     "Trainer",
     "WriteHead",
     "accumulate_gradients",
@@ -104,6 +107,7 @@ __all__ = [
     "load",
     "load_model",
     "load_parameters",
+    "look_inside",
     "read_notes",
     "register",
     "save",
@@ -158,7 +162,7 @@ _MODULES = {
     ),
     "ntm.memory": ("Memory",),
     "ntm.models": ("load_model",),
-    "ntm.prediction": ("Predictor", "generate"),
+    "ntm.prediction": ("Predictor", "generate", "look_inside"),
     "ntm.serialization": (
         "load",
         "load_parameters",
@@ -169,6 +173,7 @@ _MODULES = {
         "set_later_layout_values",
     ),
     "ntm.summaries": ("summary",),
+    "ntm.traces": ("HeadTrace", "Trace"),
     "ntm.training": ("Trainer",),
 }
 

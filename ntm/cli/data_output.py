@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ntm.cli.output import describe_counts, log_memories, print_table
+from ntm.cli.output import describe_counts, log_memories, print_table, spread_weights
 from ntm.data import DataBatch, Dataset, Layout
 from ntm.data.layout import SINGLE
 from ntm.experiments.data_runs import DataRun
@@ -130,16 +130,13 @@ def draw_data_sequence(
         given = batch.inputs.get(SINGLE, batch.inputs)
     predicted = np.asarray(evaluator.predict(given)[0])
     targets, predicted, mask = _show_targets(layout, batch, predicted)
-    traces = {}
-    for layer in evaluator.look_inside(given)[:1]:
-        traces = {name: values[0] for name, values in layer.items() if name != "memory"}
     return plot_sequence(
         np.concatenate([_show_input(layout, batch, name) for name in layout.inputs], axis=1),
         targets,
         predicted,
         mask=mask,
         title=f"{settings.model}, {Path(settings.data).name}: sequence {index}",
-        **traces,
+        **spread_weights(evaluator.look_inside(given)),
     )
 
 

@@ -10,11 +10,15 @@ from matplotlib.figure import Figure
 from ntm.cli.usage import blaming_usage
 from ntm.experiments.settings import Settings
 from ntm.tasks import Batch, Task
+from ntm.traces import Trace
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import TensorBoard
-from ntm.typing import PathLike
+from ntm.typing import Array, PathLike
 from ntm.visualization.figures import check_figure_path, save_figure
 from ntm.visualization.sequences import plot_sequence
+
+#: The weights of all slots are drawn up to so many slots
+MAX_SLOTS = 4096
 
 # ---- Lines and tables
 
@@ -126,18 +130,25 @@ def draw_sequence(
     """
     sizes = {**evaluator.task.largest_sizes, **(sizes or {})}
     batch = draw_batch(evaluator, sizes)
-    traces = [
-        {name: values[0] for name, values in layer.items() if name != "memory"}
-        for layer in evaluator.look_inside(batch.inputs)
-    ]
     return plot_sequence(
         batch.inputs[0],
         batch.targets[0],
         evaluator.predict(batch.inputs)[0],
         mask=batch.mask[0],
         title=f"{settings.model}, {settings.task}: {describe_sizes(sizes)}",
-        **(traces[0] if traces else {}),
+        **spread_weights(evaluator.look_inside(batch.inputs[0])),
     )
+
+
+def spread_weights(traces: Sequence[Trace]) -> dict[str, Array]:
+    """Return the weights (T, heads, N) that :func:`plot_sequence` draws: of the first memory, unless it is large."""
+    weights = {}
+    for trace in traces[:1]:
+        for name, heads in (("write", trace.write_heads), ("read", trace.read_heads)):
+            if heads and trace.num_slots <= MAX_SLOTS:
+                spread = [head.spread_weights(trace.num_slots) for head in heads]
+                weights[f"{name}_weights"] = np.stack(spread, axis=1)
+    return weights
 
 
 def draw_batch(evaluator: Evaluator, sizes: Mapping[str, int]) -> Batch:
@@ -157,18 +168,20 @@ def make_board_logger(
         board(row)
         if "loss" in row:
             return
-        log_memories(board, evaluator.look_inside(batch.inputs), row["step"])
+        log_memories(board, evaluator.look_inside(batch.inputs[0]), row["step"])
 
     return log
 
 
-def log_memories(board: TensorBoard, layers: Iterable[dict[str, Any]], step: int) -> None:
-    """Write the memory and the weightings of the first sequence, as :meth:`Evaluator.look_inside` gives them."""
-    for layer in layers:
-        memory = layer.pop("memory")[0].T
-        span = max(float(np.abs(memory).max()), 1e-9)
-        images = {"memory": (memory / span + 1) / 2}
-        for name, weights in layer.items():
-            for head in range(weights.shape[2]):
-                images[f"{name}/{head + 1}"] = weights[0, :, head].T
+def log_memories(board: TensorBoard, traces: Iterable[Trace], step: int) -> None:
+    """Write the memory after the last step and the weightings of a sequence, slots from top to bottom."""
+    for trace in traces:
+        images = {}
+        if trace.memory is not None:
+            memory = trace.memory[-1]
+            span = max(float(np.abs(memory).max()), 1e-9)
+            images[f"{trace.name}/memory"] = (memory / span + 1) / 2
+        if trace.num_slots <= MAX_SLOTS:
+            for head in trace.heads:
+                images[f"{trace.name}/{head.name}"] = head.spread_weights(trace.num_slots).T
         board.add_images(images, step)

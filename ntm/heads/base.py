@@ -12,6 +12,15 @@ from lasagne.utils import unique
 from ntm.arguments import check_memory_shape, check_nonlinearity, check_options, describe
 from ntm.typing import Incoming, MemoryShape, Nonlinearity, ParameterSpec, Tensor
 
+#: What the field calls the parameters of a head, by the names of its layers
+PARAMETER_NAMES = {
+    "beta": "key strength",
+    "gamma": "sharpness",
+    "modes": "read modes",
+}
+#: The layers that give a vector even where it has one element
+_VECTORS = ("key", "erase", "add", "shift", "modes", "sign", "sign_add")
+
 
 class MemoryHead(Layer):
     """The base class of heads: dense layers on a controller, for a memory of a certain shape.
@@ -47,6 +56,7 @@ class MemoryHead(Layer):
         self.controller = controller
         self.memory_shape = (int(memory_shape[0]), int(memory_shape[1]))
         self.layers: list[DenseLayer] = []
+        self._parts: dict[str, DenseLayer] = {}
 
     def _dense(
         self,
@@ -65,11 +75,36 @@ class MemoryHead(Layer):
             self.controller, num_units=num_units, W=W, b=b, nonlinearity=nonlinearity, name=name
         )
         self.layers.append(layer)
+        self._parts[part] = layer
         return layer
 
     def get_parts(self) -> list[tuple[str, Layer]]:
         """Return the dense layers, such as that of the key."""
         return [("layer", layer) for layer in self.layers]
+
+    def get_parameters(self, h: Tensor) -> dict[str, Tensor]:
+        """Return what the head tells the memory, by the field's names.
+
+        Inside the loop the heads run together; this is for looking at a head by itself.
+
+        Parameters
+        ----------
+        h : tensor (B, H)
+            The controller's output.
+
+        Returns
+        -------
+        dict from str to tensor (B,) or (B, size)
+            For example ``key`` (B, M) and ``key strength`` (B,).
+        """
+        found = {}
+        for part, layer in self._parts.items():
+            value = layer.get_output_for(h)
+            is_number = layer.num_units == 1 and part not in _VECTORS
+            found[PARAMETER_NAMES.get(part, part.replace("_", " "))] = (
+                value[:, 0] if is_number else value
+            )
+        return found
 
     def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
         """Return the head's own parameters, then those of its layers (see `lasagne.layers.Layer.get_params`)."""

@@ -127,6 +127,14 @@ class Head(MemoryHead):
         if W_hid_to_sign is not None:
             self.sign = self._dense("sign", width, W_hid_to_sign, b_hid_to_sign, nonlinearity_sign)
 
+    def get_parameters(self, h: Tensor) -> dict[str, Tensor]:
+        """Return the parameters as every head does; key and add vector times their signs, if the head has such."""
+        found = super().get_parameters(h)
+        for name, sign in (("key", "sign"), ("add", "sign add")):
+            if sign in found:
+                found[name] = found[name] * found.pop(sign)
+        return found
+
 
 class ReadHead(Head):
     """A head that reads the average of the slots by its weights. It takes the parameters of :class:`Head`."""

@@ -4,7 +4,7 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, W writ
 units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, Unpack
 
@@ -30,20 +30,24 @@ from ntm.layers.options import (
     takes_loop_options,
 )
 from ntm.layers.sparse_loop import sparse_loop
+from ntm.layers.tracing import TracedLayer
 from ntm.memory import Memory
+from ntm.traces import Trace
 from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
 
 # A layer makes no more read heads than this by itself: a file from a stranger may ask for any number
 _MAX_READS = 10_000
 
 
-class MemoryLayer(StatefulLayer):
+class MemoryLayer(TracedLayer, StatefulLayer):
     """The base class of memory layers: a controller that reads and writes a memory through heads, step by step.
 
     A subclass sets the kinds of its heads (`write_head_type`, `read_head_type`), and defines :meth:`_prepare`,
     :meth:`_make_initial_state`, :meth:`_pack` and :meth:`_unpack`, :meth:`_fuse_heads` and :meth:`_advance`. A subclass
     with another output or other traces overrides `num_outputs`, :meth:`get_output_of`, `detail_names` and
-    :meth:`_get_details`. A subclass whose steps read and write a few rows of the memory only sets `num_large`.
+    :meth:`_get_details`. A subclass that has more to show of a step than what every layer has overrides
+    :meth:`_watch`, :meth:`_show_head`, :meth:`_show_states` and `trace_sizes`. A subclass whose steps read and write a
+    few rows of the memory only sets `num_large`.
 
     Parameters
     ----------
@@ -320,8 +324,8 @@ class MemoryLayer(StatefulLayer):
             traces.read_weights,
         ]
 
-    def _list_details(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Return the traces (T, B, ...) that `detail_names` lists, from the traces of the parts in the loop."""
+    def _list_details(self, parts: Sequence[Tensor], seen: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the traces (T, B, ...) that `detail_names` lists, from those of the parts in the loop."""
         return self._get_details(self._unpack(parts))
 
     # ---- Lasagne's interface
@@ -402,6 +406,59 @@ class MemoryLayer(StatefulLayer):
         tensor (B, T, outputs) or (B, outputs), or the list of traces
             With `return_state`, a pair: this, and the state after the last step.
         """
+        x, mask = self._take_inputs(inputs, step_mask)
+        advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
+        before, parts, seen = self._run(x, mask, state, advance, keep_all=get_details)
+        last = self._unpack(
+            [get_last(trace, part) for trace, part in zip(parts, before, strict=False)]
+        )
+        result: Any
+        if get_details:
+            details = self._list_details(parts, seen)
+            result = [self._connect(self._batch_first(part)) for part in details]
+        elif self.only_return_final:
+            result = self._connect(self.get_output_of(last))
+        else:
+            result = self._connect(self._batch_first(self.get_output_of(self._unpack(parts))))
+        return (result, last.map(self._connect)) if return_state else result
+
+    def get_traces_for(
+        self,
+        inputs: Any,
+        leave_out: Collection[str] = (),
+        step_mask: TensorLike | None = None,
+        **kwargs: Any,
+    ) -> list[Trace]:
+        """Return what heads and memory do with sequences, as expressions.
+
+        Parameters
+        ----------
+        inputs : tensor (B, T, F), or a list of it and the mask (B, T)
+        leave_out : collection of str
+            Arrays that are not to be kept for every step, of those that `trace_sizes` names.
+        step_mask : tensor (B, T), optional
+            As in :meth:`get_output_for`.
+        **kwargs
+            Passed on to the layers of a stack controller.
+
+        Returns
+        -------
+        list of Trace
+            Its arrays are tensors, with the batch as a first axis, (B, T, ...). One trace; of a
+            :class:`SharedMemoryLayer`, one for each level.
+        """
+        x, mask = self._take_inputs(inputs, step_mask)
+        advance = partial(self._advance, use_memory=True, kwargs=kwargs)
+        keep_all = "memory" not in leave_out
+        _, parts, seen = self._run(x, mask, None, advance, keep_all=keep_all, watch=True)
+        return [
+            trace.map(self._batch_first) for trace in self._list_traces(parts, seen, set(leave_out))
+        ]
+
+    def _take_inputs(
+        self, inputs: Any, step_mask: TensorLike | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the input (B, T, F) and the mask (B, T) from what is given to the layer, after checking it."""
         inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         x = pt.as_tensor(inputs[0]).astype(pytensor.config.floatX)
         if x.ndim != len(self.input_shape):
@@ -420,20 +477,8 @@ class MemoryLayer(StatefulLayer):
         length = self.input_shape[1]
         if self.unroll_scan and length is not None:
             x, *inputs[1:] = check_unrolled(self._label, length, x, *map(pt.as_tensor, inputs[1:]))
-        advance = partial(self._advance, use_memory=pass_through_memory, kwargs=kwargs)
         mask = check_mask(self._label, pt.as_tensor(inputs[1]), x) if inputs[1:] else None
-        before, parts = self._run(x, mask, state, advance, keep_all=get_details)
-        last = self._unpack(
-            [get_last(trace, part) for trace, part in zip(parts, before, strict=False)]
-        )
-        result: Any
-        if get_details:
-            result = [self._connect(self._batch_first(part)) for part in self._list_details(parts)]
-        elif self.only_return_final:
-            result = self._connect(self.get_output_of(last))
-        else:
-            result = self._connect(self._batch_first(self.get_output_of(self._unpack(parts))))
-        return (result, last.map(self._connect)) if return_state else result
+        return x, mask
 
     def _join_features(self, x: Tensor, first: int) -> Tensor:
         """Check the sizes of an input's features, the axes from `first` on, and join these axes to one."""
@@ -545,10 +590,12 @@ class MemoryLayer(StatefulLayer):
         state: Any,
         advance: Callable[..., list[Tensor]],
         keep_all: bool,
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the parts before the first step, and their traces (T, B, ...) in the order in which the steps run.
+        watch: bool = False,
+    ) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
+        """Return the parts before the first step, their traces (T, B, ...), and the traces of what is watched.
 
-        Unless `keep_all`, a part that only the next step needs may come as a trace of the last step alone.
+        The traces are in the order in which the steps run. Unless `keep_all`, a part that only the next step needs may
+        come as a trace of the last step alone. Steps are watched, see :meth:`_watch`, if `watch` or `keep_all`.
         """
         batch_size = x.shape[0] if x.type.shape[0] is None else x.type.shape[0]
         fused = self._fuse()
@@ -561,16 +608,26 @@ class MemoryLayer(StatefulLayer):
         initial = self.get_initial_state(batch_size)
         if state is not None:
             initial = self._fit_state(state, initial, x)
+        before = self._pack(initial)
+        watch = watch or keep_all
+        # What is seen of a step before any has run has the shapes of what is seen later
+        seen = self._see(self._pair_before(before), keep_all) if watch else {}
 
         def step(x_t: Tensor, *args: Tensor) -> list[Tensor]:
             mask_t, args = (args[0], args[1:]) if mask is not None else (None, args)
-            parts = [self._clip(part) for part in args]
+            seen_before, parts = args[: len(seen)], [self._clip(part) for part in args[len(seen) :]]
             if not self.precompute_input:
                 x_t = self._project(x_t, fused)
-            return self._step(x_t, parts, mask_t, fused, advance)
+            if not watch:
+                return self._step(x_t, parts, mask_t, fused, advance)
+            after, pairs = self._step_in_pairs(x_t, parts, mask_t, fused, advance)
+            seen_now = list(self._see(pairs, keep_all).values())
+            return [*keep_where_masked(mask_t, seen_now, seen_before), *after]
 
-        before = self._pack(initial)
-        return before, self._loop(step, sequences, before, keep_all)
+        # The large parts come last
+        traces = self._loop(step, sequences, [*seen.values(), *before], keep_all)
+        seen_traces = dict(zip(seen, traces, strict=False))
+        return before, traces[len(seen) :], seen_traces
 
     def _loop(
         self,
@@ -702,6 +759,12 @@ class ReadVectorsLayer(MemoryLayer):
 
     def _fuse_heads(self) -> list[Any]:
         return [self.all_heads.layers.fuse()]
+
+    def _show_head(
+        self, writes: bool, number: int, state: Any, seen: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        shown = super()._show_head(writes, number, state, seen)
+        return shown if writes else shown | {"results": {"read vector": state.reads[:, :, number]}}
 
     def _side_by_side(self, reads: Tensor) -> Tensor:
         """Join the read vectors (..., R, M) to one vector (..., R * M)."""

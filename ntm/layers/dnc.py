@@ -4,7 +4,7 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, W writ
 units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Unpack
 
@@ -76,6 +76,7 @@ class DNCLayer(ReadVectorsLayer):
     (None, None, 180)
     """
 
+    kind = "DNC"
     write_head_type = DNCWriteHead
     read_head_type = DNCReadHead
     detail_names = (*ReadVectorsLayer.detail_names, "reads", "usage", "precedence", "links")
@@ -232,6 +233,20 @@ class DNCLayer(ReadVectorsLayer):
 
     def _limit(self, values: Tensor) -> Tensor:
         return values if self.clip is None else pt.clip(values, -self.clip, self.clip)
+
+    # ---- what a step shows
+
+    @property
+    def trace_sizes(self) -> dict[str, int]:
+        """How many numbers the memory and the links have at each step."""
+        num_slots = self.memory.memory_shape[0]
+        return super().trace_sizes | {"links": self.num_writes * num_slots * num_slots}
+
+    def _show_states(
+        self, state: Any, seen: Mapping[str, Tensor], leave_out: Collection[str]
+    ) -> dict[str, Tensor]:
+        shown = {"usage": state.usage, "precedence": state.precedence, "links": state.links}
+        return {name: value for name, value in shown.items() if name not in leave_out}
 
     # ---- output
 

@@ -3,7 +3,7 @@
 Notation: B batch, T time steps, F input features, N slots, M slot width, K heads (W write, R read), H controller units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytensor.tensor as pt
@@ -64,6 +64,7 @@ class NTMLayer(MemoryLayer):
     (None, None, 100)
     """
 
+    kind = "NTM"
     write_head_type = WriteHead
     read_head_type = ReadHead
 
@@ -95,6 +96,23 @@ class NTMLayer(MemoryLayer):
             weights[..., : self.num_writes, :],
             weights[..., self.num_writes :, :],
         )
+
+    def _watch(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> dict[str, Tensor]:
+        # The weights with which the step wrote and read, and what it read
+        weights = before[1]
+        seen = {"used": weights}
+        if self.read_heads:
+            reads = self.read_heads.read(weights[:, self.num_writes :], after[0])
+            seen["reads"] = reads.reshape((-1, self.num_reads, self.memory.memory_shape[1]))
+        return seen
+
+    def _show_head(
+        self, writes: bool, number: int, state: Any, seen: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        used = seen["used"][:, :, number if writes else self.num_writes + number]
+        results = {} if writes else {"read vector": seen["reads"][:, :, number]}
+        shown = super()._show_head(writes, number, state, seen)
+        return shown | {"used": used, "results": results}
 
     def _fuse_heads(self) -> list[Any]:
         """Return the fused weights of addressing, then of writing."""

@@ -4,7 +4,8 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, R read
 H controller units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from math import prod
 from typing import Any, Unpack
 
 import pytensor
@@ -14,6 +15,7 @@ from lasagne.layers import Layer
 from lasagne.tensors import join_last_axes
 from lasagne.utils import unique
 from ntm.addressing import sparse as sparse_addressing
+from ntm.addressing import sparse_links
 from ntm.addressing.nearest import HyperplaneIndex, make_search
 from ntm.addressing.rows import read_rows, write_rows
 from ntm.addressing.sparse import count_minima, get_minima, to_dense, update_minima
@@ -330,6 +332,46 @@ class SparseMemoryLayer(ReadVectorsLayer):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define _read()")
 
+    # ---- what a step shows
+
+    @property
+    def trace_sizes(self) -> dict[str, int]:
+        """How many numbers the memory has at each step, with all that is stored for every slot."""
+        large = self._pack(self.get_initial_state(1))[-self.num_large :]
+        return {"memory": sum(prod(part.type.shape[1:]) for part in large)}
+
+    def _watch(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> dict[str, Tensor]:
+        # How long ago the slots that the step writes and reads were accessed last
+        last_access, time = self._split(before)[1][1], after[5]
+        ages = {}
+        for name, positions in (("written", after[1]), ("read", after[3])):
+            now = time.reshape((-1,) + (1,) * (positions.ndim - 1))
+            ages[f"age {name}"] = now - sparse_links.read_store(last_access, positions)
+        return ages
+
+    def _show_head(
+        self, writes: bool, number: int, state: Any, seen: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        if writes:
+            weights, positions, age = (
+                state.write_weights,
+                state.write_positions,
+                seen["age written"],
+            )
+            results = {"age": age}
+        else:
+            weights, positions, age = (
+                each[:, :, number]
+                for each in (state.read_weights, state.read_positions, seen["age read"])
+            )
+            results = {"age": age, "read vector": state.reads[:, :, number]}
+        return {"weights": weights, "used": weights, "positions": positions, "results": results}
+
+    def _show_states(
+        self, state: Any, seen: Mapping[str, Tensor], leave_out: Collection[str]
+    ) -> dict[str, Tensor]:
+        return {} if "memory" in leave_out else {"last access": state.last_access}
+
     # ---- output
 
     def get_params(self, unwrap_shared: bool = True, **tags: bool) -> list[Any]:
@@ -414,6 +456,7 @@ class SAMLayer(SparseMemoryLayer):
     (None, None, 180)
     """
 
+    kind = "SAM"
     read_head_type = SAMReadHead
     state_type = SAMState
     indexed_state_type = IndexedSAMState

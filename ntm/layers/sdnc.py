@@ -4,7 +4,7 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, R read
 each of three ways, L links of each slot, H controller units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Unpack
 
 import pytensor
@@ -27,6 +27,9 @@ from ntm.layers.sam import SparseMemoryLayer
 from ntm.layers.state import IndexedSDNCState, SDNCState
 from ntm.memory import Memory
 from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
+
+#: What the rows of sparse links are
+_LINK_PARTS = ("positions", "links")
 
 
 class SDNCLayer(SparseMemoryLayer):
@@ -97,6 +100,7 @@ class SDNCLayer(SparseMemoryLayer):
     """
 
     read_head_type = SDNCReadHead
+    kind = "SDNC"
     state_type = SDNCState
     indexed_state_type = IndexedSDNCState
     num_links_stores = 8
@@ -270,6 +274,40 @@ class SDNCLayer(SparseMemoryLayer):
             backward.values, content, forward.values, interface.modes
         )
         return positions, weights, rows
+
+    # ---- what a step shows
+
+    def _watch(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> dict[str, Tensor]:
+        # The links of the slots that the step wrote to
+        _, (_, *stores) = self._split(after)
+        positions, precedence, *links, decay = self._split_stores(stores)[3]
+        written = after[1]
+        rows = [sparse_links.read_store(store, written) for store in links[:2]]
+        forward, _ = self._get_forward_rows(links[2:], decay, written)
+        return {
+            **super()._watch(before, after),
+            "precedence": disconnected_grad(precedence),
+            "precedence positions": positions,
+            "backward positions": rows[0],
+            "backward links": rows[1],
+            "forward positions": forward.positions,
+            "forward links": forward.values,
+        }
+
+    def _show_head(
+        self, writes: bool, number: int, state: Any, seen: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        shown = super()._show_head(writes, number, state, seen)
+        if writes:
+            names = [f"{way} {part}" for way in ("backward", "forward") for part in _LINK_PARTS]
+            shown["results"] |= {name: seen[name] for name in names}
+        return shown
+
+    def _show_states(
+        self, state: Any, seen: Mapping[str, Tensor], leave_out: Collection[str]
+    ) -> dict[str, Tensor]:
+        precedence = {name: seen[name] for name in ("precedence", "precedence positions")}
+        return super()._show_states(state, seen, leave_out) | precedence
 
     # ---- output
 

@@ -4,7 +4,9 @@ Notation: B batch, T time steps, F input features, N slots, M slot width, W writ
 units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 import pytensor.tensor as pt
@@ -12,10 +14,12 @@ from pytensor.graph.traversal import ancestors
 
 from lasagne.layers import Layer
 from ntm.arguments import describe
-from ntm.layers.base import MemoryLayer, keep_where_masked
+from ntm.layers.base import MemoryLayer
 from ntm.layers.options import LOOP_DEFAULTS, LoopOptions, takes_loop_options
 from ntm.layers.sam import SparseMemoryLayer
+from ntm.layers.tracing import Pair
 from ntm.memory import Memory
+from ntm.traces import Trace
 from ntm.typing import Incoming, MemoryShape, Tensor, TensorLike
 
 # The traces of which each level has its own, and the axis along which those of all levels stand side by side
@@ -269,23 +273,20 @@ class SharedMemoryLayer(MemoryLayer):
         return parts + memory_parts
 
     def _unpack(self, parts: Sequence[Tensor]) -> Any:
-        """Return the state from parts as :meth:`_pack` lists them; parts that follow are left out."""
-        own, memory_parts, _ = self._take_apart(parts)
+        """Return the state from parts as :meth:`_pack` lists them."""
+        own, memory_parts = self._take_apart(parts)
         return self._join_states(
             [self._unpack_level(k, own[k], memory_parts) for k in range(len(self.levels))]
         )
 
-    def _take_apart(
-        self, parts: Sequence[Tensor]
-    ) -> tuple[list[list[Tensor]], list[Tensor], list[Tensor]]:
-        """Split parts into the own parts of each level, the parts of the memory, and what follows."""
+    def _take_apart(self, parts: Sequence[Tensor]) -> tuple[list[list[Tensor]], list[Tensor]]:
+        """Split parts into the own parts of each level, and the parts of the memory."""
         parts, own = list(parts), []
         for are_own in self._are_own:
             count = sum(are_own)
             own.append(parts[:count])
             parts = parts[count:]
-        count = self._are_own[0].count(False)
-        return own, parts[:count], parts[count:]
+        return own, parts
 
     def _unpack_level(self, number: int, own: list[Tensor], memory_parts: list[Tensor]) -> Any:
         """Return the state of a level from its own parts and the parts of the memory."""
@@ -319,19 +320,26 @@ class SharedMemoryLayer(MemoryLayer):
         kwargs: dict[str, Any],
         mask: Tensor | None = None,
     ) -> list[Tensor]:
-        """Return the parts after all levels.
+        pairs = self._run_levels(projected, parts, fused, use_memory, kwargs, mask)
+        return self._join_pairs(pairs)
 
-        Where `parts` has more parts than a state (see :meth:`_loop`), those follow: the parts of the memory after the
-        first level, after the second, and so on to the last but one.
-        """
-        own, memory_parts, more = self._take_apart(parts)
-        between = []
+    def _run_levels(
+        self,
+        projected: Tensor,
+        parts: Sequence[Tensor],
+        fused: list[Any],
+        use_memory: bool,
+        kwargs: dict[str, Any],
+        mask: Tensor | None,
+    ) -> list[Pair]:
+        """Return the parts of each level before its step and after it."""
+        own, memory_parts = self._take_apart(parts)
+        pairs: list[Pair] = []
         for k, (level, are_own) in enumerate(zip(self.levels, self._are_own, strict=True)):
             if k:
                 below = self.levels[k - 1]
                 state = self._unpack_level(k - 1, own[k - 1], memory_parts)
                 projected = level._project(below.get_output_of(state), fused[k])
-                between += memory_parts
 
             def advance(*args: Any, level: MemoryLayer = level, **options: Any) -> list[Tensor]:
                 options |= {"use_memory": use_memory, "kwargs": kwargs}
@@ -340,23 +348,87 @@ class SharedMemoryLayer(MemoryLayer):
             before = _merge(own[k], memory_parts, are_own)
             after = level._step(projected, before, mask, fused[k], advance)
             own[k], memory_parts = _divide(after, are_own)
-        after = [part for each in own for part in each] + memory_parts
-        if more:
-            # For the traces: where the mask is zero, they keep what the levels left at the step before
-            after += keep_where_masked(mask, between, more)
-        return after
+            pairs.append((before, after))
+        return pairs
 
-    def _loop(
+    def _join_pairs(self, pairs: Sequence[Pair]) -> list[Tensor]:
+        """Return the parts after all levels, from those before and after each."""
+        divided = [
+            _divide(after, are_own)
+            for (_, after), are_own in zip(pairs, self._are_own, strict=True)
+        ]
+        return [part for own, _ in divided for part in own] + divided[-1][1]
+
+    # ---- what a step shows
+
+    @property
+    def trace_sizes(self) -> dict[str, int]:
+        """How many numbers arrays of all levels have at each step, of those that may be large."""
+        sizes = self.levels[0].trace_sizes
+        return {name: size * len(self.levels) for name, size in sizes.items()}
+
+    def _step_in_pairs(
         self,
-        step: Callable[..., list[Tensor]],
-        sequences: list[Tensor],
-        parts: Sequence[Tensor],
-        keep_all: bool,
-    ) -> list[Tensor]:
-        if keep_all:
-            # For the traces: the parts of the memory after each level but the last
-            parts = [*parts, *(len(self.levels) - 1) * self._take_apart(parts)[1]]
-        return super()._loop(step, sequences, parts, keep_all)
+        projected: Tensor,
+        before: Sequence[Tensor],
+        mask: Tensor | None,
+        fused: list[Any],
+        advance: Callable[..., list[Tensor]],
+    ) -> tuple[list[Tensor], Sequence[Pair]]:
+        assert isinstance(advance, partial)  # see `get_output_for`
+        pairs = self._run_levels(projected, before, fused, mask=mask, **advance.keywords)
+        return self._join_pairs(pairs), pairs
+
+    def _pair_before(self, before: Sequence[Tensor]) -> Sequence[Pair]:
+        own, memory_parts = self._take_apart(before)
+        merged = [
+            _merge(each, memory_parts, are_own)
+            for each, are_own in zip(own, self._are_own, strict=True)
+        ]
+        return [(parts, parts) for parts in merged]
+
+    def _see(self, pairs: Sequence[Pair], keep_all: bool) -> dict[str, Tensor]:
+        """Return what each level shows, and the parts of the memory after each level but the last."""
+        seen: dict[str, Tensor] = {}
+        for k, (level, are_own, pair) in enumerate(
+            zip(self.levels, self._are_own, pairs, strict=True)
+        ):
+            watched = level._watch(*pair)
+            seen |= {f"{k} {name}": value for name, value in watched.items()}
+            if k < len(self.levels) - 1:
+                memory_parts = _divide(pair[1], are_own)[1]
+                if not keep_all:
+                    memory_parts = memory_parts[: len(memory_parts) - self.num_large]
+                seen |= {f"{k} part {n}": part for n, part in enumerate(memory_parts)}
+        return seen
+
+    def _list_level_parts(
+        self, parts: Sequence[Tensor], seen: Mapping[str, Tensor]
+    ) -> list[list[Tensor]]:
+        """Return the traces of the parts of each level; where one was not kept, that of the last level."""
+        own, last = self._take_apart(parts)
+        listed = []
+        for k, are_own in enumerate(self._are_own):
+            memory_parts = [seen.get(f"{k} part {n}", part) for n, part in enumerate(last)]
+            listed.append(_merge(own[k], memory_parts, are_own))
+        return listed
+
+    def _list_traces(
+        self, parts: Sequence[Tensor], seen: Mapping[str, Tensor], leave_out: Collection[str]
+    ) -> list[Trace]:
+        traces = []
+        for k, level in enumerate(self.levels):
+            state = level._unpack(self._list_level_parts(parts, seen)[k])
+            start = f"{k} "
+            own = {
+                name.removeprefix(start): value
+                for name, value in seen.items()
+                if name.startswith(start)
+            }
+            trace = level._make_trace(state, own, leave_out)
+            name = f"{self.name or level.kind}, level {k + 1}"
+            traces.append(replace(trace, name=name, backwards=self.backwards))
+        return traces
 
     # ---- output
 
@@ -369,12 +441,11 @@ class SharedMemoryLayer(MemoryLayer):
         """Return the last level's output at the step that left a state; from traces (T, B, ...), that of all steps."""
         return self.levels[-1].get_output_of(self.split_state(state)[-1])
 
-    def _list_details(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        own, last, between = self._take_apart(parts)
-        details = []
-        for k, level in enumerate(self.levels):
-            memory_parts, between = between[: len(last)] or last, between[len(last) :]
-            details.append(level._get_details(self._unpack_level(k, own[k], memory_parts)))
+    def _list_details(self, parts: Sequence[Tensor], seen: Mapping[str, Tensor]) -> list[Tensor]:
+        details = [
+            level._get_details(level._unpack(each))
+            for level, each in zip(self.levels, self._list_level_parts(parts, seen), strict=True)
+        ]
         return [
             _join(traces, _JOINED_DETAILS[name]) if name in _JOINED_DETAILS else traces[-1]
             for name, traces in zip(self.detail_names, zip(*details, strict=True), strict=True)

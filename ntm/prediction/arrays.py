@@ -68,7 +68,7 @@ class NetworkInput:
             if not len(values):
                 self._fail("must hold at least one sequence, and the list is empty")
             if self.has_time:
-                return [self._read_one(each, k) for k, each in enumerate(values)]
+                return [self._read_steps(each, f"[{k}]") for k, each in enumerate(values)]
         array = self._as_array(values, "")
         if array.ndim != len(self.shape):
             hint = ""
@@ -82,8 +82,17 @@ class NetworkInput:
             self._fail(f"must hold at least one sequence, and the shape is {array.shape}")
         return array
 
-    def _read_one(self, values: Any, number: int) -> Array:
-        place = f"[{number}]"
+    def read_one(self, values: Any) -> Array:
+        """Return one sequence (T, ...), or (...) where the input has no steps, checked as by :meth:`read`."""
+        if self.has_time:
+            return self._read_steps(values, "")
+        array = self._as_array(values, "")
+        if array.ndim != len(self.features):
+            self._fail(f"must be of shape {_show(self.features)}, not {array.shape}")
+        self._check_features(array.shape, array.shape, "")
+        return array
+
+    def _read_steps(self, values: Any, place: str) -> Array:
         array = self._as_array(values, place)
         expected = tuple(self.shape[1:])
         if array.ndim != len(expected):

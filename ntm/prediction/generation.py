@@ -14,7 +14,8 @@ from lasagne.layers import Layer
 from ntm.arguments import Number
 from ntm.layers.stepping import StepFunction
 from ntm.prediction.arrays import NetworkInput
-from ntm.prediction.predictor import Predictor, Rows
+from ntm.prediction.predictor import Predictor
+from ntm.prediction.rows import Rows
 from ntm.typing import Array
 
 __all__ = ["generate"]

@@ -5,50 +5,26 @@ Notation: N sequences, T steps, F input and O output features; B rows that run a
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import Mode
-from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Constant
 
-from lasagne.backends.modes import get_mode
-from lasagne.layers import Layer, get_all_params
+from lasagne.layers import Layer
 from lasagne.layers._states import StatefulLayer
-from lasagne.utils import is_float
 from ntm.arguments import Number, check_choice, describe
-from ntm.layers.stepping import (
-    find_stateful_layers,
-    get_output_and_states,
-    has_mask,
-    reset_rows,
-)
-from ntm.prediction.arrays import NetworkInput, find_inputs, match_inputs
+from ntm.layers.stepping import get_output_and_states, reset_rows
+from ntm.prediction.arrays import NetworkInput
 from ntm.prediction.probabilities import PROBABILITIES, find_last_layer, predictions
-from ntm.prediction.steps import find_time_axis
+from ntm.prediction.rows import RowNetwork, Rows
 from ntm.typing import Array, ArrayLike
 
 __all__ = ["Predictor"]
 
 
-class Rows(NamedTuple):
-    """Sequences as the compiled functions take them.
-
-    Attributes
-    ----------
-    arrays : list of array (B, T, ...) or (B, ...)
-        For each input of the network, padded with zeros.
-    step_mask : array (B, T)
-        One up to the end of a sequence, zero in its padding.
-    """
-
-    arrays: list[Array]
-    step_mask: Array
-
-
-class Predictor:
+class Predictor(RowNetwork):
     """Predicts from arrays with a network.
 
     A Predictor takes one array (N, T, F), or a list of sequences of several lengths, (T, F) each. Parameters that
@@ -102,18 +78,10 @@ class Predictor:
     """
 
     def __init__(self, l_out: Layer, mode: Mode | None = None, kind: str | None = None) -> None:
-        if not isinstance(l_out, Layer):
-            raise TypeError(
-                f"Predictor: l_out must be the last layer of a network, not {l_out!r:.100}"
-            )
+        super().__init__(l_out, mode)
         if kind is not None:
             check_choice("kind of Predictor", kind, ("classes", "bits"))
-        self.l_out, self.kind = l_out, kind
-        self.mode = get_mode() if mode is None else mode
-        self._time_axis = find_time_axis(l_out)
-        self._inputs = find_inputs(l_out, self._time_axis, "Predictor")
-        self._stateful = find_stateful_layers(l_out)
-        self.pads = self._time_axis.mixing is None
+        self.kind = kind
         last = getattr(find_last_layer(l_out), "nonlinearity", None)
         self._ends_in_probabilities = last in PROBABILITIES
         self.gives_probabilities = self._ends_in_probabilities or kind is not None
@@ -203,61 +171,6 @@ class Predictor:
             row[: len(output)] = output
         return result
 
-    # ---- From a user's arrays to rows
-
-    def read(self, inputs: Any) -> list[Any]:
-        """Return what was given for each input: an array (N, ...), or a list of an array for each sequence."""
-        given = match_inputs(self._inputs, inputs, "Predictor")
-        values = [each.read(array) for each, array in zip(self._inputs, given, strict=True)]
-        first = self._inputs[0]
-        for each, array in zip(self._inputs, values, strict=True):
-            if len(array) != len(values[0]):
-                raise ValueError(
-                    f"{each.label} must hold as many sequences as {first.label}, {len(values[0])}, not {len(array)}"
-                )
-        return values
-
-    def count_steps(self, values: list[Any], lengths: ArrayLike | None = None) -> Array:
-        """Return the number of steps of each sequence, (N,); zeros where the network has no time axis."""
-        number = len(values[0])
-        timed = [k for k, each in enumerate(self._inputs) if each.has_time]
-        if lengths is not None and (not timed or any(isinstance(values[k], list) for k in timed)):
-            why = "the sequences of a list have their own" if timed else "the inputs have no steps"
-            raise ValueError(f"Predictor: lengths are for arrays (N, T, ...); {why}")
-        counts = np.zeros(number, int)
-        for k in timed:
-            own = np.array([len(sequence) for sequence in values[k]])
-            wrong = np.flatnonzero(own != counts)
-            if len(wrong) and k != timed[0]:
-                raise ValueError(
-                    f"{self._inputs[k].label}[{wrong[0]}] must have as many steps as "
-                    f"{self._inputs[timed[0]].label}[{wrong[0]}], {counts[wrong[0]]}, not {own[wrong[0]]}"
-                )
-            counts = own
-        if lengths is not None:
-            counts = _check_lengths(lengths, counts)
-            if self._time_axis.mixing is not None and self._time_axis.in_output:
-                raise ValueError(
-                    f"Predictor: {self._time_axis.mixing!r} mixes steps, so that sequences are not padded; give a "
-                    "list of sequences instead of an array and lengths"
-                )
-        for k in timed:
-            self._check_declared_steps(k, counts)
-        return counts
-
-    def _check_declared_steps(self, k: int, counts: Array) -> None:
-        """Raise a `ValueError` if a sequence has not the number of steps that an input was made for."""
-        declared = self._inputs[k].num_steps
-        if declared is None:
-            return
-        wrong = np.flatnonzero(counts > declared if self.pads else counts != declared)
-        if len(wrong):
-            bound = f"at most {declared}" if self.pads else f"exactly {declared}"
-            raise ValueError(
-                f"{self._inputs[k].label}[{wrong[0]}] has {counts[wrong[0]]} steps, but the network was made for "
-                f"{bound}: the shape of its InputLayer is {self._inputs[k].shape}"
-            )
-
     def _divide(
         self, values: list[Any], counts: Array, batch_size: int
     ) -> Iterator[tuple[Array, Rows]]:
@@ -269,49 +182,6 @@ class Predictor:
             for start in range(0, len(numbers), num_rows):
                 chunk = numbers[start : start + num_rows]
                 yield chunk, self.pad(values, counts, chunk, int(num_steps), num_rows)
-
-    def count_rows(self, number: int, largest: int | None = None) -> int:
-        """Return how many rows run at a time: the batch size of the network, or a power of two."""
-        declared = [each.shape[0] for each in self._inputs if each.shape[0] is not None]
-        if declared:
-            return declared[0]
-        rounded = _round_up(number)
-        return rounded if largest is None else min(rounded, largest)
-
-    def count_padded_steps(self, number: int) -> int:
-        """Return the number of steps to which a sequence is padded."""
-        if not self.pads or not number:
-            return number
-        declared = [each.num_steps for each in self._inputs if each.num_steps is not None]
-        return declared[0] if declared else _round_up(number)
-
-    def pad(
-        self, values: list[Any], counts: Array, numbers: Array, num_steps: int, num_rows: int
-    ) -> Rows:
-        """Return some of the sequences, in the data type of the network, padded with zeros.
-
-        Parameters
-        ----------
-        values, counts
-            All sequences as :meth:`read` returns them, and the steps of each.
-        numbers : array of int
-            Those that are wanted.
-        num_steps, num_rows : int
-            T and B.
-        """
-        arrays = []
-        for each, given in zip(self._inputs, values, strict=True):
-            shape = (num_steps,) if each.has_time else ()
-            features = given[0].shape[1:] if each.has_time else given.shape[1:]
-            array = np.zeros((num_rows, *shape, *features), each.dtype)
-            for row, number in enumerate(numbers):
-                sequence = given[number][: counts[number]] if each.has_time else given[number]
-                place = array[row, : counts[number]] if each.has_time else array[row]
-                place[...] = each.cast(sequence, (int(number),))
-            arrays.append(array)
-        step_mask = np.zeros((num_rows, num_steps), bool)
-        step_mask[: len(numbers)] = np.arange(num_steps) < counts[numbers, None]
-        return Rows(arrays, step_mask)
 
     # ---- States
 
@@ -331,11 +201,6 @@ class Predictor:
                 f"{caller}: {self._time_axis.mixing!r} may mix the steps of a sequence, so that the network cannot "
                 "take one step at a time"
             )
-
-    @property
-    def gives_steps(self) -> bool:
-        """Whether the network has an output for each step."""
-        return self._time_axis.in_output
 
     def get_only_input(self, caller: str) -> NetworkInput:
         """Return the input of the network; raise a `ValueError` unless it has one, with steps."""
@@ -393,7 +258,7 @@ class Predictor:
     def _run(self, rows: Rows) -> Any:
         """Return the output for rows that start from the initial state."""
         with self._lock:
-            return self._get_function(False)(*self._arrange(rows))
+            return self._get_function(False)(*self.arrange(rows))
 
     def run_carrying(self, rows: Rows, before: Sequence[Any] | None) -> tuple[Any, list[Any]]:
         """Return the output for rows, and the parts of the states after the last step.
@@ -415,40 +280,18 @@ class Predictor:
                     for layer in self._stateful
                     for part in self._make_state_variables(layer).flatten()
                 ]
-            output, *parts = function(*self._arrange(rows), resets, *before)
+            output, *parts = function(*self.arrange(rows), resets, *before)
         return output, parts
-
-    def _arrange(self, rows: Rows) -> list[Array]:
-        """Return the arguments of a compiled function: the inputs, the masks of layers, and a mask for the others."""
-        masks: list[Any] = [each.input_var for each in self._time_axis.masks]
-        arrays = [*rows.arrays, *(rows.step_mask.astype(mask.dtype) for mask in masks)]
-        return [*arrays, rows.step_mask] if self._masks_layers else arrays
-
-    @property
-    def _masks_layers(self) -> bool:
-        """Whether there are layers without a mask of their own that get one."""
-        return self.pads and any(not has_mask(layer) for layer in self._stateful)
 
     def _get_function(self, carries: bool) -> Any:
         """Return a compiled function: of inputs and masks, and where states are carried, of resets and states."""
         if carries not in self._functions:
-            with pytensor.config.change_flags(floatX=self._find_float_type()):
+            with pytensor.config.change_flags(floatX=self.float_type):
                 self._functions[carries] = self._compile(carries)
         return self._functions[carries]
 
     def _compile(self, carries: bool) -> Any:
-        layers = [*(each.layer for each in self._inputs), *self._time_axis.masks]
-        given: dict[Any, Any] = {}
-        for layer in layers:
-            own: Any = layer.input_var
-            # A network may use its own variable, as for the sizes of a ReshapeLayer
-            is_free = own.owner is None and not isinstance(own, Constant | SharedVariable)
-            new = pt.tensor(dtype=own.dtype, shape=layer.output_shape)
-            given[layer] = own if is_free else new
-        variables = list(given.values())
-        step_mask = pt.matrix("step_mask", dtype="bool") if self._masks_layers else None
-        if step_mask is not None:
-            variables.append(step_mask)
+        variables, given, step_mask = self.make_variables()
         states: dict[Any, Any] = {}
         if carries:
             resets = pt.vector("resets", dtype="bool")
@@ -472,19 +315,8 @@ class Predictor:
 
     def _make_state_variables(self, layer: StatefulLayer) -> Any:
         """Return variables for the state of a layer, in the floating-point type of the network."""
-        with pytensor.config.change_flags(floatX=self._find_float_type()):
+        with pytensor.config.change_flags(floatX=self.float_type):
             return layer.make_state_variables()
-
-    def _find_float_type(self) -> str:
-        """Return the floating-point type that the network was built in."""
-        inputs: list[Any] = [each.layer.input_var for each in self._inputs]
-        floats = [each for each in [*inputs, *get_all_params(self.l_out)] if is_float(each)]
-        return str(floats[0].dtype) if floats else str(pytensor.config.floatX)
-
-
-def _round_up(number: int) -> int:
-    """Return the next power of two."""
-    return 1 << (number - 1).bit_length()
 
 
 def _pad_rows(array: Array, num_rows: int) -> Array:
@@ -505,20 +337,3 @@ def _cast_state(part: Array, dtype: np.dtype, label: str) -> Array:
         index = tuple(map(int, wrong[0]))
         raise ValueError(f"{label}{list(index)} must be finite in {dtype}, not {part[index]}")
     return cast
-
-
-def _check_lengths(lengths: ArrayLike, counts: Array) -> Array:
-    """Return lengths (N,) as integers, after checking them."""
-    given = np.asarray(lengths)
-    if given.shape != counts.shape or given.dtype.kind not in "iu":
-        raise ValueError(
-            f"Predictor: lengths must be {len(counts)} integers, one for each sequence, not an array of shape "
-            f"{given.shape} and dtype {given.dtype}"
-        )
-    wrong = np.flatnonzero((given < 1) | (given > counts))
-    if len(wrong):
-        raise ValueError(
-            f"Predictor: lengths[{wrong[0]}] must be from 1 to the {counts[wrong[0]]} steps of the array, not "
-            f"{given[wrong[0]]}"
-        )
-    return given.astype(int)

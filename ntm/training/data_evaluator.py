@@ -17,8 +17,9 @@ from lasagne.layers import Layer
 from ntm.arguments import Number, is_number
 from ntm.data import DataBatch, Dataset, Epochs, Layout, Source, SourceExhausted, make_source
 from ntm.data.seeking import SeekableSource
+from ntm.prediction.inspection import Inspector
 from ntm.prediction.probabilities import predictions
-from ntm.training.evaluator import name_traces, trace_memories
+from ntm.traces import Trace
 from ntm.training.inputs import NetworkInputs, compute_output
 from ntm.training.losses import check_last_nonlinearity
 from ntm.training.metrics import LOSS, METRICS, Value, make_metrics
@@ -203,26 +204,37 @@ class DataEvaluator:
                 found[index] = predicted[row, :length] if has_time else predicted[row]
         return np.stack(found) if len({each.shape for each in found}) == 1 else found
 
-    def look_inside(self, data: Any) -> list[dict[str, Array]]:
-        """Trace what the heads and the memory of each memory layer do with sequences.
+    def look_inside(self, data: Any) -> list[Trace]:
+        """Trace what the heads and the memory of each memory layer do with one sequence.
 
         Parameters
         ----------
         data : Dataset, or the inputs of one
-            A few sequences: all are run at once.
+            Of one sequence, such as ``dataset.subset([0])``.
 
         Returns
         -------
-        list of dict
-            As of :meth:`ntm.training.Evaluator.look_inside`.
+        list of Trace
+            As of :func:`ntm.look_inside`.
+
+        Raises
+        ------
+        ValueError
+            If there are several sequences, or the network does not take them.
         """
         dataset = data if isinstance(data, Dataset) else Dataset(data)
+        if len(dataset) != 1:
+            raise ValueError(
+                f"DataEvaluator.look_inside: data must be one sequence, such as dataset.subset([0]), not {len(dataset)}"
+            )
         self._check_inputs(dataset.layout, "DataEvaluator.look_inside")
-        size = self._get_batch_size(len(dataset))
-        batch = Epochs(dataset, size, shuffle=False, num_buckets=1).draw()
-        with self._lock:
-            traces = name_traces(self._look(*self._network.cast(batch)))
-        return [{name: values[: len(dataset)] for name, values in each.items()} for each in traces]
+        batch, length = dataset.take([0]), int(dataset.lengths[0])
+        arrays = zip(self._network.layers.items(), self._network.cast(batch), strict=False)
+        given = {
+            layer: array[0, :length] if self.layout.inputs[name].has_time else array[0]
+            for (name, layer), array in arrays
+        }
+        return self._inspector.look_inside(given)
 
     # ---- Batches
 
@@ -279,13 +291,8 @@ class DataEvaluator:
         )
 
     @cached_property
-    def _look(self) -> Callable[..., Any]:
-        return pytensor.function(
-            self._network.variables,
-            trace_memories(self.l_out),
-            mode=self.mode,
-            on_unused_input="ignore",
-        )
+    def _inspector(self) -> Inspector:
+        return Inspector(self.l_out, self.mode)
 
     def _compile_stream(self, batch_size: int) -> Callable[..., Any]:
         """Return a function that also takes which rows begin anew, and keeps the network's states."""

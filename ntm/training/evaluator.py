@@ -2,11 +2,10 @@
 
 No training function is built here, so that a trained network is measured without compiling a gradient.
 
-Notation: B sequences in a batch, T steps, F input and O output features; N memory slots of width M, R read heads and
-W write heads.
+Notation: B sequences in a batch, T steps, F input and O output features.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,17 +16,16 @@ from pytensor.compile.mode import Mode
 from lasagne.backends.modes import get_mode
 from lasagne.layers import Layer, get_output
 from ntm.arguments import Number
+from ntm.prediction.inspection import Inspector
 from ntm.prediction.probabilities import predictions
 from ntm.tasks import Batch, Task
-from ntm.training.inputs import NetworkInputs, find_memory_layers
+from ntm.traces import Trace
+from ntm.training.inputs import NetworkInputs
 from ntm.training.losses import check_last_nonlinearity, reduce_losses
 from ntm.training.objective import as_objective
-from ntm.typing import Array, ArrayLike, Tensor
+from ntm.typing import Array, ArrayLike
 
 __all__ = ["Evaluator"]
-
-#: Names of what :meth:`Evaluator.look_inside` gives for a memory layer
-TRACES = ("memory", "write_weights", "read_weights")
 
 
 class Evaluator:
@@ -175,22 +173,19 @@ class Evaluator:
         complete = [self.task.complete_sizes(each) for each in sizes]
         return max((self.task.num_steps(**each) for each in complete), default=None)
 
-    def look_inside(self, inputs: ArrayLike) -> list[dict[str, Array]]:
-        """Trace what the heads and the memory of each memory layer do with sequences.
+    def look_inside(self, inputs: ArrayLike) -> list[Trace]:
+        """Trace what the heads and the memory of each memory layer do with one sequence.
 
         Parameters
         ----------
-        inputs : array (B, T, F)
+        inputs : array (T, F)
 
         Returns
         -------
-        list of dict
-            For each :class:`ntm.layers.MemoryLayer`: ``memory`` (B, N, M) after the last step, ``write_weights``
-            (B, T, W, N) and ``read_weights`` (B, T, R, N).
+        list of Trace
+            As of :func:`ntm.look_inside`.
         """
-        inputs = self._check_inputs("look_inside", inputs)
-        masks = self._network.cast_step_mask(np.ones(inputs.shape[:2]))
-        return name_traces(self._look(inputs, *masks))
+        return self._inspector.look_inside(inputs)
 
     def is_solved(self, num_sequences: int = 2000, draw: int = 1) -> bool:
         """Tell whether new sequences of the training sizes have the measure by which the task counts as solved.
@@ -236,33 +231,5 @@ class Evaluator:
         return pytensor.function(variables, reduce_losses(losses), mode=self.mode)
 
     @cached_property
-    def _look(self) -> Callable[..., Any]:
-        return pytensor.function(
-            self._network.variables,
-            trace_memories(self.l_out),
-            mode=self.mode,
-            on_unused_input="ignore",
-        )
-
-
-def trace_memories(l_out: Layer) -> list[Tensor]:
-    """Return what the memory layers of a network do: for each, as :data:`TRACES` names them, three tensors."""
-    traces: list[Tensor] = []
-    for layer in find_memory_layers(l_out):
-        details = layer.get_output_for(
-            get_output(layer.input_layers, deterministic=True),
-            get_details=True,
-            deterministic=True,
-        )
-        memory, _, _, write, read = details[:5]
-        traces += [memory[:, -1], write, read]
-    return traces
-
-
-def name_traces(values: Sequence[Any]) -> list[dict[str, Array]]:
-    """Return the values of :func:`trace_memories` by their names, a dict for each memory layer."""
-    arrays = [np.asarray(value) for value in values]
-    return [
-        dict(zip(TRACES, arrays[k : k + len(TRACES)], strict=True))
-        for k in range(0, len(arrays), len(TRACES))
-    ]
+    def _inspector(self) -> Inspector:
+        return Inspector(self.l_out, self.mode)

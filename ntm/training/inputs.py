@@ -63,6 +63,8 @@ class NetworkInputs:
 
     Attributes
     ----------
+    layers : dict from str to InputLayer
+        The input layer of each input, by its name in the layout.
     inputs : dict from str to tensor
         The variable of each input, by its name in the layout.
     step_masks : list of tensor (B, T)
@@ -86,12 +88,12 @@ class NetworkInputs:
         variables = dict.fromkeys(layer.input_var for layer in time_axis.masks)
         self.step_masks: list[Tensor] = [cast(Tensor, variable) for variable in variables]
         found = [layer for layer in time_axis.inputs if layer not in time_axis.masks]
-        self._layers = self._match(found, layout)
-        for name, layer in self._layers.items():
+        self.layers = self._match(found, layout)
+        for name, layer in self.layers.items():
             self._check_input(layer.output_shape, is_float(layer.input_var), name, layout, owner)
         self._check_output(l_out.output_shape, layout, owner)
         self._num_symbols = {
-            name: count_symbols(l_out, each) for name, each in self._layers.items()
+            name: count_symbols(l_out, each) for name, each in self.layers.items()
         }
         for name, size in self._num_symbols.items():
             if size is not None and layout.inputs[name].num_symbols > size:
@@ -99,12 +101,12 @@ class NetworkInputs:
                     f"{caller}: {owner} has symbols from 0 to {layout.inputs[name].num_symbols - 1}, and the network "
                     f"knows {size}"
                 )
-        self.inputs = {name: cast(Tensor, each.input_var) for name, each in self._layers.items()}
+        self.inputs = {name: cast(Tensor, each.input_var) for name, each in self.layers.items()}
         self._l_out, self._owner = l_out, owner
         self.batch_size = get_batch_size(l_out)
         steps = [
             layer.output_shape[1]
-            for name, layer in self._layers.items()
+            for name, layer in self.layers.items()
             if layout.inputs[name].has_time
         ]
         self.num_steps: int | None = next((size for size in steps if size is not None), None)
@@ -276,7 +278,7 @@ class NetworkInputs:
         return arrays + (self.cast_step_mask(batch.step_mask) if self.step_masks else [])
 
     def _cast(self, name: str, array: Array) -> Array:
-        variable, shape = self.inputs[name], self._layers[name].output_shape
+        variable, shape = self.inputs[name], self.layers[name].output_shape
         if array.ndim == len(shape):
             if (known := self._num_symbols[name]) is not None:
                 self._check_symbols(name, array, known)
@@ -299,11 +301,6 @@ class NetworkInputs:
     def cast_step_mask(self, step_mask: ArrayLike) -> list[Array]:
         """Return the values of the network's masks: a mask (B, T) in the data type of each of them."""
         return [np.asarray(step_mask, mask.dtype) for mask in self.step_masks]
-
-
-def find_memory_layers(l_out: Layer) -> Iterator[MemoryLayer]:
-    """Yield the memory layers of a network, those nearest to the input first."""
-    return (layer for layer in get_all_layers(l_out) if isinstance(layer, MemoryLayer))
 
 
 def get_batch_size(l_out: Layer) -> int | None:

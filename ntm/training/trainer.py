@@ -27,6 +27,7 @@ from ntm.data.fields import is_map_style
 from ntm.files import check_folder_of
 from ntm.interruption import stop_on_signals
 from ntm.tasks import Batch, Task
+from ntm.traces import Trace
 from ntm.training.callbacks import Callback, as_callback, as_logger
 from ntm.training.data_evaluator import DataEvaluator, make_validation, to_row
 from ntm.training.division import AUTO, check_division
@@ -578,8 +579,8 @@ class Trainer:
         """Return the steps of the longest of some sizes of a task: see :meth:`Evaluator.count_steps`."""
         return self.evaluator.count_steps(sizes)
 
-    def look_inside(self, inputs: ArrayLike) -> list[dict[str, Array]]:
-        """Trace what heads and memories do with sequences of a task: see :meth:`Evaluator.look_inside`."""
+    def look_inside(self, inputs: ArrayLike) -> list[Trace]:
+        """Trace what heads and memories do with a sequence of a task: see :meth:`Evaluator.look_inside`."""
         return self.evaluator.look_inside(inputs)
 
     def is_solved(self, num_sequences: int = 2000) -> bool:
