@@ -21,6 +21,7 @@ FLOORS = (
         "ntm.nonlinearities",
         "ntm.similarities",
         "ntm.structure",
+        "ntm.traces",
         "ntm.updates",
     ),
     ("ntm.memory", "ntm.summaries", "ntm.tasks", "ntm.visualization"),

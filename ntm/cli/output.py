@@ -140,9 +140,9 @@ def draw_sequence(
     )
 
 
-def spread_weights(traces: Sequence[Trace]) -> dict[str, Array]:
+def spread_weights(traces: Sequence[Trace]) -> dict[str, Any]:
     """Return the weights (T, heads, N) that :func:`plot_sequence` draws: of the first memory, unless it is large."""
-    weights = {}
+    weights: dict[str, Any] = {}
     for trace in traces[:1]:
         for name, heads in (("write", trace.write_heads), ("read", trace.read_heads)):
             if heads and trace.num_slots <= MAX_SLOTS:

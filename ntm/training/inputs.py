@@ -4,7 +4,6 @@ Notation: B sequences in a batch, T steps, F input and O output features.
 """
 
 import warnings
-from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +21,6 @@ from lasagne.utils import is_float
 from ntm.data import Epochs, Source
 from ntm.data.layout import SINGLE, DataBatch, InputLayout, Layout
 from ntm.data.seeking import fill_rows
-from ntm.layers.base import MemoryLayer
 from ntm.layers.stepping import (
     find_carrying_layers,
     find_stateful_layers,
@@ -92,9 +90,7 @@ class NetworkInputs:
         for name, layer in self.layers.items():
             self._check_input(layer.output_shape, is_float(layer.input_var), name, layout, owner)
         self._check_output(l_out.output_shape, layout, owner)
-        self._num_symbols = {
-            name: count_symbols(l_out, each) for name, each in self.layers.items()
-        }
+        self._num_symbols = {name: count_symbols(l_out, each) for name, each in self.layers.items()}
         for name, size in self._num_symbols.items():
             if size is not None and layout.inputs[name].num_symbols > size:
                 raise ValueError(

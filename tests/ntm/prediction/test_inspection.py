@@ -247,9 +247,7 @@ LEVELS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "max_bytes"), [("ntm", 2**28), ("dnc", 2**28), ("sam", 1000)]
-)
+@pytest.mark.parametrize(("kind", "max_bytes"), [("ntm", 2**28), ("dnc", 2**28), ("sam", 1000)])
 def test_levels_that_share_a_memory(kind, max_bytes):
     l_in, l_mask = InputLayer((None, None, F)), InputLayer((None, None))
     layer = SharedMemoryLayer(l_in, (6, 3), 2 * [LEVELS[kind]], mask_input=l_mask)
@@ -283,9 +281,7 @@ def test_levels_that_share_a_memory(kind, max_bytes):
 @pytest.mark.slow
 def test_several_memories_and_several_inputs():
     l_x = InputLayer((None, None, F), name="x")
-    l_word = InputLayer(
-        (None, None), input_var=pt.imatrix(), name="word"
-    )
+    l_word = InputLayer((None, None), input_var=pt.imatrix(), name="word")
     l_in = ConcatLayer([l_x, EmbeddingLayer(l_word, 7, 2)], axis=2)
     heads = [WriteHead, ReadHead]
     below = NTMLayer(l_in, (6, 3), lambda l: DenseLayer(l, 5), heads)

@@ -22,7 +22,7 @@ from lasagne.layers import (
 from lasagne.nonlinearities import sigmoid, softmax
 from lasagne.updates import adam, sgd
 from ntm import NTMLayer, ReadHead, WriteHead
-from ntm.experiments.networks import DNC, NTM, SAM, SDNC, Dense
+from ntm.experiments.networks import NTM, Dense
 from ntm.tasks import AdditionTask, Batch, CopyTask, GraphTraversalTask, RepeatCopyTask, Task
 from ntm.training.losses import sequence_loss
 from ntm.training.recovery import Restarter, Rewinder
