@@ -13,7 +13,7 @@ from ntm.tasks import Batch, Task
 from ntm.traces import Trace
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import TensorBoard
-from ntm.typing import Array, PathLike
+from ntm.typing import PathLike
 from ntm.visualization.figures import check_figure_path, save_figure
 from ntm.visualization.sequences import plot_sequence
 
