@@ -1,9 +1,11 @@
 """Examples in docstrings, and code in README.md and docs/, run as they stand there.
 
 A guide's blocks run one after the other, as a reader types them; only training stops after a few steps. Where a block
-is not meant to run, the line before it says so: ``<!-- not run: why -->``.
+is not meant to run, the line before it says so: ``<!-- not run: why -->``. A block that begins with ``# path: function``
+quotes the library: the function has these lines.
 """
 
+import ast
 import doctest
 import importlib
 import re
@@ -26,11 +28,30 @@ MODULES = sorted(
 )
 #: Modules whose examples compile a network
 SLOW_MODULES = {"ntm.layers.stepping"}
-GUIDES = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    if "```python" in path.read_text(encoding="utf-8")
-)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+QUOTATION = re.compile(r"# ((?:lasagne|ntm)/\S+\.py): ([\w.]+)\n")
+
+
+def find_blocks(path):
+    """The blocks of Python in a guide that run, each with the number of its first line."""
+    text = path.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        before = text[: match.start()].splitlines()
+        is_fragment = before and before[-1].startswith("<!-- not run:")
+        if not is_fragment and not QUOTATION.match(match[1]):
+            yield len(before) + 2, match[1]
+
+
+def find_quotations(path):
+    """The blocks of a page that quote the library: file, name of the function, lines."""
+    for match in BLOCK.finditer(path.read_text(encoding="utf-8")):
+        if quotation := QUOTATION.match(match[1]):
+            yield quotation[1], quotation[2], match[1][quotation.end() :]
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GUIDES = [path.relative_to(ROOT).as_posix() for path in PAGES if any(find_blocks(path))]
+QUOTATIONS = [(path.stem, *quotation) for path in PAGES for quotation in find_quotations(path)]
 
 
 @pytest.fixture(autouse=True)
@@ -58,13 +79,21 @@ def test_examples_of_docstrings(name):
     assert failed == 0, "see the output above"
 
 
-def find_blocks(path):
-    """The blocks of Python in a guide that run, each with the number of its first line."""
-    text = path.read_text(encoding="utf-8")
-    for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        before = text[: match.start()].splitlines()
-        if not (before and before[-1].startswith("<!-- not run:")):
-            yield len(before) + 2, match[1]
+def find_function(file, name):
+    """The source of a function or method, by its path in a file, such as ``NTMLayer._advance``."""
+    source = (ROOT / file).read_text(encoding="utf-8")
+    node = ast.parse(source)
+    for part in name.split("."):
+        node = next(each for each in node.body if getattr(each, "name", None) == part)
+    return ast.get_source_segment(source, node)
+
+
+@pytest.mark.parametrize(("page", "file", "name", "lines"), QUOTATIONS)
+def test_quoted_lines_are_in_the_library(page, file, name, lines):
+    def strip(text):
+        return "\n".join(line.strip() for line in text.splitlines())
+
+    assert strip(lines) in strip(find_function(file, name))
 
 
 @pytest.mark.slow
