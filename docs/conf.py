@@ -41,6 +41,7 @@ include_patterns = [
     "notebooks/*.ipynb",
     "examples/*.py",
     "benchmarks/*.md",
+    "models/README.md",
     "tests/data/oracles/README.md",
 ]
 # Folders that are large or hold copies: Sphinx does not walk through them

@@ -1,8 +1,8 @@
 """Examples in docstrings, and code in README.md and docs/, run as they stand there.
 
 A guide's blocks run one after the other, as a reader types them; only training stops after a few steps. Where a block
-is not meant to run, the line before it says so: ``<!-- not run: why -->``. A block that begins with ``# path: function``
-quotes the library: the function has these lines.
+is not meant to run, the line before it says so: ``<!-- not run: why -->``. A block that begins with
+``# path: function`` quotes the library: the function has these lines.
 """
 
 import ast

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOST = r"([a-z0-9-]+\.)+[a-z]{2,}"
-FOLDERS = ("docs", "benchmarks", "notebooks", "examples", "tests")
+FOLDERS = ("docs", "benchmarks", "models", "notebooks", "examples", "tests")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for paths in [
