@@ -42,18 +42,24 @@ def test_there_are_networks():
 
 
 def find_again(model, evaluator, num_sequences):
-    """Return what differs from the figures of a network on fresh sequences, in words."""
-    first, *_, last = model.result["measures"]
-    steps = evaluator.count_steps([last["sizes"]])
-    name, _ = model.settings.make_task().solved
+    """Return what differs from the figures of a network on fresh sequences, in words.
+
+    The sequences are of the training sizes, and of the first sizes that are beyond those in training.
+    """
+    task, rows = evaluator.task, model.result["measures"]
+    counts = [evaluator.count_steps([row["sizes"]]) for row in rows]
+    k = next(k for k, count in enumerate(counts) if count > task.longest)
+    name, _ = task.solved
     different = []
-    for row, number in ((first, num_sequences), (last, num_sequences // 4)):
-        found = evaluator.evaluate(row["sizes"], number, num_steps=steps, draw=3)
+    for row, number in ((rows[0], num_sequences), (rows[k], num_sequences // 4)):
+        found = evaluator.evaluate(row["sizes"], number, num_steps=counts[k], draw=3)
         right = row["correct"]
         spread = math.sqrt(max(right * (1 - right), 0.01) / number)
         if abs(found["correct"] - right) > 3 * spread:
             different.append(f"{found['correct']:.1%} right, not {right:.1%}: {row['sizes']}")
-        if not row[name] / 4 - 0.01 < found[name] < row[name] * 4 + 0.01:
+        # Beyond the training sizes one wrong sequence in a hundred may have most of the bits
+        is_typical = not row["sizes"] or right < 0.5
+        if is_typical and not row[name] / 4 - 0.01 < found[name] < row[name] * 4 + 0.01:
             different.append(f"{name} {found[name]:.3g}, not {row[name]:.3g}: {row['sizes']}")
     return different
 
@@ -62,11 +68,11 @@ def find_again(model, evaluator, num_sequences):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_network_does_what_its_file_says(name):
     evaluator = MODELS[name].make_evaluator()
-    assert not find_again(MODELS[name], evaluator, 80)
+    assert not find_again(MODELS[name], evaluator, 40)
     if name == "copy":  # And one that has been damaged does not
         params = {param.name: param for param in get_all_params(evaluator.l_out)}
         params["read.shift.b"].set_value(-params["read.shift.b"].get_value())
-        assert len(find_again(MODELS[name], evaluator, 80)) > 1
+        assert len(find_again(MODELS[name], evaluator, 40)) > 1
 
 
 def test_load_model():
