@@ -37,7 +37,7 @@ class Stop:
     """
 
     def __init__(self, notice: str | None = None) -> None:
-        self._notice = notice
+        self.notice = notice
         self._event = threading.Event()
         self._before: dict[int, Any] = {}
         self._latest = 0.0
@@ -66,9 +66,9 @@ class Stop:
         if not self.is_set():
             self._event.set()
             self._latest = now
-            if self._notice and number == signal.SIGINT:
+            if self.notice and number == signal.SIGINT:
                 with suppress(OSError):  # Not print: it may have been interrupted itself
-                    os.write(2, f"\n{self._notice}\n".encode())
+                    os.write(2, f"\n{self.notice}\n".encode())
         elif now - self._latest > MOMENT:
             self._latest = now
             if self._may_end:

@@ -33,6 +33,7 @@ DOORS = (
     "ntm.training",
     "ntm.experiments",
     "ntm.models",
+    "ntm.reports",
     "ntm.visualization",
     "ntm.controllers",
     "ntm.heads",

@@ -31,7 +31,7 @@ FLOORS = (
     ("ntm.prediction", "ntm.serialization"),
     ("ntm.training",),
     ("ntm.experiments",),
-    ("ntm.models",),
+    ("ntm.models", "ntm.reports"),
     ("ntm.cli",),
     ("ntm.__main__",),
 )

@@ -218,7 +218,7 @@ def evaluate(options: Namespace) -> int:
     settings = read_settings(folder, options.task) if model is None else model.settings
     task = settings.make_task()
     with blaming_usage():
-        sizes = [_parse_sizes(task, words) for words in options.size or ()]
+        sizes = [parse_sizes(task, words) for words in options.size or ()]
     sizes = sizes or settings.evaluate_at
     if model is None:
         evaluator = open_evaluator(folder, options.checkpoint, options.memory_slots, options.task)
@@ -260,7 +260,7 @@ def plot(options: Namespace) -> int:
     path = choose_picture_path(options.output, f"{names[0]}-{kind}.png")
     if kind == "sequence":
         with blaming_usage():
-            sizes = _parse_sizes(settings[0].make_task(), options.size or ())
+            sizes = parse_sizes(settings[0].make_task(), options.size or ())
         evaluator = open_evaluator(options.folders[0], task=options.task)
         figure = draw_sequence(evaluator, settings[0], sizes)
     elif kind == "learning":
@@ -281,7 +281,7 @@ def _choose_measure(given: str | None, name: str, task: Task) -> str:
     return given or task.solved[0]
 
 
-def _parse_sizes(task: Task, words: Sequence[str]) -> dict[str, int]:
+def parse_sizes(task: Task, words: Sequence[str]) -> dict[str, int]:
     """Return sizes such as {"length": 40} from words such as "length=40"."""
     sizes: dict[str, int] = {}
     for word in words:

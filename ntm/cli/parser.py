@@ -13,6 +13,7 @@ from ntm.cli.data_commands import predict, train_on_data
 from ntm.cli.data_options import add_data_settings, add_metrics, get_data_options
 from ntm.cli.model_commands import print_models
 from ntm.cli.options import add_settings, get_training_options
+from ntm.cli.report_commands import report, watch
 from ntm.experiments.networks import MODELS
 from ntm.experiments.own_tasks import COLON, OwnTaskError, import_task, shorten_name
 from ntm.tasks import TASKS, Task
@@ -32,6 +33,8 @@ examples:
   ntm evaluate --model-file copy              measure one of them
   ntm plot runs/copy-ntm-1                    draw what the network does with one sequence
   ntm compare copy --models ntm lstm          train both, and draw how they generalise
+  ntm report runs/copy-ntm-1                  write a page to send round: curves, and what is read and written
+  ntm watch runs/copy-ntm-1                   follow a run in the browser while it is trained
 
 with data of your own (arrays inputs and targets in an .npz file):
   ntm train --data data.npz --model dnc --validation 0.2
@@ -44,6 +47,26 @@ with data of your own (arrays inputs and targets in an .npz file):
 
 exit codes: 0 done, or the task is solved; 1 failed; 2 wrong usage; 3 training ended and the task is not solved;
 130 interrupted, and saved
+"""
+
+REPORT_EXAMPLES = """\
+examples:
+  ntm report runs/copy-ntm-1                            in report.html
+  ntm report runs/copy-ntm-1 runs/copy-lstm-1 --output copy.html
+                                                        two runs side by side
+  ntm report runs/copy-ntm-1 --size length=5 --size length=60
+                                                        choose the sequences that are shown step by step
+  ntm report runs/data-dnc-1 --data test.npz --index 0 7
+                                                        of a run on data: sequences 0 and 7 of a file
+"""
+
+WATCH_EXAMPLES = """\
+examples:
+  ntm watch runs/copy-ntm-1                             prints the address to open; Ctrl-C ends it
+  ntm watch runs/copy-ntm-1 --port 8080                 at http://127.0.0.1:8080/
+
+The page is renewed when the run writes losses (ntm train --log-every) and checkpoints (--save-every). It is served on
+this machine alone. From another machine: ssh -L 8080:127.0.0.1:8080 HOST, then open http://127.0.0.1:8080/
 """
 
 
@@ -343,7 +366,62 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_measure(command)
     _add_output(command, "RUN-KIND.png")
+
+    _add_reports(commands)
     return parser
+
+
+def _add_reports(commands: Any) -> None:
+    """Add the commands for pages of runs."""
+    text = "write a page about runs: one HTML file that needs no network"
+    command = _add_command(commands, "report", report, text, epilog=REPORT_EXAMPLES)
+    command.add_argument(
+        "--output",
+        metavar="FILE",
+        help="the .html file to write; an existing file is overwritten (default: report.html, with a number if there "
+        "is such a file)",
+    )
+    _add_page(command, "the run's validation data, else its data")
+
+    text = "follow runs in the browser while they are trained"
+    command = _add_command(commands, "watch", watch, text, epilog=WATCH_EXAMPLES)
+    command.add_argument(
+        "--port",
+        type=Number(int, 0, 65535),
+        default=0,
+        metavar="N",
+        help="port on this machine, 127.0.0.1; 0 takes any that is free (default: 0)",
+    )
+    _add_page(command, "none: nothing outside of the run is read")
+
+
+def _add_page(command: argparse.ArgumentParser, data: str) -> None:
+    """Add what the commands for pages have in common."""
+    command.add_argument(
+        "folders", nargs="+", type=_check_folder, metavar="RUN", help="folder of a run"
+    )
+    _add_own_task(command)
+    command.add_argument(
+        "--size",
+        nargs="+",
+        action="append",
+        metavar="NAME=N",
+        help="sizes of a sequence that is shown step by step, such as length=40; give the option once for each "
+        "(default: the largest in training, and some beyond it)",
+    )
+    command.add_argument(
+        "--data",
+        metavar="FILE",
+        help=f"for runs on data: where the sequences that are shown step by step are taken from (default: {data})",
+    )
+    command.add_argument(
+        "--index",
+        nargs="+",
+        type=Number(int, 0),
+        metavar="N",
+        help="for runs on data: which sequences are shown (default: some of different lengths)",
+    )
+    command.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def _make_command_parser(kind: type[Parser] = Parser, **options: Any) -> Parser:

@@ -169,7 +169,7 @@ def open_data_evaluator(
             network = settings.build_network()
         if found is not None:
             with blaming(f"{path} is damaged"):
-                set_parameters(network, _choose_parameters(found.arrays))
+                set_parameters(network, choose_parameters(found.arrays))
         return network
 
     network = at_checkpoint(folder, checkpoint, open_at)
@@ -177,7 +177,7 @@ def open_data_evaluator(
     return DataEvaluator(network, settings.layout, mode, names), settings
 
 
-def _choose_parameters(arrays: dict[str, Any]) -> dict[str, Any]:
+def choose_parameters(arrays: dict[str, Any]) -> dict[str, Any]:
     """Return the arrays of a checkpoint, with the best parameters in place of the last where these were kept."""
     best = {
         name.removeprefix(BEST): array for name, array in arrays.items() if name.startswith(BEST)

@@ -1,7 +1,7 @@
 """Reading the folder of a run. It may come from a stranger, so nothing is believed before it is checked."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -243,7 +243,7 @@ def check_network(settings: TrainingSettings, arrays: Mapping[str, Array] | None
 
 
 def read_result(folder: PathLike) -> dict[str, Any]:
-    """Read how a run ended.
+    """Read how a run on a task ended.
 
     Raises
     ------
@@ -252,6 +252,15 @@ def read_result(folder: PathLike) -> dict[str, Any]:
     ValueError
         If the file is damaged.
     """
+    return _read_result(folder, is_measure)
+
+
+def read_data_result(folder: PathLike) -> dict[str, Any]:
+    """Read how a run on data ended; errors as of :func:`read_result`."""
+    return _read_result(folder, is_data_measure)
+
+
+def _read_result(folder: PathLike, is_row: Callable[[Any], bool]) -> dict[str, Any]:
     path = inside(folder, "result.json")
     try:
         result = read_json(path)
@@ -259,18 +268,12 @@ def read_result(folder: PathLike) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{folder} has no result.json: the run has not ended yet"
         ) from error
-    if not has_measures(result):
+    if not has_measures(result, is_row):
         raise ValueError(f"{path} is damaged: it holds no measures: {shorten(result, 100)}")
     return result
 
 
-def has_measures(result: Any) -> bool:
-    """Tell whether a value is a dict that holds ``measures``, as :meth:`ntm.experiments.Run.measure` gives them."""
-    rows = result.get("measures") if isinstance(result, dict) else None
-    return isinstance(rows, list) and bool(rows) and all(map(_is_measure, rows))
-
-
-def _is_measure(row: Any) -> bool:
+def is_measure(row: Any) -> bool:
     """Tell whether this is a row as :meth:`ntm.experiments.Run.measure` gives it."""
     return (
         isinstance(row, dict)
@@ -278,6 +281,33 @@ def _is_measure(row: Any) -> bool:
         and len(row) > 1
         and all(map(is_number, row["sizes"].values()))
         and all(value is None or is_number(value) for name, value in row.items() if name != "sizes")
+    )
+
+
+def has_measures(result: Any, is_row: Callable[[Any], bool] = is_measure) -> bool:
+    """Tell whether a value is a dict that holds ``measures``: rows of a run on a task, unless said otherwise."""
+    rows = result.get("measures") if isinstance(result, dict) else None
+    return isinstance(rows, list) and bool(rows) and all(map(is_row, rows))
+
+
+def is_data_measure(row: Any) -> bool:
+    """Tell whether this is a row of what a run on data measures at its end."""
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("data"), str)
+        and all(
+            value is None or is_number(value) or is_matrix(value)
+            for name, value in row.items()
+            if name != "data"
+        )
+    )
+
+
+def is_matrix(value: Any) -> bool:
+    """Tell whether a value is a list of rows of numbers, as many in each as there are rows."""
+    return isinstance(value, list) and all(
+        isinstance(row, list) and len(row) == len(value) and all(map(is_number, row))
+        for row in value
     )
 
 

@@ -74,14 +74,30 @@ def read_json_lines(path: PathLike) -> list[dict[str, Any]]:
         If a line is no JSON object with a step. The message names the path and the line.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines(keepends=True)
+        with open(path, "rb") as file:
+            return parse_json_lines(file.read(), path)
     except FileNotFoundError:
         return []
+
+
+def parse_json_lines(text: bytes, path: PathLike, first: int = 1) -> list[dict[str, Any]]:
+    """Return the rows in a part of a file of JSON lines, as :func:`read_json_lines`.
+
+    Parameters
+    ----------
+    text : bytes
+        The part, which begins with a line.
+    path : str or path
+        Of the file, for messages.
+    first : int
+        The number of the part's first line.
+    """
+    try:
+        lines = text.decode("utf-8").splitlines(keepends=True)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     rows = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if not line.endswith("\n"):
             continue
         try:

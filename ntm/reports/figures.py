@@ -1,0 +1,304 @@
+"""Charts of a page: learning curves, measures during training, generalisation, confusion matrices.
+
+A chart is a dict as Plotly takes it: ``data`` and ``layout``. All texts in a chart are plain: `page.js` escapes every
+one of them, so that no name of a run becomes markup.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_hex
+
+from ntm.experiments.data_settings import DataSettings
+from ntm.experiments.reading import is_matrix
+from ntm.reports.curves import FEW, Curve, thin
+from ntm.reports.readings import Reading, describe_name, describe_sizes, show, to_float
+from ntm.visualization.style import (
+    COLORS,
+    MASKED,
+    WRONG,
+    get_bit_colors,
+    get_signed_colors,
+    get_weight_colors,
+)
+
+#: What to do without Plotly
+NO_PLOTLY = "pages of runs need Plotly: pip install 'ntm-lasagne[report]', or pip install plotly"
+#: A logarithmic axis where values differ by a larger factor
+MAX_LINEAR = 30
+#: Measures, and curves in a chart, at most: files of strangers may hold any number
+MAX_CHARTS, MAX_CURVES = 12, 60
+#: Characters of a label on an axis
+MAX_TICK = 40
+#: How Plotly draws the lines of several curves of one colour
+DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
+
+
+def make_figure(data: Sequence[Any], **layout: Any) -> dict[str, Any]:
+    """Return a chart as a dict, once Plotly has checked it.
+
+    Raises
+    ------
+    ImportError
+        If Plotly is not installed.
+    """
+    try:
+        import plotly.graph_objects
+    except ImportError as error:
+        raise ImportError(NO_PLOTLY) from error
+    figure = plotly.graph_objects.Figure(data=data, layout=layout)
+    figure.layout.template = None
+    return figure.to_plotly_json()
+
+
+def get_colors() -> dict[str, Any]:
+    """Return the colours of sequences: those of the library's pictures."""
+    maps = {"weights": get_weight_colors(), "bits": get_bit_colors(), "signed": get_signed_colors()}
+    shares = np.linspace(0, 1, 17)
+    scales = {name: [to_hex(colors(share)) for share in shares] for name, colors in maps.items()}
+    return {**scales, "lines": list(COLORS), "wrong": WRONG, "masked": to_hex(MASKED)}
+
+
+def draw_learning(runs: Mapping[str, Reading]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Draw the losses of the training steps of some runs; return the chart, None without losses, and remarks."""
+    curves = {name: thin(*each.get_curve("loss")) for name, each in runs.items()}
+    curves = {name: curve for name, curve in curves.items() if len(curve.values)}
+    if not curves:
+        return None, []
+    unit = next(iter(runs.values())).loss_unit
+    return _draw_curves(curves, f"loss ({unit})"), _describe_curves(curves)
+
+
+def draw_measures(runs: Mapping[str, Reading]) -> list[tuple[str, dict[str, Any], list[str]]]:
+    """Draw what was measured during training: for each measure its name, a chart and remarks."""
+    by_measure: dict[str, dict[str, Curve]] = {}
+    for name, reading in runs.items():
+        for key in reading.list_curves():
+            measure, part = _split_name(reading, key)
+            label = part if len(runs) == 1 else f"{name}, {part}"
+            curves = by_measure.setdefault(measure, {})
+            if len(curves) < MAX_CURVES:
+                curves[label] = thin(*reading.get_curve(key))
+    charts = []
+    for measure, curves in list(by_measure.items())[:MAX_CHARTS]:
+        title = describe_name(measure)
+        charts.append((title, _draw_curves(curves, title), _describe_curves(curves)))
+    return charts
+
+
+def _split_name(reading: Reading, key: str) -> tuple[str, str]:
+    """Return the measure and what it was measured on, of a name in the rows such as "bits at length 20"."""
+    if isinstance(reading.settings, DataSettings):
+        part, _, measure = key.partition(" ")
+        return (measure, show(part)) if measure else (key, "")
+    measure, _, part = key.partition(" at ")
+    return measure, show(part)
+
+
+def _draw_curves(curves: Mapping[str, Curve], label: str) -> dict[str, Any]:
+    traces: list[dict[str, Any]] = []
+    for number, (name, curve) in enumerate(curves.items()):
+        color, dash = COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
+        if curve.low is not None and curve.high is not None:
+            traces.append(
+                {
+                    "type": "scatter",
+                    "x": np.concatenate([curve.sequences, curve.sequences[::-1]]),
+                    "y": _round(np.concatenate([curve.high, curve.low[::-1]])),
+                    "fill": "toself",
+                    "fillcolor": _fade(color),
+                    "line": {"width": 0},
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                    "legendgroup": name,
+                }
+            )
+        traces.append(
+            {
+                "type": "scatter",
+                "name": name or label,
+                "x": curve.sequences,
+                "y": _round(curve.values),
+                "mode": "lines+markers" if len(curve.values) <= FEW else "lines",
+                "line": {"color": color, "dash": dash, "width": 2},
+                "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7},
+                "legendgroup": name,
+            }
+        )
+    values = np.concatenate([curve.values for curve in curves.values()])
+    return make_figure(
+        traces,
+        xaxis={"title": {"text": "sequences seen in training"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": label}, **_choose_axis(values)},
+    )
+
+
+def _choose_axis(values: np.ndarray) -> dict[str, Any]:
+    """Return a logarithmic axis where values differ much, else one that begins at zero."""
+    finite = values[np.isfinite(values)]
+    if len(finite) and finite.min() > 0 and finite.max() > MAX_LINEAR * finite.min():
+        return {"type": "log", "exponentformat": "power", "dtick": 1}
+    return {"type": "linear", "rangemode": "tozero"}
+
+
+def _round(values: np.ndarray) -> list[float | None]:
+    """Return numbers as JSON takes them, with six digits."""
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
+
+
+def _fade(color: str) -> str:
+    red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.2)"
+
+
+def _describe_curves(curves: Mapping[str, Curve]) -> list[str]:
+    """Return what a reader of the chart has to know: curves that were thinned, values that are missing."""
+    remarks = []
+    for name, curve in curves.items():
+        start = f"{name}: " if name and len(curves) > 1 else ""
+        if curve.rows_per_point > 1:
+            remarks.append(
+                f"{start}the curve is thinned: a point is the median of {curve.rows_per_point:,} rows, and the band "
+                "goes from the least to the largest of them."
+            )
+        if curve.num_missing:
+            rows = "1 value is" if curve.num_missing == 1 else f"{curve.num_missing:,} values are"
+            remarks.append(f"{start}{rows} not finite, and left out.")
+    return remarks
+
+
+# ---- Generalisation
+
+
+def draw_generalisation(runs: Mapping[str, Reading]) -> list[tuple[str, dict[str, Any], list[str]]]:
+    """Draw the measures of runs on a task that have ended over the sizes of the sequences, a chart for each measure."""
+    ended = {
+        name: each
+        for name, each in runs.items()
+        if each.result is not None and any(row["sizes"] for row in each.result["measures"])
+    }
+    if not ended:
+        return []
+    first = next(iter(ended.values()))
+    solved, _ = first.make_task().solved
+    names = dict.fromkeys([solved])
+    for each in ended.values():
+        names.update(dict.fromkeys(name for name in _list_rows(each)[0] if name != "sizes"))
+    charts = []
+    for measure in list(names)[:MAX_CHARTS]:
+        if any(measure in row for each in ended.values() for row in _list_rows(each)):
+            chart, remarks = _draw_generalisation(ended, measure)
+            charts.append((describe_name(measure), chart, remarks))
+    return charts
+
+
+def _list_rows(reading: Reading) -> list[dict[str, Any]]:
+    assert reading.result is not None
+    return [row for row in reading.result["measures"] if row["sizes"]]
+
+
+def _draw_generalisation(
+    runs: Mapping[str, Reading], measure: str
+) -> tuple[dict[str, Any], list[str]]:
+    rows = {
+        name: [row for row in _list_rows(each) if measure in row] for name, each in runs.items()
+    }
+    only = _find_only_size([row["sizes"] for each in rows.values() for row in each])
+    traces, remarks = [], []
+    for number, (name, measured) in enumerate(rows.items()):
+        values = np.array([to_float(row[measure]) for row in measured])
+        if only is None:
+            places: list[Any] = [show(describe_sizes(row["sizes"]), MAX_TICK) for row in measured]
+        else:
+            measured = sorted(measured, key=lambda row: row["sizes"][only])
+            values = np.array([to_float(row[measure]) for row in measured])
+            places = [to_float(row["sizes"][only]) for row in measured]
+        if not np.isfinite(values).all():
+            remarks.append(f"{name}: where a point is missing, the measure is not finite.")
+        traces.append(
+            {
+                "type": "scatter",
+                "name": name,
+                "x": places,
+                "y": _round(values),
+                "mode": "lines+markers",
+                "line": {"color": COLORS[number % len(COLORS)], "width": 2},
+                "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 8},
+            }
+        )
+    title = f"{describe_name(measure)} per sequence"
+    axis: dict[str, Any] = {"type": "category", "title": {"text": "sizes of the sequence"}}
+    layout: dict[str, Any] = {}
+    if only is not None:
+        axis = {"type": "linear", "title": {"text": show(only)}, "rangemode": "tozero"}
+        low, high = next(iter(runs.values())).make_task().sizes.get(only, (None, None))
+        if low is not None:
+            layout["shapes"] = [
+                {
+                    "type": "rect",
+                    "xref": "x",
+                    "yref": "paper",
+                    "layer": "below",
+                    "x0": low,
+                    "x1": high,
+                    "y0": 0,
+                    "y1": 1,
+                    "line": {"width": 0},
+                    "fillcolor": "rgba(127,127,127,0.15)",
+                }
+            ]
+            remarks.insert(
+                0, f"The shaded range is that of training: {show(only)} {low} to {high}."
+            )
+    drawn = [to_float(value) for trace in traces for value in trace["y"]]
+    axis_y = {"title": {"text": title}, **_choose_axis(np.array(drawn))}
+    return make_figure(traces, xaxis=axis, yaxis=axis_y, **layout), remarks
+
+
+def _find_only_size(sizes: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the one size that tells sequences apart, None where there are several or its numbers are no places."""
+    names = {name for each in sizes for name in each}
+    if len(names) == 1 and all(each for each in sizes):
+        return names.pop()
+    return None
+
+
+# ---- Data
+
+
+def draw_confusion(reading: Reading) -> list[tuple[str, dict[str, Any]]]:
+    """Draw the confusion matrices of a run on data that has ended, or the latest of those measured in training."""
+    found: list[tuple[str, Any]] = []
+    for row in (reading.result or {}).get("measures", []):
+        found += [
+            (f"{row['data']} data", value) for name, value in row.items() if isinstance(value, list)
+        ]
+    if not found:
+        latest: dict[str, Any] = {}
+        for row in reading.rows:
+            latest |= {name: value for name, value in row.items() if is_matrix(value) and value}
+        found = [(describe_name(name), value) for name, value in latest.items()]
+    return [(show(name), _draw_matrix(value)) for name, value in found[:MAX_CHARTS] if value]
+
+
+def _draw_matrix(matrix: Sequence[Sequence[float]]) -> dict[str, Any]:
+    counts = np.array([[to_float(value) for value in row] for row in matrix])
+    classes = [str(number) for number in range(len(counts))]
+    trace = {
+        "type": "heatmap",
+        "z": counts,
+        "x": classes,
+        "y": classes,
+        "colorscale": "Blues",
+        "showscale": True,
+        "colorbar": {"title": {"text": "steps or sequences"}, "thickness": 12},
+    }
+    if len(counts) <= 15:
+        trace["texttemplate"] = "%{z:.6~g}"
+    return make_figure(
+        [trace],
+        xaxis={"type": "category", "title": {"text": "predicted class"}},
+        yaxis={"type": "category", "title": {"text": "true class"}, "autorange": "reversed"},
+    )
