@@ -80,7 +80,7 @@ def test_help(capsys, words, expected):
 
 def test_the_commands_in_the_help_are_right():
     commands = [line.split("  ")[1] for line in EXAMPLES.splitlines() if line.startswith("  ntm")]
-    assert len(commands) == 16
+    assert len(commands) == 18
     for command in commands:
         # tests/ntm/cli/test_own_tasks.py trains on such a task
         if not command.endswith("--help") and "my_module" not in command:
