@@ -182,3 +182,34 @@ class TopK(Op):
 def top_k(x: Tensor, count: int) -> Tensor:
     """Return the positions of the largest numbers along the last axis, (..., count); see :class:`TopK`."""
     return cast(Tensor, TopK(count)(x))
+
+
+class FirstLeast(Op):
+    """An Op that finds the position of the least number along the last axis; of several, the first.
+
+    Positions are 32-bit integers and have no gradient.
+    """
+
+    __props__ = ()
+    jax_conversions = "ntm.addressing.jax_rows"
+    keeps_sequences_apart = True
+
+    def make_node(self, x: TensorLike) -> Apply:
+        x = pt.as_tensor(x)
+        return Apply(self, [x], [pt.tensor(dtype="int32", shape=x.type.shape[:-1])])
+
+    def perform(
+        self, node: Apply, inputs: Sequence[Array], output_storage: list[list[Any]]
+    ) -> None:
+        output_storage[0][0] = np.asarray(inputs[0].argmin(axis=-1), "int32")
+
+    def infer_shape(self, *args: Any) -> list[tuple]:
+        return [args[-1][0][:-1]]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[False]]
+
+
+def first_least(x: Tensor) -> Tensor:
+    """Return the position of the least number along the last axis; see :class:`FirstLeast`."""
+    return cast(Tensor, FirstLeast()(x))

@@ -14,7 +14,7 @@ from pytensor.gradient import disconnected_grad
 from lasagne.checks import in_range
 from lasagne.tensors import join_last_axes
 from ntm.addressing.content import content_weights
-from ntm.addressing.rows import top_k
+from ntm.addressing.rows import first_least, top_k
 from ntm.addressing.sizes import get_known_size
 from ntm.typing import Tensor
 
@@ -164,19 +164,12 @@ def find_least_used(last_access: Tensor, minima: Sequence[Tensor] = ()) -> Tenso
         From :func:`get_minima`.
     """
     levels = [last_access, *minima]
-    found = _find_first_least(levels[-1])
+    found = first_least(levels[-1])
     batch = pt.arange(last_access.shape[0])[:, None]
     for level in reversed(levels[:-1]):
         inside = _get_block(found, level.type.shape[1])
-        found = found * np.int32(_MINIMA_BLOCK) + _find_first_least(level[batch, inside])
+        found = found * np.int32(_MINIMA_BLOCK) + first_least(level[batch, inside])
     return found
-
-
-def _find_first_least(x: Tensor) -> Tensor:
-    """Return the first position of the least number of each row, (B,)."""
-    places = pt.arange(x.shape[1], dtype="int32")
-    is_least = pt.eq(x, x.min(axis=1, keepdims=True))
-    return pt.switch(is_least, places, x.shape[1]).min(axis=1).astype("int32")
 
 
 def get_write_weights(

@@ -17,8 +17,8 @@ from lasagne.layers import DenseLayer, InputLayer, get_all_params
 from lasagne.loop import loop
 from lasagne.nonlinearities import tanh
 from ntm import SAMLayer, load, save
-from ntm.addressing.jax_rows import top_k_by_blocks
-from ntm.addressing.rows import ReadRows, TopK, WriteRows, read_rows, write_rows
+from ntm.addressing.jax_rows import find_in_one_pass, find_in_two_passes, top_k_by_blocks
+from ntm.addressing.rows import FirstLeast, ReadRows, TopK, WriteRows, read_rows, write_rows
 from ntm.addressing.sparse import find_least_used, get_write_weights, to_dense, update_last_access
 from ntm.controllers import DenseController, GRUController, LSTMController
 from ntm.heads.sparse import SAMReadHead, SAMWriteHead
@@ -118,6 +118,21 @@ def test_largest_of_many_are_those_of_a_sort(length):
     found = top_k_by_blocks(x, 6)
     assert found.dtype == "int32"
     np.testing.assert_array_equal(found, jax.lax.top_k(x, 6)[1])
+
+
+@pytest.mark.parametrize("compile", [to_jax, to_python])
+def test_first_least_is_the_first_of_equals(compile):
+    values = np.array([[3, 1, 1, 5], [0, 0, 0, 0], [4, 3, 2, -1]], "int32")
+    result = compile([x := pt.imatrix()], FirstLeast()(x))(values)
+    assert result.dtype == "int32"
+    assert result.tolist() == [1, 0, 3]
+
+
+def test_one_pass_finds_what_two_find():
+    x = np.random.default_rng(0).integers(0, 3, (B, 5, 300)).astype("int32")
+    expected = x.argmin(axis=-1)
+    for find in (find_in_one_pass, find_in_two_passes):
+        np.testing.assert_array_equal(find(jnp.asarray(x)), expected)
 
 
 def test_usage_and_write_weights():
