@@ -1,4 +1,4 @@
-"""Measure the library on an NVIDIA GPU, in less than seven minutes and without a network.
+"""Measure the library on an NVIDIA GPU, in less than ten minutes and without a network.
 
 make gpu
 python benchmarks/gpu.py --rehearse         every section on the CPU, with tiny sizes
@@ -40,7 +40,7 @@ WHEELS = ROOT / ".gpu"
 DOCUMENTATION = ROOT / "docs" / "gpu.md"
 PAGE, DATA = "results-gpu.md", "results-gpu.json"
 
-MAX_SECONDS = 400.0  # the goal is seven minutes with everything around it
+MAX_SECONDS = 570.0  # the goal is ten minutes with everything around it
 MIN_SECONDS = 12.0  # a section that has less is not worth starting
 MAX_BESIDE = 4  # processes that use the device at once while no time is measured
 PATIENCE = 5.0  # so much longer may all of a rehearsal take: it has no machine for itself
@@ -181,7 +181,7 @@ FULL = Sizes(
         "DNC": [*make_cases("dnc", (1024, 42), block_size=64), *make_cases("dnc", (1024, 42))],
         "SAM": make_cases("sam", (1, 42), (16, 42), slots=MILLION),
     },
-    precision=[*make_cases("ntm", (64, 42)), *make_cases("dnc", (64, 42))],
+    precision=make_cases("ntm", (64, 42)),
     profile=[*make_cases("ntm", (1, 42), (64, 42)), *make_cases("dnc", (64, 42))],
     flags=make_cases("ntm", (16, 42)),
     rivals=[(1, 42), (16, 42), (64, 42), (1024, 42)],
@@ -264,19 +264,10 @@ def make_plan(sizes: Sizes, expected: str) -> list[Section]:
         by_hand("PyTorch", ["torch"], 50),
         training("DNC", 70, "the device"),
         training("SAM", 70, "the device"),
-        Section(
-            "Precision of matrix products",
-            "precision",
-            {
-                "cases": sizes.precision,
-                "precisions": ["default", "tensorfloat32", "highest"],
-                **budget,
-            },
-            60,
-        ),
+        Section("Copy from nothing", "copy", {"settings": sizes.copy}, 90, tell_limit=True),
         Section("Kernels", "profile", {"cases": sizes.profile, "repeats": 5}, 40),
         *(
-            Section(f"Memory, {name}", "memory", {"cases": cases, "budget": 0.3}, 40)
+            Section(f"Memory, {name}", "memory", {"cases": cases, "budget": 0.3}, 60)
             for name, cases in sizes.memory.items()
         ),
         *(
@@ -289,10 +280,19 @@ def make_plan(sizes: Sizes, expected: str) -> list[Section]:
             )
             for name, flags in COMMAND_BUFFERS.items()
         ),
-        Section("Copy from nothing", "copy", {"settings": sizes.copy}, 90, tell_limit=True),
+        Section(
+            "Precision of matrix products",
+            "precision",
+            {
+                "cases": sizes.precision,
+                "precisions": ["default", "tensorfloat32", "highest"],
+                **budget,
+            },
+            120,
+        ),
         training("NTM", 160, "one core", lane="core", on_cpu=True),
-        training("DNC", 120, "one core", lane="core", on_cpu=True),
-        training("SAM", 120, "one core", lane="core", on_cpu=True),
+        training("DNC", 150, "one core", lane="core", on_cpu=True),
+        training("SAM", 200, "one core", lane="core", on_cpu=True),
     ]
 
 

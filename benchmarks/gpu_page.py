@@ -33,6 +33,11 @@ REHEARSAL = """\
 """
 
 
+def format_ratio(ratio: float) -> str:
+    """Return a ratio with two digits, and no power of ten."""
+    return f"{ratio:.2g}" if ratio < 10 else f"{float(f'{ratio:.2g}'):,.0f}"
+
+
 def rows_of(results: Results, name: str) -> list[Row]:
     """Return the rows of a section that could be measured; none if the section did not run."""
     return [row for row in results.get(name, {}).get("rows", []) if "failed" not in row]
@@ -115,7 +120,7 @@ def break_even_table(results: Results) -> list[str]:
     for row in break_even(match_timings(results)):
         from_batch = "at none of these" if row["batch"] is None else f"{row['batch']:,}"
         ratios = ", ".join(
-            f"{batch:,}: {ratio:.2g}"
+            f"{batch:,}: {format_ratio(ratio)}"
             for batch, ratio in zip(row["batches"], row["ratios"], strict=True)
         )
         slots = "–" if row["kind"] == "lstm" else f"{row['slots']:,}"
@@ -211,7 +216,9 @@ def steps_lines(results: Results) -> list[str]:
         core = row["core"]
         cells = [title_of(row), *sizes_of(row), milliseconds(row["seconds"])]
         cells += [milliseconds(row["least"]), f"{row['batch'] / row['seconds']:,.0f}"]
-        cells += ["", ""] if core is None else [milliseconds(core), f"{core / row['seconds']:.2g}"]
+        cells += (
+            ["", ""] if core is None else [milliseconds(core), format_ratio(core / row["seconds"])]
+        )
         rows.append(cells)
     head = ["", "slots", "batch", "steps", "ms", "least, ms", "sequences a second"]
     return table([*head, "one core, ms", "core ÷ device"], rows) if rows else []

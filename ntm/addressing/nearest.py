@@ -19,7 +19,7 @@ from lasagne.checks import in_range
 from lasagne.init import Normal
 from lasagne.layers import Layer
 from lasagne.tensors import join_last_axes
-from ntm.addressing.rows import read_rows
+from ntm.addressing.rows import find_most_similar, read_rows
 from ntm.addressing.sparse import get_squares, scaled_cosine, top_k_slots
 from ntm.arguments import check_memory_shape, check_options, describe, is_integer
 from ntm.typing import MemoryShape, ParameterSpec, Tensor, TensorLike
@@ -293,7 +293,8 @@ class HyperplaneIndex(Layer):
         rows = read_rows(memory, pt.maximum(candidates - 1, 0))
         products = (rows * key[:, :, None, :]).sum(axis=-1)
         similarity = scaled_cosine(key, products, get_squares(rows))
-        return _choose(pt.switch(candidates > 0, similarity, -np.inf), candidates, count)
+        similarity = pt.switch(candidates > 0, similarity, -np.inf)
+        return find_most_similar(similarity, candidates, count) - np.int32(1)
 
     def _get_probes(self, key: Tensor) -> Tensor:
         """Return the buckets to look up for keys (B, R, M): (B, R, L, 2**num_flips)."""
@@ -316,29 +317,6 @@ def _check(label: str, name: str, value: Any, least: int, most: int | None = Non
         return int(value)
     limits = f"at least {least}" if most is None else f"from {least} to {most}"
     raise ValueError(f"{label}: {name} must be an integer, {limits}, not {value!r}")
-
-
-def _choose(similarity: Tensor, candidates: Tensor, count: int) -> Tensor:
-    """Return the positions (B, R, K) of the `count` most similar candidates, each slot once.
-
-    Parameters
-    ----------
-    similarity : tensor (B, R, C)
-        Minus infinity where there is no candidate.
-    candidates : integer tensor (B, R, C)
-        Numbers of slots plus one, of which at least `count` differ.
-    count : int
-    """
-    # NaN counts as the most similar, so that an error shows
-    similarity = pt.switch(pt.isnan(similarity), np.inf, similarity)
-    none = np.iinfo("int32").max
-    chosen = []
-    for _ in range(count):
-        best = pt.eq(similarity, similarity.max(axis=-1, keepdims=True))
-        slot = pt.switch(best, candidates, np.int32(none)).min(axis=-1, keepdims=True)
-        similarity = pt.switch(pt.eq(candidates, slot), -np.inf, similarity)
-        chosen.append(slot)
-    return (pt.concatenate(chosen, axis=-1) - 1).astype("int32")
 
 
 # Up to so many slots an exact search takes less time than an index of the default sizes: measured for a training step

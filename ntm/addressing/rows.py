@@ -213,3 +213,62 @@ class FirstLeast(Op):
 def first_least(x: Tensor) -> Tensor:
     """Return the position of the least number along the last axis; see :class:`FirstLeast`."""
     return cast(Tensor, FirstLeast()(x))
+
+
+class MostSimilar(Op):
+    """An Op that finds the `count` most similar of some candidates, each slot once.
+
+    The most similar comes first; of slots that are equally similar, the lower number. NaN counts as the most similar,
+    so that an error shows. Numbers of slots are 32-bit integers and have no gradient.
+
+    Parameters
+    ----------
+    count : int
+    """
+
+    __props__ = ("count",)
+    jax_conversions = "ntm.addressing.jax_rows"
+    keeps_sequences_apart = True
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def make_node(self, similarity: TensorLike, candidates: TensorLike) -> Apply:
+        similarity, candidates = pt.as_tensor(similarity), pt.as_tensor(candidates)
+        shape = (*similarity.type.shape[:-1], self.count)
+        return Apply(self, [similarity, candidates], [pt.tensor(dtype="int32", shape=shape)])
+
+    def perform(
+        self, node: Apply, inputs: Sequence[Array], output_storage: list[list[Any]]
+    ) -> None:
+        similarity, candidates = inputs
+        order = np.argsort(candidates, axis=-1, kind="stable")
+        candidates = np.take_along_axis(candidates, order, axis=-1)
+        similarity = np.take_along_axis(similarity, order, axis=-1)
+        similarity = np.where(np.isnan(similarity), np.inf, similarity)
+        repeats = np.zeros(candidates.shape, bool)
+        repeats[..., 1:] = candidates[..., 1:] == candidates[..., :-1]
+        # An infinity counts before minus infinity, and a repeated slot after all
+        order = np.lexsort((-similarity, repeats))[..., : self.count]
+        output_storage[0][0] = np.take_along_axis(candidates, order, axis=-1).astype("int32")
+
+    def infer_shape(self, *args: Any) -> list[tuple]:
+        shapes = args[-1]
+        return [(*shapes[0][:-1], pt.constant(self.count))]
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[False], [False]]
+
+
+def find_most_similar(similarity: Tensor, candidates: Tensor, count: int) -> Tensor:
+    """Return the most similar candidates, each slot once, (..., count); see :class:`MostSimilar`.
+
+    Parameters
+    ----------
+    similarity : tensor (..., C)
+        Minus infinity where there is no candidate.
+    candidates : integer tensor (..., C)
+        Numbers of slots, of which at least `count` differ.
+    count : int
+    """
+    return cast(Tensor, MostSimilar(count)(similarity, candidates))

@@ -17,8 +17,22 @@ from lasagne.layers import DenseLayer, InputLayer, get_all_params
 from lasagne.loop import loop
 from lasagne.nonlinearities import tanh
 from ntm import SAMLayer, load, save
-from ntm.addressing.jax_rows import find_in_one_pass, find_in_two_passes, top_k_by_blocks
-from ntm.addressing.rows import FirstLeast, ReadRows, TopK, WriteRows, read_rows, write_rows
+from ntm.addressing.jax_rows import (
+    find_by_sorting,
+    find_in_one_pass,
+    find_in_two_passes,
+    find_one_after_the_other,
+    top_k_by_blocks,
+)
+from ntm.addressing.rows import (
+    FirstLeast,
+    MostSimilar,
+    ReadRows,
+    TopK,
+    WriteRows,
+    read_rows,
+    write_rows,
+)
 from ntm.addressing.sparse import find_least_used, get_write_weights, to_dense, update_last_access
 from ntm.controllers import DenseController, GRUController, LSTMController
 from ntm.heads.sparse import SAMReadHead, SAMWriteHead
@@ -133,6 +147,31 @@ def test_one_pass_finds_what_two_find():
     expected = x.argmin(axis=-1)
     for find in (find_in_one_pass, find_in_two_passes):
         np.testing.assert_array_equal(find(jnp.asarray(x)), expected)
+
+
+@pytest.mark.parametrize("find", [find_one_after_the_other, find_by_sorting, "python"])
+def test_most_similar_candidates_are_found_once(find):
+    """Where slots come several times, are equally similar, NaN, or no candidates."""
+    rng = np.random.default_rng(0)
+    candidates = rng.integers(0, 30, (B, 5, 40)).astype("int32")
+    candidates[..., -6:] = np.arange(1, 7)
+    of_slots = rng.integers(0, 6, (B, 5, 30)).astype(float)
+    of_slots[..., 0] = -np.inf
+    similarity = np.take_along_axis(of_slots, candidates, axis=-1)
+    if find == "python":
+        arguments = [pt.tensor3(), pt.itensor3()]
+        function = to_python(arguments, MostSimilar(6)(*arguments))
+        found = function(similarity, candidates)
+    else:
+        found = find(jnp.asarray(similarity), jnp.asarray(candidates), 6)
+    for row, slots, each in zip(
+        of_slots.reshape(-1, 30),
+        candidates.reshape(-1, 40),
+        np.asarray(found).reshape(-1, 6),
+        strict=True,
+    ):
+        expected = sorted(set(slots.tolist()), key=lambda slot, row=row: (-row[slot], slot))[:6]
+        assert each.tolist() == expected
 
 
 def test_usage_and_write_weights():
