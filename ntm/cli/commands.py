@@ -35,7 +35,8 @@ from ntm.experiments.runs import Run, check_no_run, measure, open_evaluator, was
 from ntm.experiments.settings import Settings, make_settings
 from ntm.files import to_json
 from ntm.tasks import TASKS, Task
-from ntm.visualization.curves import plot_generalisation, plot_learning
+from ntm.visualization.curves import plot_learning
+from ntm.visualization.generalisation import plot_generalisation
 
 # ---- Tasks
 

@@ -57,6 +57,11 @@ class AdditionTask(Task):
         """Return the steps that a sequence of `length` numbers takes."""
         return length + 1
 
+    def spell_inputs(self, inputs: np.ndarray) -> list[str]:
+        """Return the number that each step shows, and a question mark for the query."""
+        shown = [*map(str, range(self.size - 1)), "?"]
+        return [shown[step.argmax()] if step.any() else "" for step in inputs]
+
     def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a sequence of `length` numbers: see :meth:`Task.make`."""
         numbers = rng.integers(0, self.size - 1, length)

@@ -68,6 +68,11 @@ class AssociativeRecallTask(Task):
         """Return how many items the network has to keep: `items`, if each item is written to one slot."""
         return items
 
+    @property
+    def input_names(self) -> dict[int, str]:
+        """The channels that are no bits of a vector."""
+        return {self.size: "item", self.size + 1: "query"}
+
     def make(self, rng: np.random.Generator, item_length: int, items: int) -> SequenceArrays:
         """Draw a list of `items` items of `item_length` vectors: see :meth:`Task.make`."""
         self._check_items(item_length, items)

@@ -217,6 +217,27 @@ class Task:
         """
         return None
 
+    @property
+    def input_names(self) -> dict[int, str]:
+        """Names of input channels for pictures, such as ``{8: "marker"}``: a dict from int to str."""
+        return {}
+
+    @property
+    def output_names(self) -> dict[int, str]:
+        """Names of output channels, or of classes, for pictures: a dict from int to str."""
+        return {}
+
+    def spell_inputs(self, inputs: np.ndarray) -> list[str] | None:
+        """Return what the inputs (T, F) of a sequence stand for: a text for each step, or None for plain bits."""
+        return None
+
+    def spell_outputs(self, outputs: np.ndarray) -> list[str] | None:
+        """Return what targets or predictions (T, O) of a sequence stand for: a text for each step.
+
+        None leaves it to the kind of the targets: digits are written as digits, classes by their names or numbers.
+        """
+        return None
+
     # ---- What a task gets for that
 
     @property

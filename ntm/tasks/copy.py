@@ -61,6 +61,16 @@ class CopyTask(Task):
         """Return how many vectors the network has to keep: `length`."""
         return length
 
+    @property
+    def input_names(self) -> dict[int, str]:
+        """The channels that are no bits of a vector."""
+        return {self.size: "marker"}
+
+    @property
+    def output_names(self) -> dict[int, str]:
+        """The channel that is no bit of a vector."""
+        return {self.size: "marker"}
+
     def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a sequence of `length` vectors: see :meth:`Task.make`."""
         vectors = rng.integers(0, 2, (length, self.size))

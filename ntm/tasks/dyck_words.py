@@ -48,6 +48,10 @@ class DyckWordsTask(Task):
         """Return the steps that a word of semilength `length` takes."""
         return 2 * length
 
+    def spell_inputs(self, inputs: np.ndarray) -> list[str]:
+        """Return the parenthesis that each step shows."""
+        return [")" if step[0] else "(" for step in inputs]
+
     def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a word of semilength `length`: see :meth:`Task.make`."""
         word = draw_dyck_word(rng, length) if rng.random() < 0.5 else draw_other_word(rng, length)

@@ -120,6 +120,27 @@ class GraphTask(Task):
             [rng.permutation(shown_phases[0]), *shown_phases[1:], shown], expected, steps
         )
 
+    @property
+    def input_names(self) -> dict[int, str]:
+        """The middle channel of each label of a triple, and the channels that are no digits."""
+        return {**self.output_names, 90: "new phase", 91: "answer"}
+
+    @property
+    def output_names(self) -> dict[int, str]:
+        """The middle channel of each label of a triple."""
+        return {15: "source", 45: "edge", 75: "destination"}
+
+    def spell_inputs(self, inputs: np.ndarray) -> list[str]:
+        """Return the triple that each step shows, such as ``071 512 ···``, after a ``>`` where a phase begins."""
+        shown = [bool(step.any()) for step in inputs]
+        marks = np.where(inputs[:, 90] != 0, ">", " ")
+        texts = zip(marks, spell_triples(inputs[:, :90]), shown, strict=True)
+        return [f"{mark}{text}" if is_shown else "" for mark, text, is_shown in texts]
+
+    def spell_outputs(self, outputs: np.ndarray) -> list[str]:
+        """Return the most probable triple of each step; ``end`` for the triple at the end of an answer."""
+        return ["end" if text == "000 000 000" else text for text in spell_triples(outputs)]
+
     def _check_nodes(self, nodes: int) -> None:
         if nodes > NUM_LABELS:
             self._fail(f"there are {NUM_LABELS} labels, fewer than nodes = {nodes}")
@@ -178,6 +199,13 @@ def encode_triples(triples: npt.ArrayLike) -> np.ndarray:
     triples = np.asarray(triples)[:, :, None]
     digits = np.eye(10, dtype=np.float32)[triples // np.array([100, 10, 1]) % 10]
     return (digits * (triples != BLANK)[..., None]).reshape(-1, 90)
+
+
+def spell_triples(channels: npt.ArrayLike) -> list[str]:
+    """Return the triples that channels (T, 90) stand for, by the largest of each ten; dots for labels left open."""
+    digits = np.asarray(channels).reshape(-1, 3, 3, 10)
+    labels = np.where(digits.any(axis=3), digits.argmax(axis=3).astype(str), "·")
+    return [" ".join("".join(label) for label in triple) for triple in labels]
 
 
 def lay_out_phases(

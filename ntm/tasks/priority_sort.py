@@ -66,6 +66,11 @@ class PrioritySortTask(Task):
         """Return how many vectors the network has to keep: those of the answer."""
         return min(items, self.num_sorted)
 
+    @property
+    def input_names(self) -> dict[int, str]:
+        """The channels that are no bits of a vector."""
+        return {self.size: "priority", self.size + 1: "marker"}
+
     def make(self, rng: np.random.Generator, items: int) -> SequenceArrays:
         """Draw a sequence of `items` vectors: see :meth:`Task.make`."""
         vectors = np.zeros((items, self.size + 1), np.float32)

@@ -83,6 +83,16 @@ class RepeatCopyTask(Task):
         """Return how many vectors the network has to keep: `length`."""
         return length
 
+    @property
+    def input_names(self) -> dict[int, str]:
+        """The channels that are no bits of a vector."""
+        return {self.size: "repeats", self.size + 1: "marker"}
+
+    @property
+    def output_names(self) -> dict[int, str]:
+        """The channel that is no bit of a vector."""
+        return {self.size: "marker"}
+
     def make(self, rng: np.random.Generator, length: int, repeats: int) -> SequenceArrays:
         """Draw a sequence of `length` vectors to be repeated `repeats` times: see :meth:`Task.make`."""
         bits = rng.integers(0, 2, (length, self.size))

@@ -65,6 +65,11 @@ class SortTask(Task):
         """Return how many numbers the network has to keep: `length`."""
         return length
 
+    @property
+    def input_names(self) -> dict[int, str]:
+        """The channels that are no bits of a vector."""
+        return {self.size: "marker"}
+
     def make(self, rng: np.random.Generator, length: int) -> SequenceArrays:
         """Draw a sequence of `length` numbers: see :meth:`Task.make`."""
         vectors = rng.integers(0, 2, (length, self.size))

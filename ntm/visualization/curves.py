@@ -1,91 +1,173 @@
-"""Learning curves and generalisation curves."""
+"""Learning curves, of one run or of many."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ntm.typing import ArrayLike
-from ntm.visualization.style import drawing
+from ntm.typing import Array, ArrayLike
+from ntm.visualization.style import COLORS, LINES, MARKERS, QUIET, drawing
 
-__all__ = ["plot_generalisation", "plot_learning"]
+__all__ = ["plot_learning"]
+
+#: Sequences seen in training, and losses
+Curve: TypeAlias = tuple[ArrayLike, ArrayLike]
+
+#: Inches
+HEIGHT = 2.4
+#: Numbers whose largest is more than so many times the smallest have a logarithmic axis
+MOST_LINEAR = 30
+#: Points in which a curve of many runs is drawn
+POINTS = 400
+#: Curves of at most so many points have markers
+FEW = 30
 
 
 def plot_learning(
-    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    curves: Mapping[str, Curve | Sequence[Curve]],
     figure: Figure | None = None,
     width: float | None = None,
-) -> Figure:
-    """Draw losses over the sequences seen in training.
-
-    Parameters
-    ----------
-    curves : dict from name to pair of arrays (sequences, losses)
-    figure : matplotlib.figure.Figure, optional
-        An empty figure to draw on.
-    width : float, optional
-        In inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    with drawing(2.6, width, figure) as figure:
-        axis = figure.subplots()
-        for name, (sequences, losses) in curves.items():
-            axis.plot(np.asarray(sequences) / 1000, np.asarray(losses, dtype=float), label=name)
-        axis.set_xlabel("sequences, in thousands")
-        axis.set_ylabel("loss per sequence")
-        axis.set_yscale("symlog", linthresh=0.01)
-        axis.set_ylim(bottom=0)
-        axis.legend(frameon=False)
-    return figure
-
-
-def plot_generalisation(
-    results: Mapping[str, Mapping[str, Any]],
+    *,
     title: str | None = None,
-    measure: str | None = None,
-    figure: Figure | None = None,
-    width: float | None = None,
+    unit: str = "bits",
+    best: float | None = None,
+    smoothing: float = 0.02,
+    log: bool | None = None,
 ) -> Figure:
-    """Draw a measure of several networks over the sizes of sequences, inside and beyond the training range.
+    """Draw losses over the sequences seen in training, of one run or of several with the same name.
+
+    Of several runs, such as those of several seeds, the line is the median, and the band goes from the lowest to the
+    highest. A run that ended earlier than others keeps its last loss. Of one run, the losses are drawn pale behind the
+    smoothed line.
 
     Parameters
     ----------
-    results : dict from name to dict
-        Each with ``measures``, as :meth:`ntm.experiments.Run.measure` gives them.
-    title : str, optional
-    measure : str, optional
-        The measure to draw; by default ``wrong_bits`` where the results have it, else their first.
+    curves : dict from str to pair of arrays (sequences, losses), or to list of such pairs
+        A pair (a tuple) is one run, a list of pairs several runs. Losses may be NaN.
     figure : matplotlib.figure.Figure, optional
         An empty figure to draw on.
     width : float, optional
-        In inches.
+        In inches: :data:`ntm.visualization.COLUMN_WIDTH` or :data:`ntm.visualization.FULL_WIDTH`, the default.
+    title : str, optional
+    unit : str
+        Of the loss of a sequence.
+    best : float, optional
+        The lowest loss that is possible: a line.
+    smoothing : float
+        The share of a curve over which losses are averaged. Zero does not smooth.
+    log : bool, optional
+        Whether the axis of losses is logarithmic; by default where losses differ by more than a factor of 30.
 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there are no losses, or sequences and losses differ in number.
     """
-    with drawing(2.6, width, figure) as figure:
-        axis = figure.subplots()
-        for name, result in results.items():
-            rows = [row for row in result["measures"] if row["sizes"]]
-            if not rows:
-                raise ValueError(f"{name} was measured at the training sizes only: nothing to draw")
-            names = [key for key in rows[0] if key != "sizes"]
-            measure = measure or ("wrong_bits" if "wrong_bits" in names else names[0])
-            if any(measure not in row for row in rows):
-                raise ValueError(f"{name} was not measured by {measure}")
-            labels = [
-                ", ".join(f"{key} {size}" for key, size in row["sizes"].items()) for row in rows
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"smoothing must be a share from 0 to 1, not {smoothing!r}")
+    groups = {
+        name: [_check_curve(name, *curve) for curve in _list_curves(group)]
+        for name, group in curves.items()
+    }
+    if not groups:
+        raise ValueError("plot_learning: there are no curves to draw")
+    furthest = max(sequences[-1] for group in groups.values() for sequences, _ in group)
+    scale, of_sequences = (
+        (1000, "sequences, in thousands") if furthest >= 5000 else (1, "sequences")
+    )
+    with drawing(HEIGHT, width, figure) as figure:
+        axes = figure.subplots()
+        for k, (name, group) in enumerate(groups.items()):
+            style: dict[str, Any] = {"color": COLORS[k % len(COLORS)]}
+            smoothed = [
+                (sequences / scale, smooth(losses, smoothing)) for sequences, losses in group
             ]
-            axis.plot(labels, [row[measure] for row in rows], marker="o", label=name)
-        axis.set_ylabel(f"{(measure or '').replace('_', ' ')} per sequence")
-        axis.set_ylim(bottom=0)
-        axis.tick_params(axis="x", labelrotation=30)
+            if len(group) == 1:
+                ((sequences, losses),) = group
+                line = smoothed[0]
+                if smoothing:
+                    axes.plot(sequences / scale, losses, **style, linewidth=0.5, alpha=0.35)
+            else:
+                name = f"{name} ({len(group)} runs)"
+                grid, rows = align_curves(smoothed)
+                line = grid, np.nanmedian(rows, axis=0)
+                band = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+                axes.fill_between(grid, *band, **style, alpha=0.2, linewidth=0)
+            marker = MARKERS[k % len(MARKERS)] if len(line[0]) <= FEW else None
+            axes.plot(*line, **style, linestyle=LINES[k % len(LINES)], marker=marker, label=name)
+        losses = np.concatenate([losses for group in groups.values() for _, losses in group])
+        _scale_losses(axes, losses, log, best)
+        if best is not None:
+            axes.axhline(best, color=QUIET, linestyle=":", label="best possible")
+        axes.set_xlabel(f"{of_sequences} seen in training" if scale == 1 else of_sequences)
+        axes.set_xlim(left=0)
+        axes.set_ylabel(f"loss per sequence, {unit}" if unit else "loss per sequence")
         if title:
-            axis.set_title(title, loc="left")
-        axis.legend(frameon=False)
+            axes.set_title(title)
+        axes.legend()
     return figure
+
+
+def _list_curves(group: Curve | Sequence[Curve]) -> Sequence[Curve]:
+    return [group] if isinstance(group, tuple) else group
+
+
+def _check_curve(name: str, sequences: ArrayLike, losses: ArrayLike) -> tuple[Array, Array]:
+    sequences, losses = np.asarray(sequences, float), np.asarray(losses, float)
+    if sequences.ndim != 1 or sequences.shape != losses.shape or not len(losses):
+        raise ValueError(
+            f"{name}: sequences and losses must be of one shape (n,), n being positive, not {sequences.shape} and "
+            f"{losses.shape}"
+        )
+    return sequences, losses
+
+
+def smooth(losses: Array, share: float) -> Array:
+    """Return the means of losses (n,) over a share of them around each; NaN only where all of these are NaN."""
+    reach = int(share * len(losses) / 2)
+    if reach == 0:
+        return losses
+    known = np.isfinite(losses)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, losses, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    places = np.arange(len(losses))
+    first, last = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(losses))
+    with np.errstate(invalid="ignore"):
+        return (sums[last] - sums[first]) / (counts[last] - counts[first])
+
+
+def align_curves(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Return sequences (n,) that span some curves, and the losses (runs, n) of each curve there.
+
+    Before its first loss a curve has NaN. After its last one it keeps the last.
+    """
+    grid = np.unique(np.concatenate([sequences for sequences, _ in curves]))
+    if len(grid) > POINTS:
+        grid = np.linspace(grid[0], grid[-1], POINTS)
+    start = max(sequences[0] for sequences, _ in curves)
+    grid = grid[grid >= start]
+    rows = []
+    for sequences, losses in curves:
+        known = np.isfinite(losses)
+        rows.append(
+            np.interp(grid, sequences[known], losses[known]) if known.any() else np.nan * grid
+        )
+    return grid, np.array(rows)
+
+
+def _scale_losses(axes: Axes, losses: Array, log: bool | None, best: float | None) -> None:
+    """Choose a logarithmic axis where losses differ much, else one that begins at zero or at the best loss."""
+    positive = losses[np.isfinite(losses) & (losses > 0)]
+    if log is None:
+        log = len(positive) > 0 and positive.max() > MOST_LINEAR * positive.min()
+    if log and len(positive) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    elif best is None and not (losses < 0).any():
+        axes.set_ylim(bottom=0)

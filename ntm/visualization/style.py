@@ -11,10 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 import matplotlib
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from ntm.typing import Array
 
 __all__ = ["COLUMN_WIDTH", "FULL_WIDTH", "STYLE", "drawing"]
 
@@ -114,8 +117,11 @@ def drawing(
 
 
 def get_weight_colors() -> Colormap:
-    """Return the colour map of weights in [0, 1]: perceptually uniform, and from light to dark also in grey print."""
-    return matplotlib.colormaps["magma_r"].with_extremes(bad=MASKED)
+    """Return the colour map of weights in [0, 1]: from white to black, ever darker, so that grey print shows it."""
+    magma = matplotlib.colormaps["magma_r"]
+    places = np.linspace(0.25, 1.0, 16)
+    stops = [(0.0, "white"), *((float(place), magma(place)) for place in places)]
+    return LinearSegmentedColormap.from_list("weights", stops).with_extremes(bad=MASKED)
 
 
 def get_bit_colors() -> Colormap:
@@ -126,6 +132,15 @@ def get_bit_colors() -> Colormap:
 def get_signed_colors() -> Colormap:
     """Return the colour map of numbers with a sign: red above zero, blue below, white at zero."""
     return matplotlib.colormaps["RdBu_r"].with_extremes(bad=MASKED)
+
+
+def get_number_scale(values: Array) -> tuple[Colormap, tuple[float, float]]:
+    """Return the colour map of numbers of any size, and the first and the last number of its scale."""
+    values = values[np.isfinite(values)]
+    largest = float(np.abs(values).max(initial=0.0)) or 1.0
+    if values.min(initial=0.0) < 0:
+        return get_signed_colors(), (-largest, largest)
+    return get_bit_colors(), (0.0, largest)
 
 
 def _keep_ticks(axes: Axes) -> None:
