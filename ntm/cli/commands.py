@@ -4,6 +4,7 @@ import inspect
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -18,13 +19,19 @@ from ntm.cli.data_commands import (
 from ntm.cli.model_commands import open_model
 from ntm.cli.options import get_settings
 from ntm.cli.output import (
-    choose_picture_path,
     describe_result,
-    draw_sequence,
     find_too_long,
     make_board_logger,
-    name_run,
     print_measures,
+)
+from ntm.cli.pictures import (
+    choose_picture_path,
+    draw_generalisation,
+    draw_learning,
+    draw_sequence,
+    get_width,
+    group_runs,
+    name_run,
     save_picture,
 )
 from ntm.cli.usage import DONE, INTERRUPTED, NOT_SOLVED, Loggers, UsageError, blaming_usage
@@ -35,8 +42,6 @@ from ntm.experiments.runs import Run, check_no_run, measure, open_evaluator, was
 from ntm.experiments.settings import Settings, make_settings
 from ntm.files import to_json
 from ntm.tasks import TASKS, Task
-from ntm.visualization.curves import plot_learning
-from ntm.visualization.generalisation import plot_generalisation
 
 # ---- Tasks
 
@@ -154,16 +159,16 @@ def compare(options: Namespace) -> int:
     task = make_settings(options.task_class).make_task()
     measure_name = _choose_measure(options.measure, options.task, task)
     path = choose_picture_path(options.output, f"compare-{shorten_name(options.task)}.png")
-    parent = Path(options.folder or "runs")
+    parent, models = Path(options.folder or "runs"), list(dict.fromkeys(options.models))
     with blaming_usage():
-        settings = {
-            model: get_settings(options, options.task_class, model) for model in options.models
-        }
-    folders = {model: parent / get_default_folder(each).name for model, each in settings.items()}
-    _reserve_devices(folders.values(), options.task_class)
-    results = {}
-    for model, each in settings.items():
-        folder = folders[model]
+        of_models = [get_settings(options, options.task_class, model) for model in models]
+        settings = [
+            replace(each, seed=each.seed + k) for each in of_models for k in range(options.seeds)
+        ]
+    folders = [parent / get_default_folder(each).name for each in settings]
+    _reserve_devices(folders, options.task_class)
+    results = []
+    for folder, each in zip(folders, settings, strict=True):
         has_ended = _is_run_of(folder, each) and (folder / "result.json").exists()
         if not has_ended:
             code = _train(*_start_or_open(folder, each, options), options)
@@ -173,9 +178,13 @@ def compare(options: Namespace) -> int:
         result["solved"] = was_solved(each, result)
         if has_ended:
             print(f"{folder}: ended before. {describe_result(each, result)}")
-        results[model] = result
-    save_picture(plot_generalisation(results, options.task, measure_name), path)
-    return DONE if all(result["solved"] for result in results.values()) else NOT_SOLVED
+        results.append(result)
+    groups = {
+        model: range(k * options.seeds, (k + 1) * options.seeds) for k, model in enumerate(models)
+    }
+    width = get_width(options)
+    save_picture(draw_generalisation(results, groups, settings[0], measure_name, width), path)
+    return DONE if all(result["solved"] for result in results) else NOT_SOLVED
 
 
 def _reserve_devices(folders: Iterable[Path], task: type[Task]) -> None:
@@ -259,18 +268,20 @@ def plot(options: Namespace) -> int:
         )
         raise UsageError(f"runs of different tasks cannot be compared in one picture: {learnt}")
     path = choose_picture_path(options.output, f"{names[0]}-{kind}.png")
+    width = get_width(options)
     if kind == "sequence":
         with blaming_usage():
             sizes = parse_sizes(settings[0].make_task(), options.size or ())
         evaluator = open_evaluator(options.folders[0], task=options.task)
-        figure = draw_sequence(evaluator, settings[0], sizes)
+        figure = draw_sequence(evaluator, settings[0], sizes, width)
     elif kind == "learning":
-        figure = plot_learning(dict(zip(names, map(read_losses, options.folders), strict=True)))
-        figure.axes[0].set_title(task, loc="left")
+        curves = [read_losses(folder) for folder in options.folders]
+        figure = draw_learning(curves, group_runs(options.folders, settings), settings[0], width)
     else:
         measure_name = _choose_measure(options.measure, task, settings[0].make_task())
-        results = dict(zip(names, map(read_result, options.folders), strict=True))
-        figure = plot_generalisation(results, task, measure_name)
+        results = [read_result(folder) for folder in options.folders]
+        groups = group_runs(options.folders, settings)
+        figure = draw_generalisation(results, groups, settings[0], measure_name, width)
     save_picture(figure, path)
     return DONE
 

@@ -7,13 +7,12 @@ from typing import Any
 from ntm.cli.data_options import get_data_settings
 from ntm.cli.data_output import (
     describe_data_result,
-    draw_data_sequence,
-    draw_learning,
     make_data_board_logger,
     print_data_measures,
     summarise_data,
 )
-from ntm.cli.output import choose_picture_path, name_run, save_picture
+from ntm.cli.data_pictures import check_names, draw_data_learning, draw_data_sequence
+from ntm.cli.pictures import choose_picture_path, get_width, name_run, save_picture
 from ntm.cli.usage import DONE, INTERRUPTED, Loggers, UsageError, blaming_usage
 from ntm.data import Dataset, write_npz
 from ntm.experiments.data_runs import (
@@ -35,7 +34,7 @@ FOR_TASKS = ("size", "num_sequences", "memory_slots", "task", "measure")
 #: Options of predictions that go on with sequences
 SAMPLING = ("sample", "temperature", "seed")
 #: Options of commands that are for runs on data
-FOR_DATA = ("data", "validation", "epochs", "metrics", "index")
+FOR_DATA = ("data", "validation", "epochs", "metrics", "index", "names")
 
 
 def refuse_options(options: Namespace, names: tuple[str, ...], run: str) -> None:
@@ -203,19 +202,33 @@ def plot_data(options: Namespace) -> int:
     names = [name_run(folder) for folder in options.folders]
     path = choose_picture_path(options.output, f"{names[0]}-{kind}.png")
     if kind == "learning":
-        refuse_options(options, ("data", "index"), "--kind learning")
-        figure = draw_learning(dict(zip(names, options.folders, strict=True)))
+        refuse_options(options, ("data", "index", "names"), "--kind learning")
+        settings = [read_data_settings(folder) for folder in options.folders]
+        figure = draw_data_learning(options.folders, settings, get_width(options))
     else:
-        settings = read_data_settings(options.folders[0])
+        evaluator, run_settings = open_data_evaluator(options.folders[0])
+        texts = _read_names(options.names, run_settings)
         if options.data is None:
-            opened = settings.open()
+            opened = run_settings.open()
             dataset = opened.validation or opened.training
         else:
-            dataset = open_targets(options.data, settings)
+            dataset = open_targets(options.data, run_settings)
         index = options.index or 0
         if index >= len(dataset):
             raise UsageError(f"--index {index}: the data have {len(dataset):,} sequences, from 0")
-        evaluator, settings = open_data_evaluator(options.folders[0])
-        figure = draw_data_sequence(evaluator, settings, dataset, index)
+        width = get_width(options)
+        figure = draw_data_sequence(evaluator, run_settings, dataset, index, texts, width)
     save_picture(figure, path)
     return DONE
+
+
+def _read_names(path: str | None, settings: DataSettings) -> list[str]:
+    """Return the names in a file, one a line; none if there is no file."""
+    if path is None:
+        return []
+    try:
+        names = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text: {error}") from error
+    check_names(names, settings.layout, path)
+    return names

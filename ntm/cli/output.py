@@ -1,21 +1,16 @@
 """What the commands print and draw."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from ntm.cli.usage import blaming_usage
 from ntm.experiments.settings import Settings
 from ntm.tasks import Batch, Task
 from ntm.traces import Trace
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import TensorBoard
 from ntm.typing import PathLike
-from ntm.visualization.figures import check_figure_path, save_figure
-from ntm.visualization.sequences import plot_sequence
 
 #: The weights of all slots are drawn up to so many slots
 MAX_SLOTS = 4096
@@ -82,73 +77,7 @@ def find_too_long(task: Task, sizes: Iterable[Mapping[str, int]], slots: int | N
     return too_long
 
 
-# ---- Pictures
-
-
-def choose_path(given: str | None, default: str) -> Path:
-    """Return the file of a picture: the one given, or the default with a number if there is such a file."""
-    if given is not None:
-        return Path(given)
-    path = Path(default)
-    number = 2
-    while path.exists():
-        path = Path(default).with_stem(f"{Path(default).stem}-{number}")
-        number += 1
-    return path
-
-
-def choose_picture_path(given: str | None, default: str) -> Path:
-    """Return the file of a picture, as :func:`choose_path`, once it is sure that it can be written."""
-    path = choose_path(given, default)
-    with blaming_usage():
-        check_figure_path(path)
-    return path
-
-
-def name_run(folder: str) -> str:
-    """Return the name of a run in a picture: that of its folder."""
-    return Path(folder).resolve().name
-
-
-def save_picture(figure: Figure, path: Path) -> None:
-    """Save a picture, and say where."""
-    save_figure(figure, path)
-    print(f"Picture: {path}")
-
-
-def draw_sequence(
-    evaluator: Evaluator, settings: Settings, sizes: Mapping[str, int] | None = None
-) -> Figure:
-    """Draw what the network of a run does with a sequence of its task.
-
-    Parameters
-    ----------
-    evaluator : Evaluator
-    settings : Settings
-    sizes : dict from str to int, optional
-        Sizes instead of the largest in training.
-    """
-    sizes = {**evaluator.task.largest_sizes, **(sizes or {})}
-    batch = draw_batch(evaluator, sizes)
-    return plot_sequence(
-        batch.inputs[0],
-        batch.targets[0],
-        evaluator.predict(batch.inputs)[0],
-        mask=batch.mask[0],
-        title=f"{settings.model}, {settings.task}: {describe_sizes(sizes)}",
-        **spread_weights(evaluator.look_inside(batch.inputs[0])),
-    )
-
-
-def spread_weights(traces: Sequence[Trace]) -> dict[str, Any]:
-    """Return the weights (T, heads, N) that :func:`plot_sequence` draws: of the first memory, unless it is large."""
-    weights: dict[str, Any] = {}
-    for trace in traces[:1]:
-        for name, heads in (("write", trace.write_heads), ("read", trace.read_heads)):
-            if heads and trace.num_slots <= MAX_SLOTS:
-                spread = [head.spread_weights(trace.num_slots) for head in heads]
-                weights[f"{name}_weights"] = np.stack(spread, axis=1)
-    return weights
+# ---- TensorBoard
 
 
 def draw_batch(evaluator: Evaluator, sizes: Mapping[str, int]) -> Batch:

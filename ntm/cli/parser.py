@@ -364,6 +364,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="for a run on data: which sequence to draw (default: 0)",
     )
+    command.add_argument(
+        "--names",
+        metavar="FILE",
+        help="for a run on data: a text file with the names of classes or symbols, one a line",
+    )
     _add_measure(command)
     _add_output(command, "RUN-KIND.png")
 
@@ -461,6 +466,14 @@ def _add_comparison(parser: Parser, name: str, kind: type[Task]) -> None:
         default=["ntm", "lstm"],
         help="the networks; a run that ended is not trained again (default: ntm lstm)",
     )
+    parser.add_argument(
+        "--seeds",
+        type=Number(int, 1),
+        default=1,
+        metavar="N",
+        help="train each network with so many seeds, from --seed on; the picture shows the median and the spread "
+        "(default: 1)",
+    )
     _add_measure(parser)
     _add_output(parser, f"compare-{shorten_name(name)}.png")
     _add_folder(parser, "folder that holds the folders of the runs (default: runs)")
@@ -531,4 +544,10 @@ def _add_output(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="FILE",
         help="file of the picture: .png, .pdf or .svg; an existing file is overwritten "
         f"(default: {default}, with a number if there is such a file)",
+    )
+    parser.add_argument(
+        "--width",
+        type=Number(float, above=2),
+        metavar="CM",
+        help="width of the picture in centimetres, such as 8.5 for a column of a paper (default: 17)",
     )

@@ -84,7 +84,7 @@ class Answers:
     counted: Array
     step: float
     names: dict[int, str] = field(default_factory=dict)
-    spell: Callable[[Array], Sequence[str]] | None = None
+    spell: Callable[[Array], Sequence[str] | None] | None = None
     best: Array | None = None
 
     def list_panels(self) -> list[Panel]:
@@ -247,13 +247,13 @@ class Answers:
 
     def name_steps(self, outputs: Array) -> list[str]:
         """Return texts of the steps that count, the most probable symbols or the number, and empty ones of others."""
+        texts = None if self.spell is None else self.spell(outputs)
         if self.kind == "numbers":
             texts = [f"{value:.4g}" for value in outputs[:, 0]]
-        elif self.spell is None:
+        elif texts is None:
+            names = self.names if self.kind == "classes" else {}
             chosen = self._choose(outputs).tolist()
-            texts = ["".join(self.names.get(k, str(k)) for k in row) for row in chosen]
-        else:
-            texts = list(self.spell(outputs))
+            texts = ["".join(names.get(k, str(k)) for k in row) for row in chosen]
         if len(texts) != len(outputs):
             raise ValueError(
                 f"spell must give a text for each of {len(outputs)} steps, not {len(texts)} texts"

@@ -31,7 +31,7 @@ def plot_learning(
     width: float | None = None,
     *,
     title: str | None = None,
-    unit: str = "bits",
+    label: str = "loss per sequence, bits",
     best: float | None = None,
     smoothing: float = 0.02,
     log: bool | None = None,
@@ -51,8 +51,8 @@ def plot_learning(
     width : float, optional
         In inches: :data:`ntm.visualization.COLUMN_WIDTH` or :data:`ntm.visualization.FULL_WIDTH`, the default.
     title : str, optional
-    unit : str
-        Of the loss of a sequence.
+    label : str
+        Of the axis of losses, with their unit.
     best : float, optional
         The lowest loss that is possible: a line.
     smoothing : float
@@ -107,7 +107,7 @@ def plot_learning(
             axes.axhline(best, color=QUIET, linestyle=":", label="best possible")
         axes.set_xlabel(f"{of_sequences} seen in training" if scale == 1 else of_sequences)
         axes.set_xlim(left=0)
-        axes.set_ylabel(f"loss per sequence, {unit}" if unit else "loss per sequence")
+        axes.set_ylabel(label)
         if title:
             axes.set_title(title)
         axes.legend()

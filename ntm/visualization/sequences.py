@@ -53,7 +53,7 @@ def plot_sequence(
     input_names: Mapping[int, str] | Sequence[str] = (),
     output_names: Mapping[int, str] | Sequence[str] = (),
     input_texts: Sequence[str] | None = None,
-    spell: Callable[[Array], Sequence[str]] | None = None,
+    spell: Callable[[Array], Sequence[str] | None] | None = None,
     best: ArrayLike | None = None,
     width: float | None = None,
 ) -> Figure:
@@ -88,7 +88,8 @@ def plot_sequence(
     input_texts : list of T str, optional
         What the inputs of each step stand for, drawn in place of the inputs where there is room.
     spell : function, optional
-        For classes and digits: gives for outputs (T, O) what the outputs of each step stand for, a list of T str.
+        For classes and digits: gives for outputs (T, O) what the outputs of each step stand for, a list of T str; or
+        None for the names or numbers of classes and digits.
     best : array (T, O), optional
         For bits: the best possible predictions.
     width : float, optional

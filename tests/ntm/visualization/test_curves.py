@@ -94,10 +94,10 @@ def test_one_run_is_drawn_pale_behind_its_smoothed_line():
 
 
 def test_the_best_possible_loss_is_a_line():
-    (axes,) = plot_learning({"ntm": (SEQUENCES, 130 + LOSSES / 9)}, best=130, unit="").axes
+    (axes,) = plot_learning({"ntm": (SEQUENCES, 130 + LOSSES / 9)}, best=130, label="nats").axes
     np.testing.assert_array_equal(get_lines(axes)["best possible"][:, 1], 130)
     assert axes.get_ylim()[0] > 100
-    assert axes.get_ylabel() == "loss per sequence"
+    assert axes.get_ylabel() == "nats"
 
 
 def test_losses_that_are_not_finite_leave_a_gap():
