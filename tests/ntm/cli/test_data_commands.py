@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytensor
@@ -12,7 +11,7 @@ import ntm
 from ntm.cli import DONE, FAILED, WRONG_USAGE, main, make_parser
 from ntm.cli.data_commands import get_default_data_folder
 from ntm.cli.data_options import get_data_options, get_data_settings
-from ntm.cli.data_output import draw_data_sequence, summarise_data
+from ntm.cli.data_output import summarise_data
 from ntm.data import Dataset, write_npz
 from ntm.experiments.data_runs import DataRun, open_data_evaluator
 from ntm.experiments.data_settings import open_files
@@ -145,10 +144,10 @@ def test_a_memory_network_in_a_picture_and_on_tensorboard(monkeypatch):
 
     monkeypatch.setattr("ntm.cli.data_output.TensorBoard", Board)
     monkeypatch.setattr(
-        "ntm.cli.data_output.plot_sequence",
+        "ntm.cli.data_pictures.plot_sequence",
         lambda *given, **options: drawn.append(options) or plot_learning({"a": ([1], [1])}),
     )
-    monkeypatch.setattr("ntm.cli.data_output.MAX_STEPS", 5)
+    monkeypatch.setattr("ntm.cli.data_pictures.MAX_STEPS", 5)
     write_ragged("data.npz")
     words = ["train", "--data", "data.npz", "--model", "ntm", "--memory-slots", "7", "--quiet"]
     words += ["--num-units", "3", "--epochs", "1", "--validation", "data.npz"]
@@ -159,7 +158,11 @@ def test_a_memory_network_in_a_picture_and_on_tensorboard(monkeypatch):
     shapes = {"memory": (20, 7), "write_weights/1": (7, 3), "read_weights/1": (7, 3)}
     assert board.images == [(1, shapes)]
     assert main(["plot", "runs/data-ntm-1", "--index", "1"]) == DONE
-    assert drawn[0]["write_weights"].shape == drawn[0]["read_weights"].shape == (5, 1, 7)
+    (trace,) = drawn[0]["traces"]
+    assert [(head.name, head.used.shape) for head in trace.heads] == [
+        ("write", (5, 7)),
+        ("read", (5, 7)),
+    ]
 
 
 @pytest.mark.slow
@@ -392,19 +395,6 @@ def test_long_series_are_better_cut(monkeypatch):
     write_ragged("data.npz")
     assert "Sequences have up to 6 steps: --window 100" in summarise_data(read())
     assert "--window" not in summarise_data(read("--window", "3"))
-
-
-def test_targets_and_predictions_are_drawn_on_one_scale():
-    """Also where a prediction lies beyond the targets; steps that do not count have no say."""
-    data = Dataset(np.zeros((1, 3, 1)), [[[9.0], [1.0], [3.0]]], mask=[[0, 1, 1]])
-    evaluator = SimpleNamespace(
-        predict=lambda inputs: np.array([[[50.0], [-1.0], [0.0]]]), look_inside=lambda inputs: []
-    )
-    settings = SimpleNamespace(layout=data.layout, model="lstm", data="data.npz")
-    axes = draw_data_sequence(evaluator, settings, data, 0).axes
-    target, prediction = (axes[k].get_images()[0].get_array() for k in (1, 2))
-    np.testing.assert_allclose(target[0, 1:], [0.5, 1.0])
-    np.testing.assert_allclose(prediction[0, 1:], [0.0, 0.25])
 
 
 def test_errors_about_data_name_the_help_for_data(capsys):

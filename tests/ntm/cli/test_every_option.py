@@ -9,13 +9,14 @@ import numpy as np
 import pytensor
 import pytest
 
-from ntm.cli import commands, get_settings, main, make_parser, output
+from ntm.cli import commands, get_settings, main, make_parser, pictures
 from ntm.cli.options import get_network_options, get_training_options
 from ntm.experiments import runs
 from ntm.experiments.options import get_task_options
 from ntm.experiments.runs import Run
 from ntm.experiments.settings import make_settings
 from ntm.tasks import TASKS
+from ntm.visualization import COLUMN_WIDTH
 
 TINY = ["--model", "dense", "--num-units", "3", "--num-layers", "1"]
 
@@ -321,17 +322,20 @@ def test_plot(run, monkeypatch):
 
         monkeypatch.setattr(commands, name, recorded)
 
-    for name in ("draw_sequence", "plot_learning", "plot_generalisation"):
+    for name in ("draw_sequence", "draw_learning", "draw_generalisation"):
         record(name)
     assert main(["plot", run]) == 0
     assert main(["plot", run, "--size", "length=2", "--output", "two.png"]) == 0
     assert main(["plot", run, "--kind", "learning"]) == 0
     assert main(["plot", run, run]) == 0
     assert main(["plot", run, "--kind", "generalisation", "--measure", "wrong_bits"]) == 0
-    names, last = [each[0] for each in drawn], [each[-1] for each in drawn]
-    assert names == ["draw_sequence"] * 2 + ["plot_learning"] + ["plot_generalisation"] * 2
-    assert last[:2] == [{}, {"length": 2}]
-    assert last[3:] == ["bits", "wrong_bits"]
+    assert main(["plot", run, "--width", "8.5", "--output", "column.pdf"]) == 0
+    names, last = [each[0] for each in drawn], [each[-2:] for each in drawn]
+    draws = ["draw_sequence"] * 2 + ["draw_learning"] + ["draw_generalisation"] * 2
+    assert names == [*draws, "draw_sequence"]
+    assert last[:2] == [({}, None), ({"length": 2}, None)]
+    assert last[3:5] == [("bits", None), ("wrong_bits", None)]
+    assert last[5] == ({}, COLUMN_WIDTH)
     pictures = {path.name for path in Path().glob("*.png")}
     assert pictures == {
         "run-sequence.png",
@@ -346,7 +350,7 @@ def test_plot(run, monkeypatch):
 def test_the_sizes_of_a_picture(run, monkeypatch):
     steps = []
     monkeypatch.setattr(
-        output, "plot_sequence", lambda inputs, *given, **options: steps.append(len(inputs))
+        pictures, "plot_sequence", lambda inputs, *given, **options: steps.append(len(inputs))
     )
     monkeypatch.setattr(commands, "save_picture", lambda figure, path: None)
     main(["plot", run])
@@ -357,19 +361,18 @@ def test_the_sizes_of_a_picture(run, monkeypatch):
 @pytest.mark.slow
 def test_compare(seen, monkeypatch, capsys):
     drawn = []
-    plot = commands.plot_generalisation
+    draw = commands.draw_generalisation
     monkeypatch.setattr(
-        commands,
-        "plot_generalisation",
-        lambda results, *given: drawn.append((results, *given)) or plot(results, *given),
+        commands, "draw_generalisation", lambda *given: drawn.append(given) or draw(*given)
     )
     words = ["compare", "copy", "--num-units", "3", "--num-layers", "1"]
     assert main([*words, "--models", "lstm", "dense"]) == 0
     # Both networks are trained and drawn
     assert [each.run.settings.model for each in seen.trained] == ["lstm", "dense"]
-    (results, task, measure) = drawn[0]
-    assert [result["measures"][0]["bits"] for result in results.values()] == [1.0, 2.0]
-    assert (list(results), task, measure) == (["lstm", "dense"], "copy", "bits")
+    (results, groups, settings, measure, width) = drawn[0]
+    assert [result["measures"][0]["bits"] for result in results] == [1.0, 2.0]
+    assert {name: list(group) for name, group in groups.items()} == {"lstm": [0], "dense": [1]}
+    assert (settings.task, measure, width) == ("copy", "bits", None)
     assert Path("compare-copy.png").exists()
     assert main([*words, "--models", "dense"]) == 0
     assert len(seen.trained) == 2
@@ -378,8 +381,13 @@ def test_compare(seen, monkeypatch, capsys):
     assert seen.trained[2].run.folder == Path("elsewhere/copy-dense-1")
     assert not seen.trained[2].progress
     assert [each[1] for each in seen.boards] == ["events"]
-    assert drawn[-1][2] == "correct"
+    assert drawn[-1][3] == "correct"
     assert Path("other.png").exists()
+    assert main([*words, "--models", "dense", "--seeds", "3", "--width", "8.5"]) == 0
+    seeds = [each.run.settings.seed for each in seen.trained[3:]]
+    assert seeds == [2, 3], "the first seed was trained before"
+    assert [list(group) for group in drawn[-1][1].values()] == [[0, 1, 2]]
+    assert drawn[-1][-1] == COLUMN_WIDTH
 
 
 @pytest.mark.slow
@@ -405,6 +413,8 @@ SEEN = {
         "--models",
         "--measure",
         "--output",
+        "--seeds",
+        "--width",
     },
     "resume": {
         "--data",
@@ -438,7 +448,17 @@ SEEN = {
         "--model-file",
     },
     "models": {"--json"},
-    "plot": {"--data", "--index", "--task", "--kind", "--size", "--measure", "--output"},
+    "plot": {
+        "--data",
+        "--index",
+        "--names",
+        "--task",
+        "--kind",
+        "--size",
+        "--measure",
+        "--output",
+        "--width",
+    },
 }
 
 
