@@ -124,7 +124,7 @@ def plot_sequence(
         spell,
         given.get("best prediction"),
     )
-    panels = _list_input_panels(
+    panels = list_input_panels(
         {name: given[name] for name in given if name.startswith("input")},
         _to_names(input_names),
         input_texts,
@@ -196,7 +196,7 @@ def _check(
         )
 
 
-def _list_input_panels(
+def list_input_panels(
     inputs: Mapping[str, Array], names: dict[int, str], texts: Sequence[str] | None, step: float
 ) -> list[Panel]:
     """List the panels of inputs (T, F): texts where they are given and there is room, else images and lines."""
