@@ -50,6 +50,8 @@ def draw_data_learning(
             found = [curve for curve in found if curve[0]]
             if found:
                 curves[f"{start}{part}"] = found[0] if len(found) == 1 else found
+    if not curves:
+        raise ValueError(f"{', '.join(groups)} has no losses yet: train it longer")
     label = LOSSES.get(settings[0].layout.kind, "loss")
     return plot_learning(curves, label=label, width=width)
 

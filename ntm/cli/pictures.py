@@ -159,6 +159,9 @@ def draw_learning(
     width: float | None = None,
 ) -> Figure:
     """Draw the learning curves of runs on the task of some settings, by the groups of :func:`group_runs`."""
+    for name, group in groups.items():
+        if not all(curves[k][0] for k in group):
+            raise ValueError(f"{name} has no losses yet: train it longer")
     task = settings.make_task()
     is_number = task.output == "numbers"
     best = None

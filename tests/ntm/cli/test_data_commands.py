@@ -155,7 +155,7 @@ def test_a_memory_network_in_a_picture_and_on_tensorboard(monkeypatch):
     (board,) = boards
     assert board.given == ("events", 0)
     assert "validation loss" in board.rows[0]
-    shapes = {"memory": (20, 7), "write_weights/1": (7, 3), "read_weights/1": (7, 3)}
+    shapes = {"ntm/memory": (7, 20), "ntm/write": (7, 3), "ntm/read": (7, 3)}
     assert board.images == [(1, shapes)]
     assert main(["plot", "runs/data-ntm-1", "--index", "1"]) == DONE
     (trace,) = drawn[0]["traces"]

@@ -310,7 +310,7 @@ def test_what_a_checkpoint_and_the_number_of_sequences_measure(run, capsys):
 
 
 @pytest.mark.slow
-def test_plot(run, monkeypatch):
+def test_plot(run, monkeypatch, capsys):
     drawn = []
 
     def record(name):
@@ -326,16 +326,19 @@ def test_plot(run, monkeypatch):
         record(name)
     assert main(["plot", run]) == 0
     assert main(["plot", run, "--size", "length=2", "--output", "two.png"]) == 0
+    assert main(["plot", run, "--kind", "learning"]) == 1
+    assert "run has no losses yet" in capsys.readouterr().err
+    Path(run, "metrics.jsonl").write_text('{"step": 1, "sequences": 1, "loss": 2.0}\n')
     assert main(["plot", run, "--kind", "learning"]) == 0
     assert main(["plot", run, run]) == 0
     assert main(["plot", run, "--kind", "generalisation", "--measure", "wrong_bits"]) == 0
     assert main(["plot", run, "--width", "8.5", "--output", "column.pdf"]) == 0
     names, last = [each[0] for each in drawn], [each[-2:] for each in drawn]
-    draws = ["draw_sequence"] * 2 + ["draw_learning"] + ["draw_generalisation"] * 2
+    draws = ["draw_sequence"] * 2 + ["draw_learning"] * 2 + ["draw_generalisation"] * 2
     assert names == [*draws, "draw_sequence"]
     assert last[:2] == [({}, None), ({"length": 2}, None)]
-    assert last[3:5] == [("bits", None), ("wrong_bits", None)]
-    assert last[5] == ({}, COLUMN_WIDTH)
+    assert last[4:6] == [("bits", None), ("wrong_bits", None)]
+    assert last[6] == ({}, COLUMN_WIDTH)
     pictures = {path.name for path in Path().glob("*.png")}
     assert pictures == {
         "run-sequence.png",
