@@ -6,7 +6,7 @@ import time
 from argparse import Namespace
 
 from ntm.cli.commands import parse_sizes
-from ntm.cli.output import choose_path
+from ntm.cli.pictures import choose_path
 from ntm.cli.usage import DONE, UsageError
 from ntm.experiments.reading import is_data_run, read_settings
 from ntm.files import check_folder_of
