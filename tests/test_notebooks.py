@@ -116,6 +116,22 @@ def check_ntm_lasagne(printed):
         assert float(ours) == pytest.approx(float(theirs), abs=2e-5)
 
 
+def check_million_slots(printed):
+    kept = [float(each.replace(",", "")) for each in re.findall(r"([\d.,]+) MB kept", printed)]
+    assert kept[0] > 10_000
+    assert kept[1] < 1
+    assert float(re.search(r"30 pairs: (\d+)% of lists right", printed)[1]) > 80
+    assert "memory left out" in printed
+    exact, index = (
+        [float(each) for each in re.findall(r"([\d.-]+) ms", line)]
+        for line in re.findall(r"^(?:exact|lsh): .*", printed, flags=re.MULTILINE)
+    )
+    assert exact[2] > 5 * index[2]
+    near = re.search(r"keys near a slot: recall@1 .* (\d+) %\n", printed)
+    assert int(near[1]) > 90
+    assert float(re.search(r"peak of memory: ([\d.]+) GB", printed)[1]) < 4
+
+
 def check_own_data(printed):
     assert "inputs[3, 1, 0] is nan" in printed
     assert float(re.search(r"test accuracy: ([\d.]+)", printed)[1]) > 0.9
@@ -127,6 +143,7 @@ CHECKS = {
     "2-inside-the-addressing.ipynb": check_addressing,
     "3-own-network.ipynb": check_own_network,
     "5-from-ntm-lasagne.ipynb": check_ntm_lasagne,
+    "6-million-slots.ipynb": check_million_slots,
     "7-your-data.ipynb": check_own_data,
 }
 
