@@ -1,4 +1,4 @@
-"""What is public: the reference names exactly the names of the doors."""
+"""Pages that scripts write: the reference names exactly the names of the doors, and every task has its page."""
 
 import importlib
 import importlib.util
@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 
 import ntm
+from ntm.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
-reference = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(reference)
+
+
+def load_script(name):
+    """A program of scripts/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+reference, task_pages = load_script("reference"), load_script("task_pages")
 
 
 @pytest.mark.parametrize("door", reference.DOORS)
@@ -43,3 +52,15 @@ def test_pages_are_up_to_date(name):
 
 def test_no_page_is_left_over():
     assert {path.name for path in reference.REFERENCE.iterdir()} == set(reference.PAGES)
+
+
+@pytest.mark.parametrize("name", task_pages.PAGES)
+def test_pages_of_tasks_are_up_to_date(name):
+    written = (task_pages.FOLDER / name).read_text(encoding="utf-8")
+    assert written == task_pages.PAGES[name](), "run python scripts/task_pages.py"
+
+
+def test_every_task_has_a_drawing_and_a_picture():
+    for name in TASKS:
+        assert "\n```text\nstep " in (task_pages.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+        assert (task_pages.FOLDER / f"{name}.png").stat().st_size < 100_000
