@@ -44,11 +44,11 @@ def test_there_are_networks():
 def find_again(model, evaluator, num_sequences):
     """Return what differs from the figures of a network on fresh sequences, in words.
 
-    The sequences are of the training sizes, and of the first sizes that are beyond those in training.
+    The sequences are of the training sizes, and of the first sizes beyond those in training, if there are any.
     """
     task, rows = evaluator.task, model.result["measures"]
     counts = [evaluator.count_steps([row["sizes"]]) for row in rows]
-    k = next(k for k, count in enumerate(counts) if count > task.longest)
+    k = next((k for k, count in enumerate(counts) if count > task.longest), len(rows) - 1)
     name, _ = task.solved
     different = []
     for row, number in ((rows[0], num_sequences), (rows[k], num_sequences // 4)):
