@@ -3,12 +3,15 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from lasagne.layers import DenseLayer, InputLayer
 from ntm.cli import make_parser
 from ntm.experiments.settings import make_settings
 from ntm.files import write_json
 from ntm.models import list_models
+from ntm.serialization import load, read_notes, save
 
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "scripts" / "train_models.py"
@@ -52,8 +55,8 @@ def test_the_best_run_is_kept(script, tmp_path, capsys):
     assert list(script.read_results(model, tmp_path)) == [0, 1, 2, 3]
 
 
-def test_a_network_to_compare_with_need_not_solve_the_task(script, tmp_path):
-    model = script.Model("copy-lstm", [0], ["--model", "lstm"], is_baseline=True, task="copy")
+def test_a_network_that_may_be_unsolved(script, tmp_path):
+    model = script.Model("copy-lstm", [0], ["--model", "lstm"], may_be_unsolved=True, task="copy")
     put_run(script, tmp_path, model, 0, make_result([0.0], solved=False))
     assert script.choose(model, tmp_path)[0] == 0
 
@@ -64,6 +67,18 @@ def test_a_low_ratio_to_the_optimum_is_better(script):
         {"measures": [rows[0], rows[1] | {"ratio": ratio}], "solved": True} for ratio in (1.02, 1.3)
     ]
     assert script.rank(results[0], "excess_bits") < script.rank(results[1], "excess_bits")
+
+
+def test_numbers_in_half_precision(script, tmp_path, float32):
+    network = DenseLayer(InputLayer((None, 300)), 100)
+    save(tmp_path / "x", network, {"about": 1})
+    size = (tmp_path / "x").stat().st_size
+    script.store_in_half(tmp_path / "x")
+    assert (tmp_path / "x").stat().st_size < 0.55 * size
+    assert read_notes(tmp_path / "x") == {"about": 1}
+    found, expected = (each.W.get_value() for each in (load(tmp_path / "x"), network))
+    assert found.dtype == "float32"
+    np.testing.assert_array_equal(found, expected.astype("float16"))
 
 
 @pytest.mark.slow
