@@ -106,6 +106,20 @@ def check_own_network(printed):
     assert min(right) > 90
 
 
+def check_associative_recall(printed):
+    rows = {
+        kind: dict(re.findall(r"(\d+): (\d+)", row))
+        for kind, row in re.findall(r"^(NTM|DNC|SAM|LSTM) ({.*})$", printed, flags=re.MULTILINE)
+    }
+    for kind in ("NTM", "DNC", "SAM"):
+        assert int(rows[kind]["6"]) >= 98
+        assert int(rows[kind]["12"]) >= 90
+    assert int(rows["LSTM"]["6"]) < 20
+    few, many = map(int, re.findall(r"slots, 20 items: (\d+)% of lists right", printed))
+    assert few < 80
+    assert many > 90
+
+
 def check_ntm_lasagne(printed):
     differences = [float(each) for each in re.findall(r": largest difference (\S+)", printed)]
     assert len(differences) == 3
@@ -142,6 +156,7 @@ CHECKS = {
     "1-first-ntm.ipynb": check_first_ntm,
     "2-inside-the-addressing.ipynb": check_addressing,
     "3-own-network.ipynb": check_own_network,
+    "4-associative-recall.ipynb": check_associative_recall,
     "5-from-ntm-lasagne.ipynb": check_ntm_lasagne,
     "6-million-slots.ipynb": check_million_slots,
     "7-your-data.ipynb": check_own_data,
