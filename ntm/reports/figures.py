@@ -182,14 +182,15 @@ def draw_generalisation(runs: Mapping[str, Reading]) -> list[tuple[str, dict[str
     if not ended:
         return []
     first = next(iter(ended.values()))
-    solved, _ = first.make_task().solved
+    solved, threshold = first.make_task().solved
     names = dict.fromkeys([solved])
     for each in ended.values():
         names.update(dict.fromkeys(name for name in _list_rows(each)[0] if name != "sizes"))
     charts = []
     for measure in list(names)[:MAX_CHARTS]:
         if any(measure in row for each in ended.values() for row in _list_rows(each)):
-            chart, remarks = _draw_generalisation(ended, measure)
+            goal = threshold if measure == solved else None
+            chart, remarks = _draw_generalisation(ended, measure, goal)
             charts.append((describe_name(measure), chart, remarks))
     return charts
 
@@ -200,7 +201,7 @@ def _list_rows(reading: Reading) -> list[dict[str, Any]]:
 
 
 def _draw_generalisation(
-    runs: Mapping[str, Reading], measure: str
+    runs: Mapping[str, Reading], measure: str, goal: float | None
 ) -> tuple[dict[str, Any], list[str]]:
     rows = {
         name: [row for row in _list_rows(each) if measure in row] for name, each in runs.items()
@@ -254,6 +255,20 @@ def _draw_generalisation(
             )
     drawn = [to_float(value) for trace in traces for value in trace["y"]]
     axis_y = {"title": {"text": title}, **_choose_axis(np.array(drawn))}
+    if goal is not None:
+        places = [place for trace in traces for place in trace["x"]]
+        ends = [places[0], places[-1]] if only is None else [min(places), max(places)]
+        traces.append(
+            {
+                "type": "scatter",
+                "name": f"solved: below {goal:g} in training",
+                "x": ends,
+                "y": [goal, goal],
+                "mode": "lines",
+                "line": {"color": "gray", "dash": "dot", "width": 1.5},
+                "hoverinfo": "name",
+            }
+        )
     return make_figure(traces, xaxis=axis, yaxis=axis_y, **layout), remarks
 
 

@@ -223,11 +223,9 @@ class Page:
                     self._tell(f"{name}: looking inside, at {checkpoint}")
                     scenes = self._viewers[name].make_scenes(ROOM // count)
                     self._scenes[name] = checkpoint, scenes
-        except FileNotFoundError as error:
-            if self._may_read_data or name in self._viewers:
-                column["remarks"] = [self._describe(error, reading)]
-        except ValueError as error:
-            column["remarks"] = [f"The network cannot be shown: {self._describe(error, reading)}"]
+        except (FileNotFoundError, ValueError) as error:
+            words = self._describe(error, reading)
+            column["remarks"] = [f"The network cannot be shown: {words}"]
         if name in self._scenes:
             column["checkpoint"], column["scenes"] = self._scenes[name]
         elif not column["remarks"]:

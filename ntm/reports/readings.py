@@ -9,6 +9,7 @@ from typing import Any
 from ntm.arguments import is_integer, is_number, shorten
 from ntm.experiments.data_settings import DataSettings
 from ntm.experiments.reading import (
+    blaming,
     is_data_run,
     list_checkpoints,
     read_data_result,
@@ -166,6 +167,9 @@ def read_run(
     on_data = is_data_run(folder)
     settings: Settings | DataSettings
     settings = read_data_settings(folder) if on_data else read_settings(folder, task)
+    if isinstance(settings, Settings):
+        with blaming(f"{folder / 'settings.json'}: no run can be made from it"):
+            settings.make_task()
     try:
         result = read_data_result(folder) if on_data else read_result(folder)
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ntm.data import Dataset
+from ntm.data.layout import SINGLE
 from ntm.experiments.data_runs import choose_parameters, open_data_evaluator
 from ntm.experiments.data_settings import DataSettings
 from ntm.experiments.networks import takes_symbols
@@ -15,7 +16,7 @@ from ntm.experiments.reading import blaming, list_checkpoints, read_checkpoint, 
 from ntm.experiments.runs import open_evaluator
 from ntm.experiments.settings import Settings
 from ntm.reports.readings import describe_sizes, show
-from ntm.reports.scenes import MAX_LINES, make_image, make_lines, make_scene
+from ntm.reports.scenes import MAX_LINES, MAX_STEPS, make_image, make_lines, make_scene
 from ntm.tasks import Batch, Task
 from ntm.typing import Array
 
@@ -44,17 +45,20 @@ class Viewer(ABC):
         Raises
         ------
         FileNotFoundError
-            If there is no checkpoint, or it has been replaced by a later one meanwhile.
+            If there is no checkpoint.
         ValueError
             If the checkpoint is damaged, or of another run.
         """
-        checkpoints = list_checkpoints(self.folder)
-        if not checkpoints:
-            raise FileNotFoundError(f"{self.folder} has no checkpoint yet")
-        found = read_checkpoint(checkpoints[-1], self.settings)
-        with blaming(f"{checkpoints[-1]} is damaged"):
-            set_parameters(self.evaluator.l_out, self._choose(found.arrays))
-        return checkpoints[-1].name
+        while checkpoints := list_checkpoints(self.folder):
+            path = checkpoints[-1]
+            try:
+                found = read_checkpoint(path, self.settings)
+            except FileNotFoundError:  # There is a later one by now
+                continue
+            with blaming(f"{path} is damaged"):
+                set_parameters(self.evaluator.l_out, self._choose(found.arrays))
+            return path.name
+        raise FileNotFoundError(f"{self.folder} has no checkpoint yet")
 
     def _choose(self, arrays: dict[str, Any]) -> dict[str, Any]:
         return arrays
@@ -182,12 +186,18 @@ class DataViewer(Viewer):
 
     def _make_scene(self, index: int, room: int) -> dict[str, Any]:
         layout = self.settings.layout
-        one = self._dataset.subset([index])
-        batch = one.take([0])
-        steps = int(self._dataset.lengths[index])
+        one: Any = self._dataset.subset([index])
+        steps, lines = int(self._dataset.lengths[index]), []
+        label = f"sequence {index} ({steps:,} steps)"
+        if layout.per_step and steps > MAX_STEPS:
+            lines.append(f"The first {MAX_STEPS:,} steps are shown.")
+            batch = one.take_windows([0], [0], MAX_STEPS)
+            one, steps = Dataset(batch.inputs.get(SINGLE, batch.inputs)), MAX_STEPS
+        else:
+            batch = one.take([0])
         predicted = np.asarray(self.evaluator.predict(one)[0])
         traces = self.evaluator.look_inside(one)
-        answers, wrong, lines = [], [], []
+        answers, wrong = [], []
         if not self._dataset.has_targets:
             lines.append("The data have no targets.")
         elif not layout.per_step:
@@ -208,7 +218,7 @@ class DataViewer(Viewer):
                 ]
                 lines.append(_describe_answers(layout.kind, wrong, counts))
         return make_scene(
-            f"sequence {index} ({steps} steps)",
+            label,
             [self._draw_input(name, batch.inputs[name][0], steps) for name in layout.inputs],
             answers,
             traces,

@@ -68,6 +68,9 @@ def test_a_run_that_solved_its_task(folder):
     figure = generalisation[0]["figure"]
     assert figure["data"][0]["x"] == [3.0, 6.0]
     assert figure["data"][0]["y"] == [0.005, 0.005]
+    assert [each["name"] for each in figure["data"]] == ["run", "solved: below 0.01 in training"]
+    assert figure["data"][1]["y"] == [0.01, 0.01]
+    assert len(generalisation[1]["figure"]["data"]) == 1
     assert figure["layout"]["xaxis"]["title"]["text"] == "length"
     assert (figure["layout"]["shapes"][0]["x0"], figure["layout"]["shapes"][0]["x1"]) == (1, 3)
     (table,) = find(contents, "final")
@@ -180,10 +183,8 @@ def test_data_that_are_gone_and_data_that_may_not_be_read(tmp_path):
     (tmp_path / "data.npz").rename(tmp_path / "moved.npz")
     contents = Page([tmp_path / "run"]).make()
     (remark,) = find(contents, "inside")[0]["columns"][0]["remarks"]
-    assert (
-        remark
-        == "the data of the run are not at data.npz any more: give the new place, --data FILE"
-    )
+    assert remark.startswith("The network cannot be shown: the data of the run are not at data.npz")
+    assert remark.endswith("give the new place, --data FILE")
     contents = Page(
         [tmp_path / "run"], data=tmp_path / "moved.npz", indices=[3], may_read_data=False
     ).make()
@@ -284,6 +285,26 @@ def test_characters_that_deceive(tmp_path):
     html = make_html(Page([folder]).make(looks_inside=False))
     assert read_run(folder).name == "a\\u202eb\\udc80 \\x1b[2J"
     html.encode("utf-8")
+
+
+@pytest.mark.slow
+def test_a_network_whose_numbers_are_too_large(folder):
+    save_checkpoint(Run.open(folder), 200, factor=1e30)
+    (column,) = find(Page([folder], sizes=[{"length": 2}]).make(), "inside")[0]["columns"]
+    (scene,) = column["scenes"]
+    weights = unpack(scene["memories"][0]["heads"][0]["weights"])
+    assert not np.isfinite(weights).all()
+    assert scene["wrong"] == [3, 4]
+
+
+def test_settings_of_which_no_task_can_be_made(folder):
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["task_options"]["min_length"] = 7
+    (folder / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        ValueError, match=r"settings\.json: no run can be made from it: .* above max"
+    ):
+        Page([folder])
 
 
 def test_no_run(tmp_path):
