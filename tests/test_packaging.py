@@ -86,11 +86,11 @@ def variables(tmp_path):
 
 
 def list_modules(folder):
-    """The modules and marks of types beneath the two packages, as paths."""
+    """The modules, marks of types and files of pages beneath the two packages, as paths."""
     return {
         path.relative_to(folder).as_posix()
         for package in ("lasagne", "ntm")
-        for pattern in ("*.py", "py.typed")
+        for pattern in ("*.py", "py.typed", "static/*")
         for path in (folder / package).rglob(pattern)
     }
 
@@ -98,7 +98,7 @@ def list_modules(folder):
 @pytest.mark.slow
 def test_wheel_and_sdist_hold_the_packages(built, wheel):
     expected = list_modules(ROOT)
-    assert {"lasagne/py.typed", "ntm/py.typed"} <= expected
+    assert {"lasagne/py.typed", "ntm/py.typed", "ntm/reports/static/page.js"} <= expected
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     networks = {path.name for path in (ROOT / "models").iterdir()}

@@ -170,7 +170,7 @@
         each.words.replaceChildren(makeTable({ head: ["head", "slots (weight)", "what the head says"], rows }));
         await explorer.drawStep(each.chart, each.unpacked, contents.colors, step);
       }
-      await explorer.moveCursor(steps, step);
+      if (steps.layout) await explorer.moveCursor(steps, step); // Else it is still being drawn
     };
     return { element, showScene, showStep };
   }
@@ -179,7 +179,7 @@
 
   const KINDS = { table: makeTableSection, charts: makeChartsSection, explorer: makeExplorerSection };
 
-  function show(given) {
+  async function show(given) {
     contents = given;
     later = [];
     for (const state of chosen.values()) clearInterval(state.timer);
@@ -192,8 +192,10 @@
     const sections = contents.sections.map((section) =>
       make("section", { "data-id": section.id }, make("h2", {}, section.title), ...KINDS[section.kind](section))
     );
-    document.getElementById("page").replaceChildren(header, ...sections);
-    return Promise.all(later.map((each) => each()));
+    const main = document.getElementById("page");
+    main.replaceChildren(header, ...sections);
+    await Promise.all(later.map((each) => each()));
+    main.dataset.drawn = "yes";
   }
 
   // ---- News

@@ -54,7 +54,7 @@ def open_page(browser):
                 ),
             )
         page.goto(url)
-        page.wait_for_selector("section .main-svg")
+        page.wait_for_selector("main[data-drawn]")
         return page
 
     yield open_page

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 #: What a chart shows: the numbers of a trace by its name, and the step of the cursor
 GET_WEIGHTS = """() => document.querySelector('.chart.step').data
     .find((trace) => trace.name === 'weights').z.map((row) => Array.from(row))"""
-GET_CURSOR = "() => document.querySelector('.chart.steps').layout.shapes[0].x0 + 0.5"
+GET_CURSOR = "() => document.querySelector('.chart.steps').layout?.shapes[0].x0 + 0.5"
 
 
 @pytest.fixture(scope="module")
