@@ -21,8 +21,8 @@ from ntm.visualization.figures import check_figure_path, save_figure
 from ntm.visualization.generalisation import plot_generalisation
 from ntm.visualization.sequences import plot_sequence
 
-#: Sequences on which guesses and the best possible predictions are measured
-NUM_SEQUENCES = 50
+#: Sequences on which guesses are measured, and the best possible predictions, which differ more
+NUM_SEQUENCES, NUM_SEQUENCES_BEST = 50, 1000
 
 # ---- Files
 
@@ -166,7 +166,8 @@ def draw_learning(
     is_number = task.output == "numbers"
     best = None
     if get_optimum(task) is not None:
-        best = measure_baselines(task, [{}])["best possible"]["measures"][0]["bits"]
+        measured = measure_baselines(task, [{}], NUM_SEQUENCES_BEST)
+        best = measured["best possible"]["measures"][0]["bits"]
     return plot_learning(
         _take(curves, groups),
         title=settings.task,
@@ -212,7 +213,7 @@ def get_optimum(task: Task) -> Callable[[Array], Array] | None:
 
 
 def measure_baselines(
-    task: Task, sizes: Sequence[Mapping[str, int]]
+    task: Task, sizes: Sequence[Mapping[str, int]], num_sequences: int = NUM_SEQUENCES
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Measure guesses, which do not look at the inputs, and the best possible predictions, where they are known.
 
@@ -220,6 +221,8 @@ def measure_baselines(
     ----------
     task : Task
     sizes : list of dict from str to int
+    num_sequences : int
+        Of each of the sizes.
 
     Returns
     -------
@@ -227,7 +230,7 @@ def measure_baselines(
         ``"guessing"`` and ``"best possible"``, each with ``measures``, as results have them.
     """
     rng = np.random.default_rng(0)
-    batches = [task.sample(NUM_SEQUENCES, rng=rng, **each) for each in sizes]
+    batches = [task.sample(num_sequences, rng=rng, **each) for each in sizes]
     predictions = {"guessing": [guess(task, batch) for batch in batches]}
     optimum = get_optimum(task)
     if optimum is not None:

@@ -209,7 +209,8 @@ class Answers:
             (self.counted & ~wrong, "o", RIGHT, 0.8),
             (wrong, "x", WRONG, 3.0),
         ):
-            size = float(np.clip(0.5 * self.step if marker == "o" else 0.8 * self.step, least, 4.5))
+            factor, most = (0.5, 2.8) if marker == "o" else (0.8, 4.5)
+            size = float(np.clip(factor * self.step, least, most))
             axes.plot(
                 np.flatnonzero(which),
                 places[which],
@@ -317,7 +318,7 @@ class Answers:
     def _make_probabilities(self) -> Panel:
         """Return a panel of the probabilities of the classes, with the targets and what is right marked."""
         return Panel(
-            f"predicted probability of each class{self.describe()}",
+            "predicted probability of each class",
             self._class_height,
             self._show_probabilities,
             PROBABILITY,
@@ -358,9 +359,7 @@ class Answers:
 
     def _make_bars(self) -> Panel:
         """Return a panel of the probabilities of the classes at the one step that counts."""
-        return Panel(
-            f"predicted probability{self.describe()}", 0.6, self._show_bars, over_time=False
-        )
+        return Panel("predicted probability of each class", 0.6, self._show_bars, over_time=False)
 
     def _show_bars(self, axes: Axes) -> None:
         (step,) = np.flatnonzero(self.counted)

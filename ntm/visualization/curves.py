@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ntm.typing import Array, ArrayLike
-from ntm.visualization.style import COLORS, LINES, MARKERS, QUIET, drawing
+from ntm.visualization.style import (
+    COLORS,
+    LINES,
+    MARKERS,
+    QUIET,
+    add_legend,
+    drawing,
+    get_legend_height,
+)
 
 __all__ = ["plot_learning"]
 
@@ -81,7 +89,8 @@ def plot_learning(
     scale, of_sequences = (
         (1000, "sequences, in thousands") if furthest >= 5000 else (1, "sequences")
     )
-    with drawing(HEIGHT, width, figure) as figure:
+    legend = get_legend_height(len(groups) + (best is not None), width, figure)
+    with drawing(HEIGHT + legend, width, figure) as figure:
         axes = figure.subplots()
         for k, (name, group) in enumerate(groups.items()):
             style: dict[str, Any] = {"color": COLORS[k % len(COLORS)]}
@@ -110,7 +119,7 @@ def plot_learning(
         axes.set_ylabel(label)
         if title:
             axes.set_title(title)
-        axes.legend()
+        add_legend(figure, axes)
     return figure
 
 

@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from ntm.typing import Array
-from ntm.visualization.style import COLORS, LINES, MARKERS, MASKED, QUIET, drawing
+from ntm.visualization.style import (
+    COLORS,
+    LINES,
+    MARKERS,
+    MASKED,
+    QUIET,
+    add_legend,
+    drawing,
+    get_legend_height,
+)
 
 __all__ = ["plot_generalisation"]
 
@@ -95,7 +104,8 @@ def plot_generalisation(
         for name, each in (baselines or {}).items()
     }
     axis = SizeAxis([sizes for group in lines.values() for line in group for sizes in line])
-    with drawing(HEIGHT, width, figure) as figure:
+    count = len(lines) + len(quiet) + (training is not None)
+    with drawing(HEIGHT + get_legend_height(count, width, figure), width, figure) as figure:
         axes = figure.subplots()
         if training is not None:
             axis.shade(axes, training)
@@ -123,7 +133,7 @@ def plot_generalisation(
         )
         if title:
             axes.set_title(title)
-        axes.legend()
+        add_legend(figure, axes)
     return figure
 
 

@@ -159,6 +159,7 @@ def draw_image(
     rows: range,
     unit: str,
     names: Mapping[int, str] | None = None,
+    margin: float = 0.0,
 ) -> ScalarMappable:
     """Draw values over time as an image.
 
@@ -176,6 +177,8 @@ def draw_image(
         What a row is, such as ``"slot"``, where rows have numbers.
     names : dict from int to str, optional
         Names of rows that take the place of numbers.
+    margin : float
+        Rows that stay empty above and below, so that the first and the last row are not lost in the frame.
 
     Returns
     -------
@@ -189,7 +192,7 @@ def draw_image(
         vmax=limits[1],
         extent=(-0.5, len(values) - 0.5, rows[-1] + rows.step - 0.5, rows[0] - 0.5),
     )
-    axes.set_ylim(rows.stop - 0.5, rows.start - 0.5)
+    axes.set_ylim(rows.stop - 0.5 + margin, rows.start - 0.5 - margin)
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
     if names:

@@ -36,6 +36,9 @@ MASKED = "0.88"
 #: Values that are shown beside others: the targets beside predictions, the training range
 QUIET = "0.45"
 
+#: Inches of an entry of a legend, and of a line of a legend
+LEGEND_ENTRY, LEGEND_LINE = 1.55, 0.15
+
 #: The settings of Matplotlib that make the style: ``matplotlib.pyplot.style.use(STYLE)`` in a program of one's own
 STYLE: Mapping[Any, Any] = MappingProxyType(
     {
@@ -114,6 +117,25 @@ def drawing(
         yield figure
         for axes in figure.axes:
             _keep_ticks(axes)
+
+
+def count_legend_columns(width: float) -> int:
+    """Return how many entries of a legend fit beside each other into a width, in inches."""
+    return max(1, int(width / LEGEND_ENTRY))
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """Add a legend below axes, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = min(len(labels), count_legend_columns(figure.get_figwidth()))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, borderaxespad=0.2)
+
+
+def get_legend_height(labels: int, width: float | None, figure: Figure | None) -> float:
+    """Return the inches that a legend below takes."""
+    if width is None:
+        width = FULL_WIDTH if figure is None else figure.get_figwidth()
+    return LEGEND_LINE * -(-labels // count_legend_columns(width))
 
 
 def get_weight_colors() -> Colormap:

@@ -21,6 +21,8 @@ USED = 0.05
 MOST_SLOTS = 512
 #: Rows of an image, at most; slots beside each other share a row, which shows the largest weight
 MOST_ROWS = 160
+#: The share of the rows that stays empty above and below
+MARGIN = 0.025
 #: Inches of a slot, and of the lowest and the highest panel
 ROW_HEIGHT, LOWEST, HIGHEST = 0.014, 0.7, 1.4
 
@@ -67,6 +69,7 @@ def list_weight_panels(heads: Sequence[HeadTrace], num_slots: int, prefix: str =
                 limits=(0.0, 1.0),
                 rows=rows,
                 unit=unit,
+                margin=MARGIN * (rows.stop - rows.start),
             ),
             colors="weight",
         )

@@ -55,7 +55,7 @@ def test_a_class_for_a_sequence():
     panels = draw(dataset, [0.1, 0.6, 0.2, 0.1], names=["a", "b", "c", "d"])
     assert get_texts(panels["answer"], 0) == {T - 1: "c"}
     assert get_texts(panels["answer"], 1) == {T - 1: "b"}
-    bars = [bar.get_height() for bar in panels["predicted probability"].patches]
+    bars = [bar.get_height() for bar in panels["predicted probability of each class"].patches]
     assert bars == [0.1, 0.6, 0.2, 0.1]
 
 

@@ -84,6 +84,8 @@ def check_layout(figure, smallest=5.0):
 def _list_texts(figure):
     """Yield the texts that are seen in a figure; ticks beyond the limits of an axis are not."""
     texts = [*figure.texts, *filter(None, [figure._suptitle])]
+    for legend in figure.legends:
+        texts += legend.get_texts()
     for axes in figure.axes:
         texts += [axes.title, axes._left_title, *axes.texts]
         if axes.get_legend():

@@ -57,7 +57,7 @@ def test_several_runs_are_a_median_and_a_band():
     np.testing.assert_array_equal(lines["lstm"][:, 1], 2 * LOSSES)
     band = get_band(axes)
     assert band == {place: (loss, loss + 30) for place, loss in zip(SEQUENCES, LOSSES, strict=True)}
-    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    texts = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert texts == ["ntm (3 runs)", "lstm"]
     first, second = (line for line in axes.lines if line.get_label() in lines)
     assert first.get_color() != second.get_color()

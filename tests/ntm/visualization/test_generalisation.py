@@ -67,7 +67,7 @@ def test_the_sizes_of_training_are_shaded():
         {"ntm": make_result([0, 1, 2, 3])}, training={"length": (1, 20), "width": (3, 4)}
     ).axes
     assert get_shaded(axes) == [(1, 20)]
-    assert axes.get_legend().get_texts()[0].get_text() == "sizes in training"
+    assert axes.figure.legends[0].get_texts()[0].get_text() == "sizes in training"
 
 
 def test_baselines_are_grey_and_beside():

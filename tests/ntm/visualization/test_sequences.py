@@ -286,11 +286,11 @@ def test_one_class_for_a_sequence_is_bars():
     panels = draw(
         "classes", targets, probabilities, mask=np.eye(T)[-1], output_names=["a", "b", "c", "d"]
     )
-    axes = panels["predicted probability"]
+    axes = panels["predicted probability of each class"]
     assert [bar.get_height() for bar in axes.patches] == [0.1, 0.2, 0.6, 0.1]
     assert [bool(bar.get_hatch()) for bar in axes.patches] == [False, True, False, False]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c", "d"]
-    assert axes.get_title(loc="left") == "predicted probability: wrong"
+    assert panels["answer"].get_title(loc="left") == "answer: wrong"
 
 
 def one_hot_digits(numbers):
@@ -345,7 +345,8 @@ def test_a_panel_for_each_head():
         np.testing.assert_array_equal(rows[values.argmax(axis=1)], used)
         assert values.sum() == T
         assert (rows[0], rows[-1]) == (3, 13)
-        assert axes.get_ylim() == (13.5, 2.5)
+        margin = 0.025 * 11
+        assert axes.get_ylim() == (13.5 + margin, 2.5 - margin)
         assert axes.get_ylabel() == "slot"
         assert axes.get_images()[0].get_clim() == (0, 1)
 
@@ -433,7 +434,8 @@ def test_more_slots_than_can_be_seen_share_rows():
     assert values.shape[1] <= 160
     np.testing.assert_array_equal(values.max(axis=1), 0.9)
     assert values[-1, -1] == 0.8
-    assert panels["write weights"].get_ylim() == (slots - 0.5, -0.5)
+    margin = 0.025 * slots
+    assert panels["write weights"].get_ylim() == (slots - 0.5 + margin, -0.5 - margin)
 
 
 # ---- Figures
