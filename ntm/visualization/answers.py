@@ -21,9 +21,11 @@ from ntm.visualization.panels import (
     MOST_LINES,
     PROBABILITY,
     Panel,
+    add_legend_above,
     choose_names,
     draw_image,
     draw_texts,
+    fit_label,
     fit_texts,
     get_image_height,
     shade_masked,
@@ -47,13 +49,6 @@ POINTS: dict[str, dict[str, Any]] = {
     "target": {"color": "black", "linestyle": "-", "marker": "o", "markerfacecolor": "none"},
     "prediction": {"color": COLORS[1], "linestyle": "--", "marker": "x"},
 }
-
-
-def add_legend(axes: Axes) -> None:
-    """Add a legend in a line above axes, on the right of their title."""
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2, borderaxespad=0, borderpad=0.1
-    )
 
 
 @dataclass
@@ -184,7 +179,7 @@ class Answers:
         shown = np.where(self.counted[:, None], values, np.nan)
         count = values.shape[1]
         height = self._class_height if unit == "class" else get_image_height(count, self.names)
-        names = choose_names(self.names, count, height)
+        names, unit = choose_names(self.names, count, height), fit_label(unit, height)
         image = draw_image(axes, shown, colors, limits, range(count), unit, names)
         shade_masked(axes, self.counted)
         return image
@@ -242,7 +237,7 @@ class Answers:
         shade_masked(axes, self.counted)
         axes.margins(y=0.25)
         axes.set_ylabel("value")
-        add_legend(axes)
+        add_legend_above(axes)
 
     # ---- Symbols
 
@@ -386,7 +381,7 @@ class Answers:
         self._label_outputs(axes, "output")
         axes.margins(y=0.25)
         axes.set_ylabel("value")
-        add_legend(axes)
+        add_legend_above(axes)
 
     def _label_outputs(self, axes: Axes, unit: str) -> None:
         count = self.targets.shape[1]

@@ -234,7 +234,20 @@ def draw_lines(
         )
     axes.set_ylabel(unit)
     if len(values) > 1:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), borderaxespad=0.3)
+        add_legend_above(axes)
+
+
+def add_legend_above(axes: Axes) -> None:
+    """Add a legend in a line above axes, on the right of their title."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.98),
+        ncols=MOST_LINES,
+        borderaxespad=0,
+        borderpad=0.1,
+        handlelength=1.8,
+        columnspacing=1.0,
+    )
 
 
 def draw_stems(axes: Axes, values: Array, unit: str = "") -> None:
@@ -331,6 +344,11 @@ def find_runs(where: Array) -> list[tuple[int, int]]:
 def get_image_height(features: int, names: Mapping[int, str] | None = None) -> float:
     """Return the inches of an image of so many features, higher if some have names."""
     return float(np.clip((0.085 if names else 0.055) * features, 0.14, 1.1))
+
+
+def fit_label(label: str, height: float) -> str:
+    """Return the label of a vertical axis of a height (inches), empty where there is no room."""
+    return label if LETTER * STYLE["axes.labelsize"] * len(label) <= 72 * height else ""
 
 
 def choose_names(names: Mapping[int, str], features: int, height: float) -> dict[int, str]:

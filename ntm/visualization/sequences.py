@@ -24,6 +24,7 @@ from ntm.visualization.panels import (
     draw_lines,
     draw_stems,
     draw_texts,
+    fit_label,
     fit_texts,
     get_image_height,
     measure_step,
@@ -232,7 +233,7 @@ def _list_channels(title: str, values: Array, names: dict[int, str]) -> list[Pan
             colors=get_bit_colors(),
             limits=(0.0, 1.0),
             rows=range(len(others)),
-            unit="channel",
+            unit=fit_label("channel", height),
             names=choose_names(ticks, len(others), height),
         )
         panels.append(Panel(title, height, draw))

@@ -48,7 +48,7 @@ def list_weight_panels(heads: Sequence[HeadTrace], num_slots: int, prefix: str =
     if not heads:
         return []
     if num_slots > MOST_SLOTS and any(head.positions is not None for head in heads):
-        slots, unit = _order_by_use(heads), "slot, by first use"
+        slots, unit = _order_by_use(heads), "used slot"
         images = [_spread(head, slots) for head in heads]
         rows = range(len(slots))
     else:

@@ -54,7 +54,6 @@ def test_images_show_the_arrays():
         np.testing.assert_array_equal(shown, values)
         np.testing.assert_array_equal(rows, range(values.shape[1]))
         assert axes.get_images()[0].get_clim() == (0, 1)
-        assert axes.get_ylabel() == "channel"
         assert axes.get_xlim() == (-0.5, T - 0.5)
 
 
@@ -95,6 +94,12 @@ def test_wrong_bits_and_steps_are_marked():
     assert axes.get_ylim()[1] < dots[0, 1] < -0.5, "above the image"
     colors = {line.get_marker(): line.get_color() for line in axes.lines}
     assert colors == {"x": WRONG, "o": RIGHT}
+
+
+def test_channels_are_named_where_there_is_room():
+    panels = get_panels(plot_sequence(np.zeros((T, 9)), np.zeros((T, 3)), np.zeros((T, 3))))
+    assert panels["input"].get_ylabel() == "channel"
+    assert panels["target"].get_ylabel() == ""
 
 
 def test_channels_have_whole_numbers_and_names():
@@ -419,7 +424,7 @@ def test_sparse_heads_of_a_million_slots_are_shown_by_first_use():
         assert values.shape == (T, len(order))
         assert [order[k] for k in values.argmax(axis=1)] == used.tolist()
         np.testing.assert_array_equal(values.max(axis=1), weight)
-        assert panels[f"{name} weights"].get_ylabel() == "slot, by first use"
+        assert panels[f"{name} weights"].get_ylabel() == "used slot"
         np.testing.assert_array_equal(rows, range(len(order)))
 
 
