@@ -39,6 +39,8 @@ LEFT, RIGHT_SIDE, COLOR_BAR_WIDTH = 0.42, 0.42, 0.08
 LINES_HEIGHT, MOST_LINES = 0.85, 4
 #: The label of the colour bar of bits and probabilities
 PROBABILITY = "probability"
+#: Points of the names of channels
+NAME_SIZE = 5.6
 #: Points of the smallest text that is drawn
 SMALLEST_TEXT = 5.0
 #: The distance of lines of text, and the width of a letter, by points of the font
@@ -160,6 +162,7 @@ def draw_image(
     unit: str,
     names: Mapping[int, str] | None = None,
     margin: float = 0.0,
+    modulo: int | None = None,
 ) -> ScalarMappable:
     """Draw values over time as an image.
 
@@ -179,6 +182,8 @@ def draw_image(
         Names of rows that take the place of numbers.
     margin : float
         Rows that stay empty above and below, so that the first and the last row are not lost in the frame.
+    modulo : int, optional
+        N where row N is row 0 again: the numbers on the axis are from 0 to N - 1.
 
     Returns
     -------
@@ -196,13 +201,14 @@ def draw_image(
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
     if names:
-        axes.set_yticks(list(names), list(names.values()))
+        axes.set_yticks(list(names), list(names.values()), size=NAME_SIZE)
     elif len(rows) == 1:
         axes.set_yticks([])
     else:
         axes.set_ylabel(unit)
         ticks = MaxNLocator(4, integer=True, min_n_ticks=1).tick_values(rows.start, rows.stop - 1)
-        axes.set_yticks([tick for tick in ticks if rows.start <= tick < rows.stop])
+        shown = [int(tick) for tick in ticks if rows.start <= tick < rows.stop]
+        axes.set_yticks(shown, [str(tick if modulo is None else tick % modulo) for tick in shown])
     return image
 
 
@@ -343,7 +349,7 @@ def find_runs(where: Array) -> list[tuple[int, int]]:
 
 def get_image_height(features: int, names: Mapping[int, str] | None = None) -> float:
     """Return the inches of an image of so many features, higher if some have names."""
-    return float(np.clip((0.085 if names else 0.055) * features, 0.14, 1.1))
+    return float(np.clip((0.095 if names else 0.055) * features, 0.14, 1.1))
 
 
 def fit_label(label: str, height: float) -> str:
@@ -353,7 +359,7 @@ def fit_label(label: str, height: float) -> str:
 
 def choose_names(names: Mapping[int, str], features: int, height: float) -> dict[int, str]:
     """Return the names of features for which an image of a height (inches) has room, and the first number."""
-    room = LINE_SPACING * STYLE["ytick.labelsize"] * features / (72 * height)
+    room = LINE_SPACING * NAME_SIZE * features / (72 * height)
     chosen: dict[int, str] = {}
     for place in sorted(names):
         if not chosen or place - max(chosen) >= room:

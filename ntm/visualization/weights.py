@@ -21,6 +21,8 @@ USED = 0.05
 MOST_SLOTS = 512
 #: Rows of an image, at most; slots beside each other share a row, which shows the largest weight
 MOST_ROWS = 160
+#: A range from the last slots to the first is shown if it is so much smaller than one from the first to the last
+MUCH_SMALLER = 0.6
 #: The share of the rows that stays empty above and below
 MARGIN = 0.025
 #: Inches of a slot, and of the lowest and the highest panel
@@ -30,8 +32,9 @@ ROW_HEIGHT, LOWEST, HIGHEST = 0.014, 0.7, 1.4
 def list_weight_panels(heads: Sequence[HeadTrace], num_slots: int, prefix: str = "") -> list[Panel]:
     """List panels of the weights of heads, each over time and over the same slots.
 
-    Shown is the range of slots that the heads use. If heads are sparse and the memory is large, only the slots that the
-    heads use are shown, in the order of their first use, wherever they lie.
+    Shown is the range of slots that the heads use; it may go on from the last slot to the first. If heads are sparse
+    and the memory is large, only the slots that the heads use are shown, in the order of their first use, wherever they
+    lie.
 
     Parameters
     ----------
@@ -47,6 +50,7 @@ def list_weight_panels(heads: Sequence[HeadTrace], num_slots: int, prefix: str =
     """
     if not heads:
         return []
+    modulo = None
     if num_slots > MOST_SLOTS and any(head.positions is not None for head in heads):
         slots, unit = _order_by_use(heads), "used slot"
         images = [_spread(head, slots) for head in heads]
@@ -54,8 +58,9 @@ def list_weight_panels(heads: Sequence[HeadTrace], num_slots: int, prefix: str =
     else:
         unit = "slot"
         images = [_spread(head, np.arange(num_slots)) for head in heads]
-        rows = find_used_slots(images)
-        images = [image[:, rows.start : rows.stop] for image in images]
+        rows = _go_around(find_used_slots(images), images)
+        images = [image.take(rows, axis=1, mode="wrap") for image in images]
+        modulo = num_slots
     height = float(np.clip(ROW_HEIGHT * len(rows), LOWEST, HIGHEST))
     images, rows = _pool(images, rows)
     return [
@@ -70,6 +75,7 @@ def list_weight_panels(heads: Sequence[HeadTrace], num_slots: int, prefix: str =
                 rows=rows,
                 unit=unit,
                 margin=MARGIN * (rows.stop - rows.start),
+                modulo=modulo,
             ),
             colors="weight",
         )
@@ -90,6 +96,20 @@ def find_used_slots(weights: Sequence[Array]) -> range:
     if len(used) == 0:
         return range(len(highest))
     return range(max(used[0] - 2, 0), min(used[-1] + 3, len(highest)))
+
+
+def _go_around(straight: range, weights: Sequence[Array]) -> range:
+    """Return a smaller range that goes on from the last slot to the first, if there is one; else the straight one.
+
+    Such a range begins below zero: -1 is the last slot. A circular shift leads from the last slot to the first.
+    """
+    highest = np.max([values.max(axis=0) for values in weights], axis=0)
+    used = np.flatnonzero(highest > USED)
+    if len(used) < 2:
+        return straight
+    gap = int(np.diff(used).argmax())  # Between this one and the next
+    around = range(int(used[gap + 1]) - len(highest) - 2, int(used[gap]) + 3)
+    return around if len(around) < MUCH_SMALLER * len(straight) else straight
 
 
 def _order_by_use(heads: Sequence[HeadTrace]) -> Array:

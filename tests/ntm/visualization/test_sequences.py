@@ -357,12 +357,24 @@ def test_a_panel_for_each_head():
 
 
 def test_slots_at_the_ends_are_shown():
-    slots = np.array([0, 1, 2, N - 1, N - 1, 3, 4])
+    slots = np.array([0, 1, 2, N - 1, 10, 5, 15])
     values, rows = get_image(
         get_panels(plot_sequence(**SEQUENCE, write_weights=one_hot_weights(slots)))["write weights"]
     )
     np.testing.assert_array_equal(rows, range(N))
     np.testing.assert_array_equal(values, np.eye(N)[slots])
+
+
+def test_a_range_around_the_end_of_the_memory():
+    slots = np.array([N - 2, N - 1, 0, 1, 2, 1, 0])
+    figure = plot_sequence(**SEQUENCE, write_weights=one_hot_weights(slots))
+    axes = get_panels(figure)["write weights"]
+    values, rows = get_image(axes)
+    np.testing.assert_array_equal(rows, range(-4, 5))
+    np.testing.assert_array_equal(rows[values.argmax(axis=1)] % N, slots)
+    np.testing.assert_array_equal(values.max(axis=1), 1)
+    labels = [int(label.get_text()) for label in axes.get_yticklabels()]
+    np.testing.assert_array_equal(labels, axes.get_yticks() % N)
 
 
 def test_all_slots_where_none_stands_out():
