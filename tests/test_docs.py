@@ -27,7 +27,11 @@ MODULES = sorted(
     if ">>> " in path.read_text(encoding="utf-8")
 )
 #: Modules whose examples compile a network
-SLOW_MODULES = {"ntm.layers.stepping"}
+SLOW_MODULES = {
+    "ntm.layers.stepping",
+    "ntm.prediction.inspection",
+    "ntm.visualization.dashboard",
+}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 QUOTATION = re.compile(r"# ((?:lasagne|ntm)/\S+\.py): ([\w.]+)\n")
 

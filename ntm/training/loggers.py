@@ -13,6 +13,8 @@ from ntm.training.callbacks import RowLogger
 from ntm.typing import Array, PathLike
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ntm.training.trainer import Trainer
 
 __all__ = ["JSONLines", "TensorBoard", "read_json_lines"]
@@ -113,7 +115,7 @@ def parse_json_lines(text: bytes, path: PathLike, first: int = 1) -> list[dict[s
 
 
 class TensorBoard(RowLogger):
-    """Scalars for TensorBoard, and images of weightings and of the memory.
+    """Scalars for TensorBoard, and images, such as dashboards of what happens inside of a network.
 
     What is no number, such as a confusion matrix, is left out.
 
@@ -162,6 +164,15 @@ class TensorBoard(RowLogger):
         writer = self._open()
         for name, image in images.items():
             writer.add_image(name, image, step, dataformats="HW")
+        writer.flush()
+
+    def add_figures(self, figures: Mapping[str, "Figure"], step: int) -> None:
+        """Write figures of Matplotlib, as they are saved: a dict from names to figures."""
+        from ntm.visualization.figures import render_figure
+
+        writer = self._open()
+        for name, figure in figures.items():
+            writer.add_image(name, render_figure(figure), step, dataformats="HWC")
         writer.flush()
 
     def close(self) -> None:

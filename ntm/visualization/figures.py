@@ -3,11 +3,13 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ntm.files import atomic_write
-from ntm.typing import PathLike
+from ntm.typing import Array, PathLike
 
 __all__ = ["check_figure_path", "save_figure"]
 
@@ -25,6 +27,13 @@ def save_figure(figure: Figure, path: PathLike, dpi: float = 200) -> None:
     """
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
+
+
+def render_figure(figure: Figure) -> Array:
+    """Return a figure as an array of bytes, (height, width, 3), with red, green and blue from 0 to 255."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
 def check_figure_path(path: PathLike) -> None:

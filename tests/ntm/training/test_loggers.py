@@ -1,8 +1,11 @@
 import json
+from io import BytesIO
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from ntm.training.loggers import JSONLines, TensorBoard, read_json_lines
 
@@ -83,20 +86,39 @@ def test_json_lines_of_a_trainer(tmp_path, step):
     assert read_json_lines(path)[-1] == EVALUATION
 
 
-def read_events(folder):
-    """What TensorBoard finds in a folder: pairs of what and step, in the order in which they were written."""
-    from tensorboardX.proto.event_pb2 import Event, SessionLog
+def list_events(folder):
+    """What a TensorBoard logger wrote to a folder."""
+    from tensorboardX.proto.event_pb2 import Event
 
     (path,) = folder.iterdir()
-    content, found = path.read_bytes(), []
+    content = path.read_bytes()
     while content:
         length = int.from_bytes(content[:8], "little")
-        event = Event.FromString(content[12 : 12 + length])
+        yield Event.FromString(content[12 : 12 + length])
         content = content[16 + length :]
+
+
+def read_events(folder):
+    """What TensorBoard finds in a folder: pairs of what and step, in the order in which they were written."""
+    from tensorboardX.proto.event_pb2 import SessionLog
+
+    found = []
+    for event in list_events(folder):
         if event.HasField("session_log") and event.session_log.status == SessionLog.START:
             found.append(("start", event.step))
         found += [(value.tag, event.step) for value in event.summary.value if value.tag == "loss"]
     return found
+
+
+def read_images(folder):
+    """The images (height, width, 3) that TensorBoard finds in a folder, by name and step."""
+    images = {}
+    for event in list_events(folder):
+        for value in event.summary.value:
+            if value.HasField("image"):
+                picture = Image.open(BytesIO(value.image.encoded_image_string))
+                images[value.tag, event.step] = np.asarray(picture.convert("RGB"))
+    return images
 
 
 @pytest.mark.parametrize(("step", "starts"), [(0, []), (1, [("start", 2)]), (20, [("start", 21)])])
@@ -138,6 +160,22 @@ def test_tensorboard_images(tmp_path):
     content = file.read_bytes()
     assert b"memory" in content
     assert b"PNG" in content
+
+
+def test_a_figure_on_tensorboard_is_seen_as_it_is_drawn(tmp_path):
+    pytest.importorskip("tensorboardX")
+    figure = Figure(figsize=(6, 3), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1))
+    # Blue at the bottom left, red at the top right
+    axes.imshow([[0.5, 1.0], [0.0, 0.5]], cmap="bwr", aspect="auto")
+    axes.set_axis_off()
+    board = TensorBoard(tmp_path)
+    board.add_figures({"heads": figure}, 5)
+    board.close()
+    image = read_images(tmp_path)["heads", 5]
+    assert image.shape == (300, 600, 3)
+    assert image[-10, 10].tolist() == [0, 0, 255]
+    assert image[10, -10].tolist() == [255, 0, 0]
 
 
 def test_tensorboard_is_not_installed(tmp_path, monkeypatch):
