@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from ntm.typing import Array
 
 __all__ = ["HeadTrace", "Trace"]
@@ -59,23 +57,6 @@ class HeadTrace:
     positions: Array | None = None
     parameters: dict[str, Array] = field(default_factory=dict)
     results: dict[str, Array] = field(default_factory=dict)
-
-    def spread_weights(self, num_slots: int, used: bool = False) -> Array:
-        """Return the weights of all slots, (T, N).
-
-        Parameters
-        ----------
-        num_slots : int
-            N. The array is as large as that: for memories of thousands of slots, not of millions.
-        used : bool
-            Whether to take `used` instead of `weights`.
-        """
-        weights = self.used if used else self.weights
-        if self.positions is None:
-            return weights
-        spread = np.zeros((len(weights), num_slots), weights.dtype)
-        np.add.at(spread, (np.arange(len(weights))[:, None], self.positions), weights)
-        return spread
 
     def map(self, function: Callable[[Any], Any]) -> "HeadTrace":
         """Return the trace with a function applied to each array."""

@@ -70,7 +70,7 @@ def _print_matrix(title: str, matrix: Sequence[Sequence[float]]) -> None:
 
 
 def make_data_board_logger(run: DataRun, folder: PathLike) -> Callable[[Mapping[str, Any]], None]:
-    """Return a logger for TensorBoard: scalars, and weightings and memory wherever the network is evaluated."""
+    """Return a logger for TensorBoard: scalars, and a dashboard of each memory wherever the network is evaluated."""
     board = TensorBoard(folder, run.trainer.step_count)
     data = run.settings.open()
     first = (data.validation or data.training).subset([0])

@@ -11,9 +11,7 @@ from ntm.traces import Trace
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import TensorBoard
 from ntm.typing import PathLike
-
-#: The weights of all slots are drawn up to so many slots
-MAX_SLOTS = 4096
+from ntm.visualization.dashboard import SEQUENCE_PANELS, plot_dashboard
 
 # ---- Lines and tables
 
@@ -89,28 +87,40 @@ def draw_batch(evaluator: Evaluator, sizes: Mapping[str, int]) -> Batch:
 def make_board_logger(
     evaluator: Evaluator, folder: PathLike, step: int
 ) -> Callable[[Mapping[str, Any]], None]:
-    """Return a logger for TensorBoard: scalars, and weightings and memory wherever the network is evaluated."""
+    """Return a logger for TensorBoard: scalars, and a dashboard of each memory wherever the network is evaluated."""
     board = TensorBoard(folder, step)
     batch = draw_batch(evaluator, evaluator.task.largest_sizes)
+    inputs, targets, mask = (array[0] for array in batch)
 
     def log(row: Mapping[str, Any]) -> None:
         board(row)
         if "loss" in row:
             return
-        log_memories(board, evaluator.look_inside(batch.inputs[0]), row["step"])
+        predictions = evaluator.predict(batch.inputs)[0]
+        shown = {"inputs": inputs, "targets": targets, "predictions": predictions, "mask": mask}
+        shown["kind"] = evaluator.task.output
+        log_memories(board, evaluator.look_inside(inputs), row["step"], **shown)
 
     return log
 
 
-def log_memories(board: TensorBoard, traces: Iterable[Trace], step: int) -> None:
-    """Write the memory after the last step and the weightings of a sequence, slots from top to bottom."""
+def log_memories(board: TensorBoard, traces: Iterable[Trace], step: int, **shown: Any) -> None:
+    """Write a dashboard of each memory: the weights of its heads, and the memory after the last step.
+
+    Parameters
+    ----------
+    board : TensorBoard
+    traces : list of Trace
+        Of one sequence.
+    step : int
+        Of the training.
+    **shown
+        What :func:`ntm.visualization.plot_dashboard` shows of the sequence besides.
+    """
     for trace in traces:
-        images = {}
-        if trace.memory is not None:
-            memory = trace.memory[-1]
-            span = max(float(np.abs(memory).max()), 1e-9)
-            images[f"{trace.name}/memory"] = (memory / span + 1) / 2
-        if trace.num_slots <= MAX_SLOTS:
-            for head in trace.heads:
-                images[f"{trace.name}/{head.name}"] = head.spread_weights(trace.num_slots).T
-        board.add_images(images, step)
+        panels = [name for name in SEQUENCE_PANELS if f"{name}s" in shown]
+        panels += ["write weights"] * bool(trace.write_heads)
+        panels += ["read weights"] * bool(trace.read_heads)
+        panels += ["memory at step"] * (trace.memory is not None)
+        figure = plot_dashboard(trace, **shown, panels=panels, title=f"step {step:,}")
+        board.add_figures({trace.name: figure}, step)

@@ -134,13 +134,13 @@ def test_a_memory_network_in_a_picture_and_on_tensorboard(monkeypatch):
     class Board:
         def __init__(self, folder, step):
             boards.append(self)
-            self.given, self.rows, self.images = (folder, step), [], []
+            self.given, self.rows, self.figures = (folder, step), [], []
 
         def __call__(self, row):
             self.rows.append(row)
 
-        def add_images(self, images, step):
-            self.images.append((step, {name: image.shape for name, image in images.items()}))
+        def add_figures(self, figures, step):
+            self.figures.append((step, figures))
 
     monkeypatch.setattr("ntm.cli.data_output.TensorBoard", Board)
     monkeypatch.setattr(
@@ -155,8 +155,18 @@ def test_a_memory_network_in_a_picture_and_on_tensorboard(monkeypatch):
     (board,) = boards
     assert board.given == ("events", 0)
     assert "validation loss" in board.rows[0]
-    shapes = {"ntm/memory": (7, 20), "ntm/write": (7, 3), "ntm/read": (7, 3)}
-    assert board.images == [(1, shapes)]
+    ((step, figures),) = board.figures
+    assert step == 1
+    shapes = [
+        (axes.get_title("left"), axes.get_images()[0].get_array().shape)
+        for axes in figures["ntm"].axes[:3]
+    ]
+    # Slots from top to bottom; 3 steps, 7 slots of width 20
+    assert shapes == [
+        ("write weights", (7, 3)),
+        ("read weights", (7, 3)),
+        ("memory after step 2", (7, 20)),
+    ]
     assert main(["plot", "runs/data-ntm-1", "--index", "1"]) == DONE
     (trace,) = drawn[0]["traces"]
     assert [(head.name, head.used.shape) for head in trace.heads] == [
