@@ -25,7 +25,7 @@ def execute(path, timeout=600):
     """Return a notebook as it is after a run from top to bottom, in a fresh kernel."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, timeout=timeout, resources=resources).execute()
+    NotebookClient(notebook, timeout=timeout, resources=resources, coalesce_streams=True).execute()
     return notebook
 
 
