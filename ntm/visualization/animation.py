@@ -246,7 +246,7 @@ class Scene:
 
 def _take_slots(trace: Trace) -> tuple[Array, Array | None, dict[str, Array]]:
     """Return the numbers of the slots to show (n,), their memory (T, n, M), and each head's weights (T, n)."""
-    slots = np.array(get_slots(trace))
+    slots = np.array(get_slots(trace)) % trace.num_slots
     if trace.is_sparse and len(slots) > MOST_SLOTS:
         slots = _find_heaviest(trace.heads)
     elif len(slots) > MOST_SLOTS:

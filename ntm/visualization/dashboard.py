@@ -144,7 +144,8 @@ class Dashboard:
     ntm_layer_fn : function
         From inputs (1, T, F) to the details of the memory layer, as ``l_ntm.get_output_for(x, get_details=True)`` gives
         them: memory, hidden, state, write weights (1, T, W, N) and read weights (1, T, R, N). Or to traces, as
-        :func:`ntm.look_inside` gives them.
+        :func:`ntm.look_inside` gives them. Details have the weights that each step computed, which an NTM uses one step
+        later; of traces, those that each step used are shown.
     memory_shape : tuple (N, M), optional
         It is checked against what `ntm_layer_fn` gives.
     markers : list of dict, optional

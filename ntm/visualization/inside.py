@@ -9,18 +9,21 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap
 from matplotlib.ticker import MaxNLocator
 
 from ntm.traces import HeadTrace, Trace
 from ntm.typing import Array
 from ntm.visualization.panels import LINES_HEIGHT, Panel, draw_image, draw_lines, get_image_height
 from ntm.visualization.style import get_number_scale, get_weight_colors
-from ntm.visualization.weights import USED, find_used_slots, list_weight_panels
+from ntm.visualization.weights import MARGIN, USED, choose_slots, list_weight_panels
 
 __all__ = ["PANELS", "list_inside_panels"]
 
 #: Inches of a panel of slots or of dots, and of a panel that is not over time
 SLOTS_HEIGHT, SQUARE_HEIGHT = 1.0, 1.8
+#: A legend of more lines does not fit beside the title in a narrow picture, and lies on the lines
+MOST_ABOVE = 2
 #: Inches of a panel of numbers from 0 to 1
 GATE_HEIGHT = 0.5
 #: The parameters that are numbers, and those that are vectors of the memory's width
@@ -60,9 +63,9 @@ def list_inside_panels(
 
 
 def get_slots(trace: Trace) -> range:
-    """Return the range of slots that heads use, as the panels of weights show it."""
+    """Return the range of slots that heads use, as the panels of weights show it; below zero, from the last slot on."""
     if not trace.is_sparse:
-        return find_used_slots([head.used for head in trace.heads])
+        return choose_slots([head.used for head in trace.heads])
     used = [head.positions[head.used > USED] for head in trace.heads if head.positions is not None]
     slots = np.concatenate(used)
     if len(slots) == 0:
@@ -99,6 +102,18 @@ def _draw_limited_lines(
     axes: Axes, lines: dict[str, Array], limits: tuple[float, float] | None
 ) -> None:
     draw_lines(axes, lines)
+    if len(lines) > MOST_ABOVE:
+        axes.legend(
+            loc="best" if limits is None else "center left",
+            ncols=3,
+            columnspacing=1.0,
+            handlelength=1.8,
+            borderpad=0.1,
+            labelspacing=0.2,
+            frameon=True,
+            framealpha=0.8,
+            edgecolor="none",
+        )
     if limits is None:
         axes.yaxis.set_major_locator(MaxNLocator(4))
     else:
@@ -187,8 +202,16 @@ def _list_slot_states(trace: Trace, name: str, step: int) -> list[Panel]:
 
 
 def _draw_slots(axes: Axes, values: Array, slots: range, top: float) -> ScalarMappable:
-    shown = values[:, slots.start : slots.stop]
-    return draw_image(axes, shown, get_weight_colors(), (0.0, top), slots, "slot")
+    return _draw_rows(axes, values, slots, get_weight_colors(), (0.0, top))
+
+
+def _draw_rows(
+    axes: Axes, values: Array, slots: range, colors: Colormap, limits: tuple[float, float]
+) -> ScalarMappable:
+    """Draw some of the slots of an array (T, N), as the panels of weights do."""
+    shown = values.take(slots, axis=1, mode="wrap")
+    margin, modulo = MARGIN * len(slots), values.shape[1]
+    return draw_image(axes, shown, colors, limits, slots, "slot", margin=margin, modulo=modulo)
 
 
 def _list_memory(trace: Trace, name: str, step: int) -> list[Panel]:
@@ -269,8 +292,7 @@ def _list_memory_at_step(trace: Trace, name: str, step: int) -> list[Panel]:
 
     def draw(axes: Axes) -> ScalarMappable:
         assert trace.memory is not None
-        shown = trace.memory[step, slots.start : slots.stop]
-        image = draw_image(axes, shown.T, colors, limits, slots, "slot")
+        image = _draw_rows(axes, trace.memory[step].T, slots, colors, limits)
         axes.set_xlabel("component")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         return image
@@ -298,9 +320,8 @@ def _list_links(trace: Trace, name: str, step: int) -> list[Panel]:
 
 def _draw_link_matrix(axes: Axes, links: Array, slots: range) -> ScalarMappable:
     """Draw links (N, N): in the row of a slot, the slots that were written to just before."""
-    part = slice(slots.start, slots.stop)
     image = axes.imshow(
-        links[part, part],
+        links.take(slots, axis=0, mode="wrap").take(slots, axis=1, mode="wrap"),
         aspect="auto",
         cmap=get_weight_colors(),
         vmin=0.0,
@@ -308,6 +329,8 @@ def _draw_link_matrix(axes: Axes, links: Array, slots: range) -> ScalarMappable:
         extent=(slots.start - 0.5, slots.stop - 0.5, slots.stop - 0.5, slots.start - 0.5),
     )
     _label_links(axes)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda place, _: str(round(place) % len(links)))
     return image
 
 

@@ -13,7 +13,7 @@ from ntm.typing import Array
 from ntm.visualization.panels import Panel, draw_image
 from ntm.visualization.style import get_weight_colors
 
-__all__ = ["find_used_slots", "list_weight_panels"]
+__all__ = ["choose_slots", "find_used_slots", "list_weight_panels"]
 
 #: A head uses a slot where its weight is above this
 USED = 0.05
@@ -58,7 +58,7 @@ def list_weight_panels(heads: Sequence[HeadTrace], num_slots: int, prefix: str =
     else:
         unit = "slot"
         images = [_spread(head, np.arange(num_slots)) for head in heads]
-        rows = _go_around(find_used_slots(images), images)
+        rows = choose_slots(images)
         images = [image.take(rows, axis=1, mode="wrap") for image in images]
         modulo = num_slots
     height = float(np.clip(ROW_HEIGHT * len(rows), LOWEST, HIGHEST))
@@ -96,6 +96,17 @@ def find_used_slots(weights: Sequence[Array]) -> range:
     if len(used) == 0:
         return range(len(highest))
     return range(max(used[0] - 2, 0), min(used[-1] + 3, len(highest)))
+
+
+def choose_slots(weights: Sequence[Array]) -> range:
+    """Return the range of slots to show: those that heads use; below zero where it begins before the first slot.
+
+    Parameters
+    ----------
+    weights : list of array (T, N)
+        Of each head.
+    """
+    return _go_around(find_used_slots(weights), weights)
 
 
 def _go_around(straight: range, weights: Sequence[Array]) -> range:

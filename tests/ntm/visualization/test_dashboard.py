@@ -1,5 +1,7 @@
 """What a dashboard shows is read back from its figures."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from matplotlib import colormaps
@@ -28,7 +30,9 @@ def read_image(axes):
     assert bottom - top == len(values)
     assert image.origin == "upper"
     low, high = axes.get_ylim()
-    assert low == bottom > top >= high  # Marks of right steps may lie above
+    # A margin, and marks of right steps, may lie beside the image
+    assert low >= bottom > top >= high
+    assert low - bottom < 0.5
     return values.T, top + 0.5
 
 
@@ -70,6 +74,34 @@ def test_only_slots_that_are_used_are_shown_and_slots_keep_their_numbers():
     np.testing.assert_array_equal(values, trace.memory[-1, 1:9].T)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("component", "slot")
     assert axes.get_xlim() == (-0.5, M - 0.5)
+
+
+def test_slots_that_go_on_from_the_last_to_the_first():
+    """Weights, usage, memory and links show the same slots in the same order, and their numbers."""
+    dnc = make_dnc(num_slots=20)
+    for head in dnc.heads:
+        head.used[:, 1:19] = 0
+        head.used[:, [0, 19]] += 0.1
+    names = ["write weights", "usage", "memory at step", "links"]
+    figure = plot_dashboard(dnc, panels=names)
+    figure.savefig(BytesIO())
+    panels, slots = read(figure), [17, 18, 19, 0, 1, 2]
+    for title, expected in (
+        ("write 2 weights", dnc.heads[1].used[:, slots]),
+        ("usage", dnc.states["usage"][:, slots]),
+        (f"memory after step {T - 1}", dnc.memory[-1][slots].T),
+    ):
+        values, first = read_image(panels[title])
+        np.testing.assert_array_equal(values, expected)
+        assert first == -3
+        labels = [label.get_text() for label in panels[title].get_yticklabels()]
+        assert labels == [str(round(tick) % 20) for tick in panels[title].get_yticks()]
+    axes = panels[f"links after step {T - 1}, write 2"]
+    (image,) = axes.get_images()
+    expected = dnc.states["links"][-1, 1][np.ix_(slots, slots)]
+    np.testing.assert_array_equal(image.get_array(), expected)
+    assert list(image.get_extent()) == [-3.5, 2.5, 2.5, -3.5]
+    assert axes.xaxis.get_major_formatter()(-1, 0) == "19"
 
 
 def test_parameters_of_an_ntm():
@@ -186,6 +218,15 @@ def test_width_colours_and_a_figure_of_ones_own():
     assert figure.get_figwidth() == pytest.approx(COLUMN_WIDTH)
     for axes in read(figure).values():
         assert axes.get_images()[0].get_cmap() == colormaps["bone"]
+
+
+def test_legends_do_not_lie_on_titles():
+    names = ["key strength", "free gate", "write gate", "read modes"]
+    figure = plot_dashboard(make_dnc(), panels=names, width=COLUMN_WIDTH)
+    figure.savefig(BytesIO())
+    for axes in figure.axes:
+        title = axes._left_title.get_window_extent()
+        assert not axes.get_legend().get_window_extent().overlaps(title), axes.get_title("left")
 
 
 def as_details(trace):

@@ -34,7 +34,7 @@ def make_ntm(mask=None):
     return Trace("NTM", "NTM", N, M, heads, RNG.normal(size=(T, N, M)), states, mask)
 
 
-def make_dnc():
+def make_dnc(num_slots=N):
     heads = []
     for name in ("write 1", "write 2", "read 1", "read 2"):
         writes = name.startswith("write")
@@ -43,14 +43,14 @@ def make_dnc():
         parameters["key strength"] = RNG.uniform(1, 9, T)
         if not writes:
             parameters["read modes"] = make_weights(T, 5)
-        weights = make_weights(T, N)
+        weights = make_weights(T, num_slots)
         heads.append(HeadTrace(name, writes, weights, weights, None, parameters))
     states = {
-        "usage": RNG.uniform(size=(T, N)),
-        "precedence": make_weights(T, 2, N),
-        "links": make_weights(T, 2, N, N),
+        "usage": RNG.uniform(size=(T, num_slots)),
+        "precedence": make_weights(T, 2, num_slots),
+        "links": make_weights(T, 2, num_slots, num_slots),
     }
-    return Trace("DNC", "DNC", N, M, heads, RNG.normal(size=(T, N, M)), states)
+    return Trace("DNC", "DNC", num_slots, M, heads, RNG.normal(size=(T, num_slots, M)), states)
 
 
 def make_sdnc(num_slots=2**20):
