@@ -213,7 +213,7 @@ def describe_state(reading: Reading) -> tuple[str, str]:
     result = reading.result
     if result is None:
         if not reading.steps:
-            return "no step yet", "The run has not written any losses yet."
+            return "no losses yet", "The run has written no losses yet."
         return "not finished", f"Not finished: {counts} so far. There is no final evaluation yet."
     skipped = result.get("skipped")
     more = (

@@ -12,9 +12,9 @@ from ntm.reports.server import PageServer
 
 __all__ = ["follow"]
 
-#: Seconds between two looks at the files, at least; and how much longer a wait is than the work before it, so that the
-#: processor is there for training
-INTERVAL, REST = 1.0, 4.0
+#: Seconds between two looks at the files. A wait is longer than the work before it, so that the processor is there for
+#: training, up to a limit
+LEAST, REST, MOST = 1.0, 4.0, 5.0
 #: The files of a run that its page is made from
 FILES = ("settings.json", "metrics.jsonl", "result.json")
 
@@ -36,7 +36,8 @@ def follow(page: Page, server: PageServer, wait: Callable[[float], bool]) -> Non
         if found != seen:
             server.publish(_make(page, server))
             seen = found
-        if wait(max(INTERVAL, REST * (time.monotonic() - start))):
+        took = time.monotonic() - start
+        if wait(min(max(LEAST, REST * took), MOST)):
             return
 
 

@@ -103,7 +103,7 @@ def test_a_run_without_losses_and_checkpoints(folder):
     for path in folder.glob("checkpoint-*"):
         path.unlink()
     contents = Page([folder]).make()
-    assert contents["state"] == "no step yet"
+    assert contents["state"] == "no losses yet"
     assert find(contents, "learning")[0]["remarks"] == [
         "No losses were written: a run writes them every log_every steps."
     ]
