@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import ntm
+from ntm.cli.output import draw_batch
 from ntm.cli.pictures import draw_sequence, measure_baselines
 from ntm.files import atomic_write
 from ntm.models import find_model, read_model
@@ -28,6 +29,7 @@ from ntm.training import Evaluator
 from ntm.visualization import (
     COLUMN_WIDTH,
     FULL_WIDTH,
+    plot_dashboard,
     plot_generalisation,
     plot_learning,
     plot_network,
@@ -65,6 +67,23 @@ def draw_model(width: float, name: str, **sizes: int) -> Figure:
     """Draw what a trained network does with a sequence."""
     settings = read_model(find_model(name)).settings
     return draw_sequence(open_model(name), settings, sizes, width)
+
+
+def draw_inside(width: float, name: str, panels: Sequence[str], step: int = -1) -> Figure:
+    """Draw a dashboard of a trained network."""
+    evaluator = open_model(name)
+    x, y, mask = (array[0] for array in draw_batch(evaluator, {"length": 10}))
+    return plot_dashboard(
+        evaluator.look_inside(x),
+        x,
+        y,
+        evaluator.predict(x[None])[0],
+        panels=panels,
+        step=step,
+        mask=mask,
+        title=f"{name}: inside",
+        width=width,
+    )
 
 
 def draw_guesses(width: float, name: str, noise: float, **sizes: int) -> Figure:
@@ -269,6 +288,29 @@ PICTURES = [
         "Targets and predictions of numbers over many steps are lines.",
         SEQUENCE,
         draw_series,
+    ),
+    Picture(
+        "dashboard",
+        "Inside an NTM",
+        "The gate, the shift and the strength of the key say how a head found its slot.",
+        'plot_dashboard(traces, x, panels=["input", "write weights", ...])',
+        partial(
+            draw_inside,
+            name="copy",
+            panels=["input", "write weights", "read weights", "gate", "shift", "key strength"],
+        ),
+    ),
+    Picture(
+        "dashboard-dnc",
+        "Inside a DNC",
+        "A slot in use has a usage of one. The read modes say when the head follows the links from slot to slot.",
+        'plot_dashboard(traces, x, panels=["usage", "read modes", "links", ...], step=12)',
+        partial(
+            draw_inside,
+            name="copy-dnc",
+            panels=["input", "usage", "read weights", "read modes", "links"],
+            step=12,
+        ),
     ),
     Picture(
         "learning",

@@ -39,6 +39,10 @@ LEFT, RIGHT_SIDE, COLOR_BAR_WIDTH = 0.42, 0.42, 0.08
 LINES_HEIGHT, MOST_LINES = 0.85, 4
 #: The label of the colour bar of bits and probabilities
 PROBABILITY = "probability"
+#: The mean width of a letter of titles and legends, by points of the font, and the letters of a line in a legend
+WIDTH, LEGEND_LINE = 0.58, 5
+#: Images of so many rows have a number at the first and the last
+FEW_ROWS = 4
 #: Points of the names of channels
 NAME_SIZE = 5.6
 #: Points of the smallest text that is drawn
@@ -208,6 +212,8 @@ def draw_image(
         axes.set_ylabel(unit)
         ticks = MaxNLocator(4, integer=True, min_n_ticks=1).tick_values(rows.start, rows.stop - 1)
         shown = [int(tick) for tick in ticks if rows.start <= tick < rows.stop]
+        if len(rows) <= FEW_ROWS:
+            shown = [rows[0], rows[-1]]
         axes.set_yticks(shown, [str(tick if modulo is None else tick % modulo) for tick in shown])
     return image
 
@@ -244,10 +250,17 @@ def draw_lines(
 
 
 def add_legend_above(axes: Axes) -> None:
-    """Add a legend in a line above axes, on the right of their title."""
+    """Add a legend in a line above axes, on the right of their title; inside of the axes if there is no room."""
+    figure: Any = axes.figure
+    _, labels = axes.get_legend_handles_labels()
+    letters = len(axes.get_title(loc="left")) + sum(len(label) + LEGEND_LINE for label in labels)
+    room = 72 * (figure.get_figwidth() - LEFT - RIGHT_SIDE)
+    if WIDTH * STYLE["legend.fontsize"] * letters <= room:
+        place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.98)}
+    else:
+        place = {"loc": "best"}
     axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.0, 0.98),
+        **place,
         ncols=MOST_LINES,
         borderaxespad=0,
         borderpad=0.1,
@@ -349,7 +362,8 @@ def find_runs(where: Array) -> list[tuple[int, int]]:
 
 def get_image_height(features: int, names: Mapping[int, str] | None = None) -> float:
     """Return the inches of an image of so many features, higher if some have names."""
-    return float(np.clip((0.095 if names else 0.055) * features, 0.14, 1.1))
+    least = 0.14 if features == 1 else 0.24
+    return float(np.clip((0.095 if names else 0.055) * features, least, 1.1))
 
 
 def fit_label(label: str, height: float) -> str:

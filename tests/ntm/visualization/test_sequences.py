@@ -150,6 +150,16 @@ def test_numbers_as_inputs_are_lines():
     assert high > inputs.max()
 
 
+def test_legends_do_not_cover_titles():
+    inputs = np.random.default_rng(4).normal(20.0, 3.0, (T, 4))
+    for width in (COLUMN_WIDTH, FULL_WIDTH):
+        figure = plot_sequence(inputs, SEQUENCE["targets"], SEQUENCE["predictions"], width=width)
+        check_layout(figure)
+        (axes,) = (axes for axes in figure.axes if axes.get_legend())
+        texts = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert texts == [f"channel {k}" for k in range(4)]
+
+
 def test_many_numbers_as_inputs_are_an_image_with_their_scale():
     inputs = np.random.default_rng(4).normal(0.0, 3.0, (T, 12))
     figure = plot_sequence(inputs, np.zeros((T, 1)), np.zeros((T, 1)))
