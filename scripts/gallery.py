@@ -41,7 +41,7 @@ CURVES = FOLDER / "learning-curves.json"
 #: Pixels per inch of the pictures, and their colours
 DPI, NUM_COLORS = 160, 256
 #: Which learning curves are measured: a task, networks, seeds, training steps
-LEARNING = ("dyck-words", ("ntm", "lstm"), 4, 1500)
+LEARNING = ("dyck-words", ("ntm",), 4, 1500)
 
 
 class Picture(NamedTuple):
