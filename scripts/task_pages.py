@@ -187,8 +187,8 @@ def draw_picture(name: str) -> None:
     else:
         figure = draw_example(name)
     save_figure(figure, path)
-    # The pictures have few colours, and a third of the size with a palette
-    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+    # The pictures have few colours: with a palette they take half the space
+    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
 
