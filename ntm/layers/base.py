@@ -153,7 +153,16 @@ class MemoryLayer(TracedLayer, StatefulLayer):
         if isinstance(controller, Controller):
             wrong = [head for head in heads if not isinstance(head, types)]
             if wrong:
-                self._fail(f"heads must be {' or '.join(names)}, not {wrong[0]!r}", TypeError)
+                given = (
+                    f"the class {wrong[0].__name__}"
+                    if isinstance(wrong[0], type)
+                    else repr(wrong[0])
+                )
+                self._fail(
+                    f"beside a controller, heads must be {' or '.join(names)} that were made for the controller, "
+                    f"such as {names[0]}(controller, memory_shape=...), not {given}",
+                    TypeError,
+                )
             return controller, list(heads)
         maker: Any = getattr(controller, "func", controller)
         kind: type = maker if isinstance(maker, type) else type(maker)

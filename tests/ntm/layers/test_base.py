@@ -11,7 +11,7 @@ from lasagne.backends.modes import get_mode
 from lasagne.layers import InputLayer
 from lasagne.loop import get_last, loop
 from ntm import HyperplaneIndex, NTMLayer, SAMLayer, SharedMemoryLayer
-from ntm.controllers import GRUController, LSTMController
+from ntm.controllers import DenseController, GRUController, LSTMController
 from ntm.heads.ntm import ReadHead, WriteHead
 from ntm.heads.sparse import SAMReadHead
 from ntm.init import fit_rows
@@ -350,6 +350,13 @@ def test_heads_given_as_classes_have_names():
     assert len(set(names)) == len(names)
     with pytest.raises(ValueError, match="ReadHead 'read': num_shifts must be"):
         NTMLayer(l_in, MEMORY_SHAPE, lstm, [WriteHead, partial(ReadHead, num_shifts=0)])
+
+
+def test_classes_beside_a_controller_are_refused():
+    l_in = InputLayer((None, None, 3))
+    controller = DenseController(l_in, memory_shape=(8, 4), num_units=5, num_reads=1)
+    with pytest.raises(TypeError, match=r"made for the controller.*not the class WriteHead"):
+        NTMLayer(l_in, (8, 4), controller, [WriteHead, ReadHead])
 
 
 def test_classes_that_are_no_heads():
