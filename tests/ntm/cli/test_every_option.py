@@ -451,6 +451,9 @@ SEEN = {
         "--model-file",
     },
     "models": {"--json"},
+    # See test_report_commands.py
+    "report": {"--output", "--task", "--size", "--data", "--index", "--quiet"},
+    "watch": {"--port", "--task", "--size", "--data", "--index", "--quiet"},
     "plot": {
         "--data",
         "--index",
