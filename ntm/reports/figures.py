@@ -234,8 +234,12 @@ def _draw_generalisation(
     layout: dict[str, Any] = {}
     if only is not None:
         axis = {"type": "linear", "title": {"text": show(only)}, "rangemode": "tozero"}
-        low, high = next(iter(runs.values())).make_task().sizes.get(only, (None, None))
-        if low is not None:
+        ranges = {each.make_task().sizes.get(only) for each in runs.values()}
+        trained = ranges.pop() if len(ranges) == 1 else None
+        if ranges:
+            remarks.insert(0, "The runs were trained on different ranges, so none is shaded.")
+        if trained is not None:
+            low, high = trained
             layout["shapes"] = [
                 {
                     "type": "rect",

@@ -149,8 +149,11 @@ class Scene:
             axes = left.subplots(len(rows), 1, sharex=True, height_ratios=heights, squeeze=False)[
                 :, 0
             ]
+            answers = [values for name, values in given.items() if name != "input"]
             for axis, (name, values) in zip(axes, rows, strict=True):
-                self._add_time(axis, name, values.T, name in weights)
+                # Target and prediction are compared, so they have one scale
+                scaled = [] if name in weights else [values] if name == "input" else answers
+                self._add_time(axis, name, values.T, scaled)
             axes[-1].set_xlabel("time step")
             axes[-1].set_xlim(-0.5, trace.num_steps - 0.5)
             axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -159,11 +162,11 @@ class Scene:
         self.draw(0)
         figure.set_layout_engine("none")  # type: ignore[arg-type]
 
-    def _add_time(self, axis: Axes, name: str, values: Array, are_weights: bool) -> None:
-        """Add an image (rows, T) that grows from step to step."""
-        colors, limits = get_weight_colors(), (0.0, 1.0)
-        if not are_weights:
-            colors, limits = get_number_scale(values)
+    def _add_time(self, axis: Axes, name: str, values: Array, scaled: list[Array]) -> None:
+        """Add an image (rows, T) that grows from step to step: weights, or an image with the scale of some arrays."""
+        colors, limits, are_weights = get_weight_colors(), (0.0, 1.0), not scaled
+        if scaled:
+            colors, limits = get_number_scale(np.concatenate([each.ravel() for each in scaled]))
             if limits[0] == 0 and limits[1] <= 1:
                 colors, limits = get_bit_colors(), (0.0, 1.0)
         image = axis.imshow(

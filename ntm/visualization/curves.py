@@ -105,8 +105,8 @@ def plot_learning(
             else:
                 name = f"{name} ({len(group)} runs)"
                 grid, rows = align_curves(smoothed)
-                line = grid, np.nanmedian(rows, axis=0)
-                band = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+                line = grid, np.median(rows, axis=0)
+                band = np.min(rows, axis=0), np.max(rows, axis=0)
                 axes.fill_between(grid, *band, **style, alpha=0.2, linewidth=0)
             marker = MARKERS[k % len(MARKERS)] if len(line[0]) <= FEW else None
             axes.plot(*line, **style, linestyle=LINES[k % len(LINES)], marker=marker, label=name)
@@ -143,31 +143,42 @@ def smooth(losses: Array, share: float) -> Array:
     if reach == 0:
         return losses
     known = np.isfinite(losses)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(known, losses, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(known)])
-    places = np.arange(len(losses))
-    first, last = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(losses))
     with np.errstate(invalid="ignore"):
-        return (sums[last] - sums[first]) / (counts[last] - counts[first])
+        return _sum_around(np.where(known, losses, 0.0), reach) / _sum_around(known, reach)
+
+
+def _sum_around(values: Array, reach: int) -> Array:
+    """Return the sum of each value (n,) and `reach` values on both sides of it; a large value changes no other sum."""
+    width, size, start = 2 * reach + 1, 1, 0
+    sums, parts = np.zeros(len(values)), np.pad(values.astype(float), reach)
+    while size <= width:  # Each of `parts` is the sum of so many values
+        if width & size:
+            sums += parts[start : start + len(values)]
+            start += size
+        parts, size = parts[:-size] + parts[size:], 2 * size
+    return sums
 
 
 def align_curves(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     """Return sequences (n,) that span some curves, and the losses (runs, n) of each curve there.
 
-    Before its first loss a curve has NaN. After its last one it keeps the last.
+    They begin where every curve has had a loss. After its last loss a curve keeps it. Losses that are not finite are
+    left out, and so are curves that have no others.
     """
-    grid = np.unique(np.concatenate([sequences for sequences, _ in curves]))
+    finite = [
+        (sequences[known], losses[known])
+        for sequences, losses in curves
+        for known in [np.isfinite(losses)]
+    ]
+    finite = [curve for curve in finite if len(curve[0])]
+    if not finite:
+        grid = curves[0][0]
+        return grid, np.full((1, len(grid)), np.nan)
+    grid = np.unique(np.concatenate([sequences for sequences, _ in finite]))
     if len(grid) > POINTS:
         grid = np.linspace(grid[0], grid[-1], POINTS)
-    start = max(sequences[0] for sequences, _ in curves)
-    grid = grid[grid >= start]
-    rows = []
-    for sequences, losses in curves:
-        known = np.isfinite(losses)
-        rows.append(
-            np.interp(grid, sequences[known], losses[known]) if known.any() else np.nan * grid
-        )
-    return grid, np.array(rows)
+    grid = grid[grid >= max(sequences[0] for sequences, _ in finite)]
+    return grid, np.array([np.interp(grid, *curve) for curve in finite])
 
 
 def _scale_losses(axes: Axes, losses: Array, log: bool | None, best: float | None) -> None:

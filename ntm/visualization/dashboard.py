@@ -16,7 +16,7 @@ from ntm.typing import Array, ArrayLike, MemoryShape
 from ntm.visualization.answers import Answers
 from ntm.visualization.inside import PANELS, list_inside_panels
 from ntm.visualization.panels import Panel, measure_step, shade_masked, stack_panels
-from ntm.visualization.sequences import list_input_panels
+from ntm.visualization.sequences import KINDS, list_input_panels
 
 __all__ = ["Dashboard", "plot_dashboard"]
 
@@ -100,7 +100,10 @@ def plot_dashboard(
         for name, values in zip(SEQUENCE_PANELS, (inputs, targets, predictions), strict=True)
         if values is not None
     }
+    check_choice("kind of targets", kind, KINDS)
     steps = _count_steps(traces, given)
+    if mask is not None and np.shape(mask) != (steps,):
+        raise ValueError(f"mask must be of shape ({steps},), not {np.shape(mask)}")
     names = _choose_panels(panels, traces, given)
     if not is_integer(step) or not -steps <= step < steps:
         raise ValueError(f"step must be an integer from {-steps} to {steps - 1}, not {step!r}")

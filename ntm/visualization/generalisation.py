@@ -237,6 +237,7 @@ def _get_values(name: str, rows: Sequence[Mapping[str, Any]], measure: str) -> d
     if any(measure not in row for row in rows):
         raise ValueError(f"{name} was not measured by {measure}")
     values = [float("nan") if row[measure] is None else float(row[measure]) for row in rows]
+    values = [value if np.isfinite(value) else float("nan") for value in values]
     return {tuple(row["sizes"].items()): value for row, value in zip(rows, values, strict=True)}
 
 

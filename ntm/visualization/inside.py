@@ -219,9 +219,8 @@ def _list_memory(trace: Trace, name: str, step: int) -> list[Panel]:
     if trace.memory is None:
         return []
     lengths = np.sqrt((trace.memory.astype(float) ** 2).sum(axis=2))
-    draw = partial(
-        _draw_slots, values=lengths, slots=get_slots(trace), top=max(float(lengths.max()), 1e-9)
-    )
+    _, (_, top) = get_number_scale(lengths)
+    draw = partial(_draw_slots, values=lengths, slots=get_slots(trace), top=top)
     return [Panel("memory: length of the vector in each slot", SLOTS_HEIGHT, draw, "length")]
 
 

@@ -217,7 +217,9 @@ def list_input_panels(
 
 def _list_channels(title: str, values: Array, names: dict[int, str]) -> list[Panel]:
     """List an image of channels from 0 to 1, and lines or an image of the other channels."""
-    is_number = (values.min(axis=0, initial=0) < 0) | (values.max(axis=0, initial=0) > 1)
+    # What is NaN says nothing of a channel
+    lowest, highest = np.fmin.reduce(values, initial=0), np.fmax.reduce(values, initial=0)
+    is_number = (lowest < 0) | (highest > 1)
     if values.shape[1] <= MOST_LINES:
         is_number |= (values != np.rint(values)).any(axis=0)
     numbers, others = (np.flatnonzero(which).tolist() for which in (is_number, ~is_number))

@@ -98,6 +98,16 @@ def test_runs_side_by_side(folder, tmp_path):
     assert [each["name"] for each in inside["columns"]] == names
 
 
+def test_only_a_range_of_training_that_all_runs_have_is_shaded(folder, tmp_path):
+    make_run(tmp_path / "longer", "lstm", task_options={"size": 2, "max_length": 5})
+    for each in (folder, tmp_path / "longer"):
+        write_result(each, measures())
+    contents = Page([folder, tmp_path / "longer"]).make(looks_inside=False)
+    chart = find(contents, "generalisation")[0]["charts"][0]
+    assert "shapes" not in chart["figure"]["layout"]
+    assert chart["remarks"] == ["The runs were trained on different ranges, so none is shaded."]
+
+
 def test_a_run_without_losses_and_checkpoints(folder):
     (folder / "metrics.jsonl").unlink()
     for path in folder.glob("checkpoint-*"):

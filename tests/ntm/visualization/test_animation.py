@@ -62,6 +62,13 @@ def test_slots_keep_their_numbers():
         assert scene.slots[place] == int(label.get_text())
 
 
+def test_target_and_prediction_have_one_scale():
+    given = {"input": 100 * INPUTS, "target": np.full((T, 1), 10.0), "prediction": np.ones((T, 1))}
+    scene = Scene(make_ntm(), given, None)
+    limits = [axes.get_images()[0].get_clim() for axes in scene.figure.axes[:3]]
+    assert limits == [(0, 100), (0, 10), (0, 10)]
+
+
 def test_a_million_slots():
     trace = make_sdnc()
     scene = Scene(trace, {}, None)

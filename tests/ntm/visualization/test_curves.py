@@ -132,3 +132,26 @@ def test_it_can_be_read(width):
 def test_what_cannot_be_drawn(curves, options, message):
     with pytest.raises(ValueError, match=message):
         plot_learning(curves, **options)
+
+
+def test_one_large_loss_changes_only_the_means_around_it():
+    losses = np.full(1000, 1e-3)
+    losses[0] = 1e17
+    np.testing.assert_allclose(smooth(losses, 0.02)[11:], 1e-3)
+
+
+def test_runs_are_compared_from_the_first_losses_that_are_finite():
+    late = np.where(SEQUENCES[2] > SEQUENCES, np.nan, LOSSES)
+    grid, rows = align_curves([(SEQUENCES, LOSSES), (SEQUENCES, late)])
+    np.testing.assert_array_equal(grid, SEQUENCES[2:])
+    np.testing.assert_array_equal(rows, [LOSSES[2:], LOSSES[2:]])
+
+
+def test_runs_without_a_finite_loss():
+    never = SEQUENCES, np.full(len(SEQUENCES), np.nan)
+    figure = plot_learning(
+        {"none": [never, never], "one": [never, (SEQUENCES, LOSSES)]}, smoothing=0
+    )
+    none, one = get_lines(figure.axes[0]).values()
+    assert np.isnan(none[:, 1]).all()
+    np.testing.assert_array_equal(one[:, 1], LOSSES)

@@ -1,5 +1,6 @@
 """What a dashboard shows is read back from its figures."""
 
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -299,6 +300,16 @@ def test_sampling_and_a_trained_network():
     np.testing.assert_array_equal(read_image(panels["input"])[0], Fixed.inputs[0])
 
 
+def test_a_memory_that_is_not_finite_at_a_step_keeps_the_scale_of_the_others():
+    trace = make_ntm()
+    memory = np.array(trace.memory)
+    memory[2] = np.nan
+    panels = read(plot_dashboard(replace(trace, memory=memory), panels=["memory"]))
+    (image,) = panels["memory: length of the vector in each slot"].get_images()
+    lengths = np.linalg.norm(np.delete(memory, 2, axis=0), axis=2)
+    assert image.get_clim() == pytest.approx((0, lengths.max()))
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
@@ -312,6 +323,8 @@ def test_sampling_and_a_trained_network():
         ),
         ({"inputs": INPUTS[0]}, ValueError, "input has 3 steps"),
         ({"targets": TARGETS, "predictions": INPUTS}, ValueError, "prediction must be of shape"),
+        ({"kind": "bit"}, ValueError, "kind of targets.*'bit'"),
+        ({"mask": np.ones(1)}, ValueError, rf"mask must be of shape \({T},\), not \(1,\)"),
         ({"markers": [{"style": {}}]}, ValueError, "a marker must have a location"),
         ({"width": -1}, ValueError, "width must be a positive number"),
     ],

@@ -164,3 +164,9 @@ def test_it_can_be_read(width):
 def test_what_cannot_be_drawn(results, options, message):
     with pytest.raises(ValueError, match=message):
         plot_generalisation(results, **options)
+
+
+def test_a_measure_that_is_not_finite_is_left_out():
+    rows = [{"sizes": {"length": k}, "bits": bits} for k, bits in ((10, np.inf), (20, 2.0))]
+    (line,) = get_lines(plot_generalisation({"a": {"measures": rows}}).axes[0]).values()
+    np.testing.assert_array_equal(line, [[10, np.nan], [20, 2]])

@@ -139,6 +139,14 @@ def test_inputs_beyond_bits_have_a_scale_of_their_own():
     assert get_marks(panels["input: priority"], "o").tolist() == [[3, -0.7], [4, 0.3]]
 
 
+def test_numbers_are_no_bits_where_one_is_nan():
+    inputs = np.zeros((5, 6))
+    inputs[:, 3] = [7, -2, np.nan, 0, 1]
+    panels = get_panels(plot_sequence(inputs, np.zeros((5, 1)), np.zeros((5, 1))))
+    assert get_image(panels["input"])[0].shape == (5, 5)
+    assert panels["input: channel 3"].dataLim.y1 == 7
+
+
 def test_numbers_as_inputs_are_lines():
     inputs = np.random.default_rng(4).normal(20.0, 3.0, (T, 2))
     panels = draw("numbers", np.zeros((T, 1)), np.zeros((T, 1)), inputs)
