@@ -109,7 +109,6 @@ def draw_guesses(width: float, name: str, noise: float, **sizes: int) -> Figure:
         output_names=task.output_names,
         input_texts=task.spell_inputs(inputs),
         spell=task.spell_outputs,
-        best=task.optimal_predictions(inputs[None])[0] if name == "dynamic-ngrams" else None,
         title=f"{name}, made-up predictions",
         width=width,
     )
@@ -265,7 +264,7 @@ PICTURES = [
         "Beside the best possible predictions",
         "Where the best possible predictions are known, they have a panel.",
         SEQUENCE,
-        partial(draw_guesses, name="dynamic-ngrams", noise=0.2),
+        partial(draw_model, name="dynamic-ngrams"),
     ),
     Picture(
         "graph-traversal",
