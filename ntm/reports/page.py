@@ -84,7 +84,7 @@ class Page:
         self._data, self._indices, self._may_read_data = data, indices, may_read_data
         self._tell = tell
         self._viewers: dict[str, Viewer] = {}
-        self._scenes: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+        self._scenes: dict[str, tuple[tuple[str, int], list[dict[str, Any]]]] = {}
         self._read()
 
     def make(self, looks_inside: bool = True) -> dict[str, Any]:
@@ -216,18 +216,22 @@ class Page:
         if reading.checkpoint is None:
             column["remarks"] = ["There is no checkpoint yet, so there is no network to look into."]
             return column
+        if name in self._viewers and self._viewers[name].settings != reading.settings:
+            # Another run has taken the place of the one before
+            del self._viewers[name]
+            self._scenes.pop(name, None)
         try:
             if looks_inside:
                 checkpoint = self._open(name, reading).load()
-                if self._scenes.get(name, ("",))[0] != checkpoint:
-                    self._tell(f"{name}: looking inside, at {checkpoint}")
+                if name not in self._scenes or self._scenes[name][0] != checkpoint:
+                    self._tell(f"{name}: looking inside, at {checkpoint[0]}")
                     scenes = self._viewers[name].make_scenes(ROOM // count)
                     self._scenes[name] = checkpoint, scenes
         except (FileNotFoundError, ValueError) as error:
             words = self._describe(error, reading)
             column["remarks"] = [f"The network cannot be shown: {words}"]
         if name in self._scenes:
-            column["checkpoint"], column["scenes"] = self._scenes[name]
+            (column["checkpoint"], _), column["scenes"] = self._scenes[name]
         elif not column["remarks"]:
             column["remarks"] = [PREPARING]
         return column

@@ -39,8 +39,8 @@ class Viewer(ABC):
     def __init__(self, folder: Path, evaluator: Any, settings: Any) -> None:
         self.folder, self.evaluator, self.settings = folder, evaluator, settings
 
-    def load(self) -> str:
-        """Take the parameters of the latest checkpoint, and return its name.
+    def load(self) -> tuple[str, int]:
+        """Take the parameters of the latest checkpoint, and return its name and when it was written.
 
         Raises
         ------
@@ -52,12 +52,13 @@ class Viewer(ABC):
         while checkpoints := list_checkpoints(self.folder):
             path = checkpoints[-1]
             try:
+                written = path.lstat().st_mtime_ns
                 found = read_checkpoint(path, self.settings)
             except FileNotFoundError:  # There is a later one by now
                 continue
             with blaming(f"{path} is damaged"):
                 set_parameters(self.evaluator.l_out, self._choose(found.arrays))
-            return path.name
+            return path.name, written
         raise FileNotFoundError(f"{self.folder} has no checkpoint yet")
 
     def _choose(self, arrays: dict[str, Any]) -> dict[str, Any]:

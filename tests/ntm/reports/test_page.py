@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -259,6 +260,25 @@ def test_a_new_checkpoint_is_taken(tmp_path):
     column = page.make()["sections"][-2]["columns"][0]
     assert "checkpoint-000000300.safetensors" in column["remarks"][0]
     assert column["scenes"] == after["scenes"]
+
+
+@pytest.mark.slow
+def test_a_run_that_takes_the_place_of_another_is_shown(tmp_path):
+    run = make_run(tmp_path / "run", "lstm")
+    page = Page([tmp_path / "run"], sizes=[{"length": 2}])
+    columns = [page.make()["sections"][-2]["columns"][0]]
+    shutil.rmtree(tmp_path / "run")
+    make_run(tmp_path / "run", "lstm")
+    save_checkpoint(run, 100, factor=3.0)
+    columns.append(page.make()["sections"][-2]["columns"][0])
+    shutil.rmtree(tmp_path / "run")
+    make_run(tmp_path / "run", "lstm", task_options={"size": 3, "max_length": 3})
+    columns.append(page.make()["sections"][-2]["columns"][0])
+    assert {each["checkpoint"] for each in columns} == {"checkpoint-000000100.safetensors"}
+    first, second, third = (each["scenes"][0]["answers"][1]["values"] for each in columns)
+    assert first["data"] != second["data"]
+    assert third["shape"][1] == first["shape"][1] + 1
+    assert not columns[2]["remarks"]
 
 
 @pytest.mark.slow
