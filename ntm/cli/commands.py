@@ -183,7 +183,7 @@ def compare(options: Namespace) -> int:
         model: range(k * options.seeds, (k + 1) * options.seeds) for k, model in enumerate(models)
     }
     width = get_width(options)
-    save_picture(draw_generalisation(results, groups, settings[0], measure_name, width), path)
+    save_picture(draw_generalisation(results, groups, settings, measure_name, width), path)
     return DONE if all(result["solved"] for result in results) else NOT_SOLVED
 
 
@@ -276,12 +276,12 @@ def plot(options: Namespace) -> int:
         figure = draw_sequence(evaluator, settings[0], sizes, width)
     elif kind == "learning":
         curves = [read_losses(folder) for folder in options.folders]
-        figure = draw_learning(curves, group_runs(options.folders, settings), settings[0], width)
+        figure = draw_learning(curves, group_runs(options.folders, settings), settings, width)
     else:
         measure_name = _choose_measure(options.measure, task, settings[0].make_task())
         results = [read_result(folder) for folder in options.folders]
         groups = group_runs(options.folders, settings)
-        figure = draw_generalisation(results, groups, settings[0], measure_name, width)
+        figure = draw_generalisation(results, groups, settings, measure_name, width)
     save_picture(figure, path)
     return DONE
 

@@ -155,22 +155,25 @@ def draw_sequence(
 def draw_learning(
     curves: Sequence[tuple[Any, Any]],
     groups: Mapping[str, Sequence[int]],
-    settings: Settings,
+    settings: Sequence[Settings],
     width: float | None = None,
 ) -> Figure:
-    """Draw the learning curves of runs on the task of some settings, by the groups of :func:`group_runs`."""
+    """Draw the learning curves of runs on one task, by the groups of :func:`group_runs`.
+
+    The best possible loss is drawn where all runs have the same options of the task.
+    """
     for name, group in groups.items():
         if not all(curves[k][0] for k in group):
             raise ValueError(f"{name} has no losses yet: train it longer")
-    task = settings.make_task()
+    task = settings[0].make_task()
     is_number = task.output == "numbers"
     best = None
-    if get_optimum(task) is not None:
+    if get_optimum(task) is not None and _have_one_task(settings):
         measured = measure_baselines(task, [{}], NUM_SEQUENCES_BEST)
         best = measured["best possible"]["measures"][0]["bits"]
     return plot_learning(
         _take(curves, groups),
-        title=settings.task,
+        title=settings[0].task,
         label="squared error per sequence" if is_number else "loss per sequence, bits",
         best=best,
         width=width,
@@ -180,22 +183,30 @@ def draw_learning(
 def draw_generalisation(
     results: Sequence[Mapping[str, Any]],
     groups: Mapping[str, Sequence[int]],
-    settings: Settings,
+    settings: Sequence[Settings],
     measure: str,
     width: float | None = None,
 ) -> Figure:
-    """Draw how runs on the task of some settings generalise, beside guesses and the best possible predictions."""
-    task = settings.make_task()
+    """Draw how runs on one task generalise.
+
+    Guesses, the best possible predictions and the range of training are drawn where all runs have the same options of
+    the task.
+    """
+    task, is_one = settings[0].make_task(), _have_one_task(settings)
     sizes = [row["sizes"] for result in results for row in result["measures"] if row["sizes"]]
     sizes = [dict(each) for each in dict.fromkeys(tuple(each.items()) for each in sizes)]
     return plot_generalisation(
         _take(results, groups),
-        settings.task,
+        settings[0].task,
         measure,
-        training=task.sizes,
-        baselines={} if measure == "correct" else measure_baselines(task, sizes),
+        training=task.sizes if is_one else None,
+        baselines=measure_baselines(task, sizes) if is_one and measure != "correct" else {},
         width=width,
     )
+
+
+def _have_one_task(settings: Sequence[Settings]) -> bool:
+    return all(each.task_options == settings[0].task_options for each in settings)
 
 
 def _take(values: Sequence[Any], groups: Mapping[str, Sequence[int]]) -> dict[str, Any]:

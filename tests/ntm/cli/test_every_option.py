@@ -375,7 +375,7 @@ def test_compare(seen, monkeypatch, capsys):
     (results, groups, settings, measure, width) = drawn[0]
     assert [result["measures"][0]["bits"] for result in results] == [1.0, 2.0]
     assert {name: list(group) for name, group in groups.items()} == {"lstm": [0], "dense": [1]}
-    assert (settings.task, measure, width) == ("copy", "bits", None)
+    assert ([each.task for each in settings], measure, width) == (2 * ["copy"], "bits", None)
     assert Path("compare-copy.png").exists()
     assert main([*words, "--models", "dense"]) == 0
     assert len(seen.trained) == 2

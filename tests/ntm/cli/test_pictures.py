@@ -51,12 +51,12 @@ def test_guesses_of_bits_are_wrong_half_the_time():
 def test_the_best_possible_loss_of_a_task():
     settings = make_settings("dynamic-ngrams")
     curve = [1, 2], [150.0, 140.0]
-    (axes,) = draw_learning([curve], {"a": [0]}, settings).axes
+    (axes,) = draw_learning([curve], {"a": [0]}, [settings]).axes
     lines = get_lines(axes)
     assert 120 < lines["best possible"][0, 1] < 140
     assert axes.get_title(loc="left") == "dynamic-ngrams"
     assert axes.get_ylabel() == "loss per sequence, bits"
-    (axes,) = draw_learning([curve], {"a": [0]}, make_settings("addition")).axes
+    (axes,) = draw_learning([curve], {"a": [0]}, [make_settings("addition")]).axes
     assert list(get_lines(axes)) == ["a"]
     assert axes.get_ylabel() == "squared error per sequence"
 
@@ -69,10 +69,14 @@ def test_generalisation_of_groups_beside_guesses():
         {"measures": [row | {"bits": f * row["bits"]} for row in rows]} for f in (1, 2, 3, 9)
     ]
     groups = {"ntm": [0, 1, 2], "lstm": [3]}
-    (axes,) = draw_generalisation(results, groups, make_settings("copy"), "bits").axes
+    (axes,) = draw_generalisation(results, groups, 4 * [make_settings("copy")], "bits").axes
     lines = get_lines(axes)
     assert list(lines) == ["ntm (3 runs)", "lstm", "guessing"]
     np.testing.assert_array_equal(lines["ntm (3 runs)"], [[10, 20], [80, 160]])
     np.testing.assert_array_equal(lines["lstm"][:, 1], [90, 720])
     np.testing.assert_allclose(lines["guessing"], [[10, 90], [80, 720]])
     assert get_shaded(axes) == [(1, 20)]
+    others = [make_settings("copy", task_options={"max_length": 40}), *3 * [make_settings("copy")]]
+    (axes,) = draw_generalisation(results, groups, others, "bits").axes
+    assert list(get_lines(axes)) == ["ntm (3 runs)", "lstm"]
+    assert get_shaded(axes) == []
