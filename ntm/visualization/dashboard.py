@@ -328,6 +328,8 @@ def _list_sequence_panels(
         counted = np.ones(len(targets), bool) if mask is None else np.asarray(mask) != 0
         answers = Answers(kind, targets, predictions, counted, size).list_panels()
     for name, values in plain.items():
+        if name != "input" and mask is not None:
+            values = np.where(np.asarray(mask)[:, None] != 0, values, np.nan)
         panels += list_input_panels({name: values}, {}, None, size)
     return panels + answers
 

@@ -300,6 +300,13 @@ def test_sampling_and_a_trained_network():
     np.testing.assert_array_equal(read_image(panels["input"])[0], Fixed.inputs[0])
 
 
+def test_a_target_alone_is_masked_too():
+    mask = np.arange(T) > 2
+    panels = read(plot_dashboard(make_ntm(), targets=np.ones((T, 6)), mask=mask, panels="target"))
+    (image,) = panels["target"].get_images()
+    np.testing.assert_array_equal(np.ma.getmaskarray(image.get_array()), 6 * [~mask])
+
+
 def test_a_memory_that_is_not_finite_at_a_step_keeps_the_scale_of_the_others():
     trace = make_ntm()
     memory = np.array(trace.memory)
