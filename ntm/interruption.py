@@ -6,6 +6,7 @@ place where Python ignores exceptions, such as JAX's callback of the garbage col
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,14 +31,20 @@ class Stop:
     The first signal is noted. A second signal, more than a second later, acts as without this handler: most often the
     process ends at once. While something is saved, a third signal is needed for that.
 
+    After `end_at_once` the first signal ends the process.
+
     Parameters
     ----------
     notice : str, optional
         Text that the first Ctrl-C prints.
+    may_exit : bool
+        Whether the process is this program's own. In a process of another program, such as a notebook, a
+        `KeyboardInterrupt` takes the place of the end.
     """
 
-    def __init__(self, notice: str | None = None) -> None:
-        self.notice = notice
+    def __init__(self, notice: str | None = None, may_exit: bool = False) -> None:
+        self.notice, self._may_exit = notice, may_exit
+        self._end: tuple[str, int] | None = None
         self._event = threading.Event()
         self._before: dict[int, Any] = {}
         self._latest = 0.0
@@ -52,6 +59,34 @@ class Stop:
         if self.is_set():
             raise KeyboardInterrupt
 
+    def end_at_once(self, message: str, code: int) -> None:
+        """Let a signal end the process from now on: no work can be lost any more.
+
+        What is saved is saved to its end.
+
+        Parameters
+        ----------
+        message : str
+            Printed at the end, on the standard error.
+        code : int
+            The exit code.
+        """
+        self.notice, self._end = None, (message, code)
+        self._leave()
+
+    def _leave(self) -> None:
+        """End the process, if it has been asked to and nothing is being saved."""
+        if self._end is not None and self.is_set() and self._may_end:
+            if not self._may_exit:
+                raise KeyboardInterrupt
+            # No exception: Python ignores exceptions in some places, and the program would go on
+            message, code = self._end
+            with suppress(Exception):  # It may have been interrupted itself
+                sys.stdout.flush()
+            with suppress(OSError):
+                os.write(2, f"{message}\n".encode())
+            os._exit(code)
+
     @contextmanager
     def saving(self) -> Iterator[None]:
         """Protect what is saved in this context from a second signal."""
@@ -60,6 +95,7 @@ class Stop:
             yield
         finally:
             self._may_end = True
+        self._leave()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -69,6 +105,7 @@ class Stop:
             if self.notice and number == signal.SIGINT:
                 with suppress(OSError):  # Not print: it may have been interrupted itself
                     os.write(2, f"\n{self.notice}\n".encode())
+            self._leave()
         elif now - self._latest > MOMENT:
             self._latest = now
             if self._may_end:
@@ -99,7 +136,7 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signals(notice: str | None = None) -> Iterator[Stop]:
+def stop_on_signals(notice: str | None = None, may_exit: bool = False) -> Iterator[Stop]:
     """Note Ctrl-C, SIGTERM and SIGHUP in this context, instead of ending at once.
 
     Inside another such context, the outer context notes the signals. Python hands signals to the main thread: in any
@@ -107,8 +144,8 @@ def stop_on_signals(notice: str | None = None) -> Iterator[Stop]:
 
     Parameters
     ----------
-    notice : str, optional
-        Text that the first Ctrl-C prints.
+    notice, may_exit :
+        As of :class:`Stop`.
 
     Yields
     ------
@@ -116,7 +153,7 @@ def stop_on_signals(notice: str | None = None) -> Iterator[Stop]:
     """
     handlers = [signal.getsignal(number) for number in SIGNALS]
     outer = next((handler for handler in handlers if isinstance(handler, Stop)), None)
-    stop = outer or Stop(notice)
+    stop = outer or Stop(notice, may_exit)
     if outer or threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -159,9 +159,9 @@ def find_model(name: str) -> Path:
     if isinstance(name, str) and Path(name).is_file():
         raise ValueError(f"{shown} is a file: load it with ntm.load")
     close = get_close_matches(str(name), files, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
     raise ValueError(
-        f"there is no trained network {shown}; {hint}The networks are {', '.join(sorted(files))}"
+        f"there is no trained network {shown}{hint} The networks are {', '.join(sorted(files))}"
     )
 
 

@@ -15,7 +15,7 @@ from ntm.typing import Array
 __all__ = ["HeadTrace", "Trace"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadTrace:
     """What one head did with a sequence.
 
@@ -58,6 +58,12 @@ class HeadTrace:
     parameters: dict[str, Array] = field(default_factory=dict)
     results: dict[str, Array] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        # While the trace is computed, the weights are expressions
+        steps, slots = self.weights.shape[0], self.weights.shape[-1]
+        what = "slots" if self.positions is None else "slots at each step"
+        return f"<HeadTrace {self.name!r}: {steps} steps, {slots} {what}>"
+
     def map(self, function: Callable[[Any], Any]) -> "HeadTrace":
         """Return the trace with a function applied to each array."""
         return replace(
@@ -70,7 +76,7 @@ class HeadTrace:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace:
     """What a memory layer did with a sequence.
 
@@ -116,6 +122,12 @@ class Trace:
     mask: Array | None = None
     backwards: bool = False
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Trace of {self.kind} {self.name!r}: {self.heads[0].weights.shape[0]} steps, {self.num_slots} slots of "
+            f"width {self.slot_width}, heads {', '.join(repr(head.name) for head in self.heads)}>"
+        )
 
     @property
     def num_steps(self) -> int:

@@ -34,13 +34,20 @@ from ntm.cli.pictures import (
     name_run,
     save_picture,
 )
-from ntm.cli.usage import DONE, INTERRUPTED, NOT_SOLVED, Loggers, UsageError, blaming_usage
+from ntm.cli.usage import DONE, END, INTERRUPTED, NOT_SOLVED, Loggers, UsageError, blaming_usage
 from ntm.experiments.locking import FolderLock
 from ntm.experiments.own_tasks import shorten_name
-from ntm.experiments.reading import is_data_run, read_losses, read_result, read_settings
+from ntm.experiments.reading import (
+    check_is_trained,
+    is_data_run,
+    read_losses,
+    read_result,
+    read_settings,
+)
 from ntm.experiments.runs import Run, check_no_run, measure, open_evaluator, was_solved
 from ntm.experiments.settings import Settings, make_settings
 from ntm.files import to_json
+from ntm.interruption import stop_on_signals
 from ntm.tasks import TASKS, Task
 
 # ---- Tasks
@@ -182,8 +189,10 @@ def compare(options: Namespace) -> int:
     groups = {
         model: range(k * options.seeds, (k + 1) * options.seeds) for k, model in enumerate(models)
     }
-    width = get_width(options)
-    save_picture(draw_generalisation(results, groups, settings, measure_name, width), path)
+    with stop_on_signals() as stop:
+        stop.end_at_once(*END)  # All runs have been saved
+        figure = draw_generalisation(results, groups, settings, measure_name, get_width(options))
+        save_picture(figure, path)
     return DONE if all(result["solved"] for result in results) else NOT_SOLVED
 
 
@@ -272,6 +281,7 @@ def plot(options: Namespace) -> int:
     if kind == "sequence":
         with blaming_usage():
             sizes = parse_sizes(settings[0].make_task(), options.size or ())
+        check_is_trained(options.folders[0])
         evaluator = open_evaluator(options.folders[0], task=options.task)
         figure = draw_sequence(evaluator, settings[0], sizes, width)
     elif kind == "learning":

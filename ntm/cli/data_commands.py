@@ -13,7 +13,7 @@ from ntm.cli.data_output import (
 )
 from ntm.cli.data_pictures import check_names, draw_data_learning, draw_data_sequence
 from ntm.cli.pictures import choose_picture_path, get_width, name_run, save_picture
-from ntm.cli.usage import DONE, INTERRUPTED, Loggers, UsageError, blaming_usage
+from ntm.cli.usage import DONE, INTERRUPTED, Loggers, UsageError, blaming_usage, writing
 from ntm.data import Dataset, write_npz
 from ntm.experiments.data_runs import (
     DataRun,
@@ -23,7 +23,7 @@ from ntm.experiments.data_runs import (
 )
 from ntm.experiments.data_settings import DataSettings, open_data, open_files, open_inputs
 from ntm.experiments.locking import FolderLock
-from ntm.experiments.reading import read_data_settings
+from ntm.experiments.reading import check_is_trained, read_data_settings
 from ntm.experiments.runs import check_no_run
 from ntm.files import to_json
 from ntm.training.data_evaluator import DataEvaluator
@@ -174,7 +174,8 @@ def predict(options: Namespace) -> int:
             arrays = {
                 "generated": continue_sequences(evaluator, dataset, options.steps, **sampling)
             }
-    write_npz(output, **arrays)
+    with writing():
+        write_npz(output, **arrays)
     print(dataset.describe().removesuffix("; no targets"))
     print(f"{next(iter(arrays)).capitalize()}: {output}")
     return DONE
@@ -206,6 +207,7 @@ def plot_data(options: Namespace) -> int:
         settings = [read_data_settings(folder) for folder in options.folders]
         figure = draw_data_learning(options.folders, settings, get_width(options))
     else:
+        check_is_trained(options.folders[0])
         evaluator, run_settings = open_data_evaluator(options.folders[0])
         texts = _read_names(options.names, run_settings)
         if options.data is None:

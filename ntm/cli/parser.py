@@ -2,7 +2,7 @@
 
 import argparse
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -70,6 +70,12 @@ this machine alone. From another machine: ssh -L 8080:127.0.0.1:8080 HOST, then 
 """
 
 
+def _suggest(word: str, known: Sequence[str]) -> str:
+    """Return a question whether another word is meant, empty if none is alike."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that says which option may be meant, and whose usage is one line."""
 
@@ -86,8 +92,14 @@ class Parser(argparse.ArgumentParser):
 
     def _guess(self, word: str) -> str:
         known = [each for each in self._option_string_actions if each.startswith("--")]
-        close = difflib.get_close_matches(word.partition("=")[0], known, n=1)
-        return f"; did you mean {close[0]}?" if close else ""
+        return _suggest(word.partition("=")[0], known)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += _suggest(str(value), list(map(str, action.choices or ())))
+            raise
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\nSee {self.prog} --help\n")

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ntm.cli.output import describe_sizes, draw_batch
-from ntm.cli.usage import blaming_usage
+from ntm.cli.usage import blaming_usage, writing
 from ntm.experiments.settings import Settings
 from ntm.experiments.training_settings import TrainingSettings
 from ntm.tasks import Batch, Task
@@ -59,7 +59,8 @@ def get_width(options: Namespace) -> float | None:
 
 def save_picture(figure: Figure, path: Path) -> None:
     """Save a picture, and say where."""
-    save_figure(figure, path)
+    with writing():
+        save_figure(figure, path)
     print(f"Picture: {path}")
 
 
@@ -187,19 +188,20 @@ def draw_generalisation(
     measure: str,
     width: float | None = None,
 ) -> Figure:
-    """Draw how runs on one task generalise.
+    """Draw how runs on one task generalise, and the range of training of each.
 
-    Guesses, the best possible predictions and the range of training are drawn where all runs have the same options of
-    the task.
+    Guesses and the best possible predictions are drawn where all runs have the same options of the task.
     """
     task, is_one = settings[0].make_task(), _have_one_task(settings)
+    ranges = {name: settings[group[0]].make_task().sizes for name, group in groups.items()}
+    is_same = all(each == task.sizes for each in ranges.values())
     sizes = [row["sizes"] for result in results for row in result["measures"] if row["sizes"]]
     sizes = [dict(each) for each in dict.fromkeys(tuple(each.items()) for each in sizes)]
     return plot_generalisation(
         _take(results, groups),
         settings[0].task,
         measure,
-        training=task.sizes if is_one else None,
+        training=task.sizes if is_same else ranges,
         baselines=measure_baselines(task, sizes) if is_one and measure != "correct" else {},
         width=width,
     )

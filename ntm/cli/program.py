@@ -7,14 +7,19 @@ from collections.abc import Sequence
 import pytensor
 
 from ntm.arguments import shorten
+from ntm.cli.commands import compare, resume, train
+from ntm.cli.data_commands import train_on_data
 from ntm.cli.parser import make_parser
-from ntm.cli.usage import BROKEN_PIPE, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
+from ntm.cli.report_commands import watch
+from ntm.cli.usage import BROKEN_PIPE, END, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 from ntm.interruption import stop_on_signals
 from ntm.training.trainer import TrainingError
 
 NOTICE = (
     "Interrupted: training stops after this step and saves. Press Ctrl-C again to stop at once."
 )
+#: The commands that save when they are interrupted. Others end at once, except `watch`, which closes its server itself
+TRAINING = (train, train_on_data, resume, compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,10 +48,15 @@ def _discard_output() -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    may_save = False
     try:
-        with stop_on_signals(NOTICE) as stop:
+        with stop_on_signals(may_exit=arguments is None) as stop:
             options = make_parser().parse_args(arguments)
             stop.check()
+            if options.run in TRAINING:
+                may_save, stop.notice = True, NOTICE
+            elif options.run is not watch:
+                stop.end_at_once(*END)
             pytensor.config.floatX = "float32"
             return options.run(options)
     except UsageError as error:
@@ -61,7 +71,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         return _fail(f"there is not enough memory: {shorten(error, 200)}", FAILED)
     except KeyboardInterrupt:
-        return _fail("interrupted; there was nothing new to save", INTERRUPTED)
+        rest = "; there was nothing new to save" if may_save else ""
+        return _fail(f"interrupted{rest}", INTERRUPTED)
 
 
 def _fail(message: object, code: int) -> int:

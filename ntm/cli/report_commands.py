@@ -7,7 +7,7 @@ from argparse import Namespace
 
 from ntm.cli.commands import parse_sizes
 from ntm.cli.pictures import choose_path
-from ntm.cli.usage import DONE, UsageError
+from ntm.cli.usage import DONE, UsageError, writing
 from ntm.experiments.reading import is_data_run, read_settings
 from ntm.files import check_folder_of
 from ntm.interruption import stop_on_signals
@@ -27,7 +27,9 @@ def report(options: Namespace) -> int:
     except OSError as error:
         raise UsageError(str(error)) from error
     page = _make_page(options, options.folders, may_read_data=True)
-    write_page(path, page.make())
+    contents = page.make()
+    with writing():
+        write_page(path, contents)
     print(f"Page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return DONE
 
@@ -37,7 +39,6 @@ def watch(options: Namespace) -> int:
     page = _make_page(options, options.folders, may_read_data=False)
     contents = page.make(looks_inside=False)
     with stop_on_signals() as stop, _open_server(contents, options.port) as server:
-        stop.notice = None
         print(f"{server.url} shows {', '.join(options.folders)}. Ctrl-C ends this.", flush=True)
 
         def wait(seconds: float) -> bool:

@@ -65,11 +65,13 @@ class Controller(Layer):
         check_options(type(self), kwargs)
         super().__init__(incoming, **kwargs)
         label = describe(type(self).__name__, self.name)
+        if memory_shape is not None:
+            check_memory_shape(memory_shape, self.name, type(self).__name__)
         if num_units is None or not is_integer(num_units) or num_units < 1:
             raise ValueError(f"{label}: num_units must be a positive integer, not {num_units!r}")
         if not is_integer(num_reads) or num_reads < 0:
             raise ValueError(f"{label}: num_reads must be zero or more, not {num_reads!r}")
-        if memory_shape is not None or num_reads:
+        if num_reads:
             check_memory_shape(memory_shape, self.name, type(self).__name__)
         num_inputs = count_features(self.input_shape)
         if num_inputs is None:

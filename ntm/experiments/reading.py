@@ -127,6 +127,14 @@ def list_checkpoints(folder: PathLike) -> list[Path]:
     return sorted(Path(folder).glob("checkpoint-*.safetensors"))
 
 
+def check_is_trained(folder: PathLike) -> None:
+    """Raise a `FileNotFoundError` if a run has no checkpoint: its network has learnt nothing."""
+    if not list_checkpoints(folder):
+        raise FileNotFoundError(
+            f"{folder} has no checkpoint yet, so there is no trained network to look into"
+        )
+
+
 def read_checkpoint(path: PathLike, settings: TrainingSettings) -> Checkpoint:
     """Read a checkpoint of the run with these settings.
 

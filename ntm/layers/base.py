@@ -76,6 +76,8 @@ class MemoryLayer(TracedLayer, StatefulLayer):
     read_head_type: type
     result_kwargs = (*StatefulLayer.result_kwargs, "get_details")
     detail_names: tuple[str, ...] = ("memory", "hidden", "state", "write_weights", "read_weights")
+    # What an error about the kind of the heads ends with
+    heads_hint = ""
     # How many of the last parts in the loop are a sparse memory and its stores; see `ntm.layers.sparse_loop`
     num_large = 0
 
@@ -145,7 +147,7 @@ class MemoryLayer(TracedLayer, StatefulLayer):
     def _assemble(self, controller: Any, heads: Any) -> tuple[Any, list[Any]]:
         """Return the controller and the heads, built where a function and classes stand for them."""
         if isinstance(heads, MemoryHead) or not isinstance(heads, list | tuple):
-            self._fail(f"heads must be a list of heads, not {heads!r}", TypeError)
+            self._fail(f"heads must be a list of heads, not {heads!r}{self.heads_hint}", TypeError)
         if not heads:
             self._fail("at least one head is needed, and the list of heads is empty")
         types = (self.read_head_type, self.write_head_type)
@@ -160,7 +162,7 @@ class MemoryLayer(TracedLayer, StatefulLayer):
                 )
                 self._fail(
                     f"beside a controller, heads must be {' or '.join(names)} that were made for the controller, "
-                    f"such as {names[0]}(controller, memory_shape=...), not {given}",
+                    f"such as {names[0]}(controller, memory_shape=...), not {given}{self.heads_hint}",
                     TypeError,
                 )
             return controller, list(heads)
@@ -183,7 +185,7 @@ class MemoryLayer(TracedLayer, StatefulLayer):
             if not (isinstance(head_type, type) and issubclass(head_type, types)):
                 self._fail(
                     f"with a function as controller, heads must be classes, {names[1]} for one that writes and "
-                    f"{names[0]} for one that reads, or functools.partial of them, not {head_type!r}",
+                    f"{names[0]} for one that reads, or functools.partial of them, not {head_type!r}{self.heads_hint}",
                     TypeError,
                 )
         num_reads = sum(issubclass(head_type, self.read_head_type) for head_type in head_types)
@@ -730,6 +732,9 @@ class ReadVectorsLayer(MemoryLayer):
     """
 
     all_heads: Any
+    heads_hint = (
+        "; heads may be left out: the layer makes its own, and num_reads says how many read"
+    )
 
     @takes_loop_options
     def __init__(

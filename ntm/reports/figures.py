@@ -14,6 +14,7 @@ from ntm.experiments.data_settings import DataSettings
 from ntm.experiments.reading import is_matrix
 from ntm.reports.curves import FEW, Curve, thin
 from ntm.reports.readings import Reading, describe_name, describe_sizes, show, to_float
+from ntm.visualization.generalisation import label_measure
 from ntm.visualization.style import (
     COLORS,
     MASKED,
@@ -24,7 +25,7 @@ from ntm.visualization.style import (
 )
 
 #: What to do without Plotly
-NO_PLOTLY = "pages of runs need Plotly: pip install 'ntm-lasagne[report]', or pip install plotly"
+NO_PLOTLY = "pages of runs need Plotly: pip install plotly"
 #: A logarithmic axis where values differ by a larger factor
 MAX_LINEAR = 30
 #: Measures, and curves in a chart, at most: files of strangers may hold any number
@@ -229,33 +230,24 @@ def _draw_generalisation(
                 "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 8},
             }
         )
-    title = f"{describe_name(measure)} per sequence"
+    title = show(label_measure(measure))
     axis: dict[str, Any] = {"type": "category", "title": {"text": "sizes of the sequence"}}
     layout: dict[str, Any] = {}
     if only is not None:
         axis = {"type": "linear", "title": {"text": show(only)}, "rangemode": "tozero"}
-        ranges = {each.make_task().sizes.get(only) for each in runs.values()}
-        trained = ranges.pop() if len(ranges) == 1 else None
-        if ranges:
-            remarks.insert(0, "The runs were trained on different ranges, so none is shaded.")
-        if trained is not None:
-            low, high = trained
-            layout["shapes"] = [
-                {
-                    "type": "rect",
-                    "xref": "x",
-                    "yref": "paper",
-                    "layer": "below",
-                    "x0": low,
-                    "x1": high,
-                    "y0": 0,
-                    "y1": 1,
-                    "line": {"width": 0},
-                    "fillcolor": "rgba(127,127,127,0.15)",
-                }
-            ]
+        ranges = {name: each.make_task().sizes.get(only) for name, each in runs.items()}
+        found = dict.fromkeys(each for each in ranges.values() if each is not None)
+        layout["shapes"] = [_shade(*each) for each in found]
+        if len(found) == 1:
+            low, high = next(iter(found))
             remarks.insert(
                 0, f"The shaded range is that of training: {show(only)} {low} to {high}."
+            )
+        elif found:
+            texts = [f"{name} {each[0]} to {each[1]}" for name, each in ranges.items() if each]
+            remarks.insert(
+                0,
+                f"The shaded ranges of the {show(only)} are those of training: {'; '.join(texts)}.",
             )
     drawn = [to_float(value) for trace in traces for value in trace["y"]]
     axis_y = {"title": {"text": title}, **_choose_axis(np.array(drawn))}
@@ -274,6 +266,22 @@ def _draw_generalisation(
             }
         )
     return make_figure(traces, xaxis=axis, yaxis=axis_y, **layout), remarks
+
+
+def _shade(low: int, high: int) -> dict[str, Any]:
+    """Return the shape that shades a range of sizes."""
+    return {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "layer": "below",
+        "x0": low,
+        "x1": high,
+        "y0": 0,
+        "y1": 1,
+        "line": {"width": 0},
+        "fillcolor": "rgba(127,127,127,0.15)",
+    }
 
 
 def _find_only_size(sizes: Sequence[Mapping[str, Any]]) -> str | None:

@@ -14,6 +14,8 @@ __all__ = ["make_html", "write_page"]
 
 #: The element that holds the contents of a page that is one file
 START = '<script type="application/json" id="contents">'
+#: What a page shows until its program has drawn it, or where none is run
+BODY = '<main id="page"><p>loading…</p></main>\n<noscript><p>This page needs JavaScript.</p></noscript>'
 #: What a page may do, whatever text is in it. Plotly sets styles, and saves a picture by way of a blob
 POLICY = (
     "default-src 'none'; script-src {programs}; style-src {styles}; img-src data: blob:; base-uri 'none'; "
@@ -76,7 +78,7 @@ def make_html(contents: dict[str, Any]) -> str:
             f"<style>{read_static('page.css')}</style>",
             "</head>",
             "<body>",
-            '<main id="page"><p>This page needs JavaScript.</p></main>',
+            BODY,
             f"{START}{embed(contents)}</script>",
             *(f"<script>{script}</script>" for script in scripts),
             "</body>",
@@ -93,7 +95,7 @@ def make_shell(title: str) -> str:
             '<link rel="stylesheet" href="page.css">',
             "</head>",
             "<body>",
-            '<main id="page"><p>This page needs JavaScript.</p></main>',
+            BODY,
             *(f'<script src="{name}"></script>' for name in ("plotly.js", *SCRIPTS)),
             "</body>",
             "</html>\n",

@@ -87,11 +87,21 @@ def load(path: PathLike) -> Layer | list[Layer]:
     ValueError
         If the file is damaged or of another kind, or names a class that is not registered.
     """
-    arrays, description = read_arrays(path)
+    arrays, description = _read(path)
     try:
         return decode_network(description, arrays)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _read(path: PathLike) -> tuple[dict[str, Array], Any]:
+    """Return the arrays and the description in the file of a network."""
+    try:
+        return read_arrays(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"there is no file {path}; expected a network that ntm.save wrote, such as a run's network.safetensors"
+        ) from error
 
 
 def read_notes(path: PathLike) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def read_notes(path: PathLike) -> dict[str, Any]:
     ValueError
         If the file is damaged or of another kind.
     """
-    _, description = read_arrays(path)
+    _, description = _read(path)
     try:
         check_description(description)
     except ValueError as error:

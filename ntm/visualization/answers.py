@@ -3,7 +3,7 @@
 Notation: T time steps, O outputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from matplotlib.colors import Colormap
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ntm.typing import Array
+from ntm.typing import Array, ArrayLike
 from ntm.visualization.panels import (
     LINES_HEIGHT,
     MOST_LINES,
@@ -32,7 +32,7 @@ from ntm.visualization.panels import (
 )
 from ntm.visualization.style import COLORS, RIGHT, WRONG, get_bit_colors, get_number_scale
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "spread_classes"]
 
 #: The probabilities of so many classes are drawn
 MOST_CLASSES = 64
@@ -49,6 +49,59 @@ POINTS: dict[str, dict[str, Any]] = {
     "target": {"color": "black", "linestyle": "-", "marker": "o", "markerfacecolor": "none"},
     "prediction": {"color": COLORS[1], "linestyle": "--", "marker": "x"},
 }
+
+
+def spread_classes(
+    given: Mapping[str, Array], steps: int, mask: ArrayLike | None
+) -> tuple[dict[str, Array], ArrayLike | None]:
+    """Return arrays whose target is one-hot (T, C) where it was given as numbers of classes, and the mask.
+
+    Parameters
+    ----------
+    given : dict from str to array
+        ``"target"``: numbers of classes (T,) or (T, 1), one number for the whole sequence, or one-hot (T, C) already.
+        Perhaps ``"prediction"`` (T, C), or (C,) for the whole sequence.
+    steps : int
+        T.
+    mask : array (T,) or None
+        One class for the whole sequence stands at the last step that counts, and no other step counts then.
+
+    Raises
+    ------
+    ValueError
+        If a number is no class.
+    """
+    arrays = dict(given)
+    target, predicted = arrays["target"], arrays.get("prediction")
+    num_classes = None if predicted is None or not predicted.ndim else predicted.shape[-1]
+    if target.ndim > 2 or (target.ndim == 2 and (target.shape[1] > 1 or num_classes in (None, 1))):
+        return arrays, mask
+    numbers = np.nan_to_num(target.ravel(), nan=-1.0)
+    if len(numbers) not in (1, steps):
+        raise ValueError(
+            f"target of kind 'classes' must be a class for each of {steps} steps, one for the whole sequence, or "
+            f"one-hot ({steps}, classes), not of shape {target.shape}"
+        )
+    counted = np.ones(steps, bool) if mask is None else np.asarray(mask) != 0
+    if counted.shape != (steps,):
+        raise ValueError(f"mask must be of shape ({steps},), not {counted.shape}")
+    if len(numbers) == 1 != steps:
+        last = np.flatnonzero(counted)[-1:]
+        counted = mask = np.isin(np.arange(steps), last)
+        numbers = np.full(steps, numbers[0])
+        if predicted is not None and predicted.size == num_classes:
+            arrays["prediction"] = np.broadcast_to(
+                predicted.reshape(1, -1), (steps, predicted.size)
+            )
+    numbers = np.where(counted, numbers, 0)
+    known = num_classes or int(max(numbers.max(initial=0), 0)) + 1
+    wrong = ~np.isin(numbers, np.arange(known))
+    if wrong.any():
+        raise ValueError(
+            f"target of kind 'classes' must be integers from 0 to {known - 1}, or one-hot, not {numbers[wrong][0]:g}"
+        )
+    arrays["target"] = np.eye(known)[numbers.astype(int)]
+    return arrays, mask
 
 
 @dataclass

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ntm.arguments import check_choice, is_integer
 from ntm.traces import HeadTrace, Trace
 from ntm.typing import Array, ArrayLike, MemoryShape
-from ntm.visualization.answers import Answers
+from ntm.visualization.answers import Answers, spread_classes
 from ntm.visualization.inside import PANELS, list_inside_panels
 from ntm.visualization.panels import Panel, measure_step, shade_masked, stack_panels
 from ntm.visualization.sequences import KINDS, list_input_panels
@@ -48,6 +48,7 @@ def plot_dashboard(
         From :func:`ntm.look_inside`.
     inputs : array (T, F), optional
     targets, predictions : array (T, O), optional
+        Targets of classes may also be numbers of classes, as of :func:`ntm.visualization.plot_sequence`.
     panels : list of str, or "all", optional
         What is shown, from top to bottom. ``"input"``, ``"target"``, ``"prediction"``, ``"write weights"`` and
         ``"read weights"`` unless given. Besides these, where the memory has them: ``"memory"``, ``"memory at step"``,
@@ -101,6 +102,10 @@ def plot_dashboard(
         if values is not None
     }
     check_choice("kind of targets", kind, KINDS)
+    if kind == "classes" and "target" in given:
+        others = [values for name, values in given.items() if name != "target" and values.ndim > 1]
+        known = [trace.num_steps for trace in traces] + [len(values) for values in others]
+        given, mask = spread_classes(given, known[0] if known else given["target"].size, mask)
     steps = _count_steps(traces, given)
     if mask is not None and np.shape(mask) != (steps,):
         raise ValueError(f"mask must be of shape ({steps},), not {np.shape(mask)}")
@@ -272,7 +277,10 @@ class Dashboard:
 def _count_steps(traces: Sequence[Trace], given: Mapping[str, Array]) -> int:
     """Return the number of steps of traces and arrays; raise a `ValueError` if they differ."""
     counts = {f"the trace of {trace.name}": trace.num_steps for trace in traces}
-    counts |= {name: len(values) for name, values in given.items()}
+    for name, values in given.items():
+        if not values.ndim:
+            raise ValueError(f"{name} must be of shape (steps, features), not a single number")
+        counts[name] = len(values)
     if not counts:
         raise ValueError("there is nothing to draw: expected traces of memory layers, or inputs")
     (first, steps), *rest = counts.items()

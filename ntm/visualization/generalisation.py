@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -27,6 +28,8 @@ __all__ = ["plot_generalisation"]
 Result: TypeAlias = Mapping[str, Any]
 #: The sizes of sequences, such as ``(("length", 20),)``
 Sizes: TypeAlias = tuple[tuple[str, int], ...]
+#: The least and the largest of each of the sizes in training
+Ranges: TypeAlias = Mapping[str, tuple[int, int]]
 
 #: Inches
 HEIGHT = 2.4
@@ -46,6 +49,11 @@ MEASURES = {
 }
 
 
+def label_measure(measure: str) -> str:
+    """Return what a measure of a task is called on an axis."""
+    return MEASURES.get(measure, f"{measure.replace('_', ' ')} per sequence")
+
+
 def plot_generalisation(
     results: Mapping[str, Result | Sequence[Result]],
     title: str | None = None,
@@ -53,7 +61,7 @@ def plot_generalisation(
     figure: Figure | None = None,
     width: float | None = None,
     *,
-    training: Mapping[str, tuple[int, int]] | None = None,
+    training: Ranges | Mapping[str, Ranges] | None = None,
     baselines: Mapping[str, Result] | None = None,
 ) -> Figure:
     """Draw a measure of networks over the sizes of sequences, inside and beyond the training range.
@@ -74,7 +82,9 @@ def plot_generalisation(
     width : float, optional
         In inches: :data:`ntm.visualization.COLUMN_WIDTH` or :data:`ntm.visualization.FULL_WIDTH`, the default.
     training : dict from str to pair of int, optional
-        The ranges of the sizes in training, as the attribute `sizes` of a task: shaded.
+        The ranges of the sizes in training, as the attribute `sizes` of a task: shaded. Of networks that were trained
+        on different ranges a dict from the name of each result to its ranges: each range is shaded in the colour of
+        its line.
     baselines : dict from str to dict, optional
         What guessing or the best possible predictions reach, with ``measures``, as results: grey lines.
 
@@ -104,11 +114,12 @@ def plot_generalisation(
         for name, each in (baselines or {}).items()
     }
     axis = SizeAxis([sizes for group in lines.values() for line in group for sizes in line])
-    count = len(lines) + len(quiet) + (training is not None)
+    shaded = _name_ranges(training, list(lines))
+    count = len(lines) + len(quiet) + len(shaded)
     with drawing(HEIGHT + get_legend_height(count, width, figure), width, figure) as figure:
         axes = figure.subplots()
-        if training is not None:
-            axis.shade(axes, training)
+        for name, (ranges, color) in shaded.items():
+            axis.shade(axes, ranges, color, name)
         for k, (name, group) in enumerate(lines.items()):
             places, values = axis.place(group)
             style: dict[str, Any] = {
@@ -127,7 +138,7 @@ def plot_generalisation(
                 places, values[0], color=QUIET, linestyle=(":", "--", "-.")[k % 3], label=name
             )
         axis.label(axes)
-        axes.set_ylabel(MEASURES.get(measure, f"{measure.replace('_', ' ')} per sequence"))
+        axes.set_ylabel(label_measure(measure))
         _scale_measure(
             axes, np.array([v for group in lines.values() for each in group for v in each.values()])
         )
@@ -169,8 +180,8 @@ class SizeAxis:
         values = [[line.get(sizes, np.nan) for sizes in known] for line in lines]
         return np.array([self.find(sizes) for sizes in known], float), np.array(values)
 
-    def shade(self, axes: Axes, training: Mapping[str, tuple[int, int]]) -> None:
-        """Shade the sizes of training."""
+    def shade(self, axes: Axes, training: Ranges, color: Any, label: str) -> None:
+        """Shade the sizes of training in a colour."""
         if self.is_number:
             spans: list[tuple[float, float]] = (
                 [training[self.names[0]]] if self.names[0] in training else []
@@ -188,10 +199,10 @@ class SizeAxis:
         for k, span in enumerate(spans):
             axes.axvspan(
                 *span,
-                color=MASKED,
+                color=color,
                 linewidth=0,
                 zorder=0,
-                label="sizes in training" if k == 0 else None,
+                label=label if k == 0 else None,
             )
 
     def label(self, axes: Axes) -> None:
@@ -222,6 +233,27 @@ def _thin(places: Array, is_log: bool) -> list[float]:
         if scaled[shown[-1]] - scaled[k] >= least:
             shown.append(k)
     return [float(places[k]) for k in reversed(shown)]
+
+
+def _name_ranges(
+    training: Ranges | Mapping[str, Ranges] | None, names: Sequence[str]
+) -> dict[str, tuple[Ranges, Any]]:
+    """Return the ranges to shade and their colours, by what the legend calls them."""
+    if training is None:
+        return {}
+    found: dict[str, Any] = dict(training)
+    if not all(isinstance(each, Mapping) for each in found.values()):
+        return {"sizes in training": (found, MASKED)}
+    unknown = [name for name in found if name not in names]
+    if unknown:
+        raise ValueError(f"training: there is no result {unknown[0]!r}, only {', '.join(names)}")
+    return {
+        f"sizes in training of {name}": (
+            ranges,
+            to_rgba(COLORS[names.index(name) % len(COLORS)], 0.15),
+        )
+        for name, ranges in found.items()
+    }
 
 
 def _list_rows(name: str, result: Result) -> list[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ntm.arguments import check_choice
 from ntm.traces import HeadTrace, Trace
 from ntm.typing import Array, ArrayLike
-from ntm.visualization.answers import Answers
+from ntm.visualization.answers import Answers, spread_classes
 from ntm.visualization.panels import (
     LINES_HEIGHT,
     MOST_LINES,
@@ -70,7 +70,8 @@ def plot_sequence(
         Channels from 0 to 1 are drawn as an image, other channels as lines or with a scale of their own.
     targets, predictions : arrays (T, O)
         Bits and probabilities of ones, classes one-hot and their probabilities, digits with ten outputs each, or
-        numbers.
+        numbers. Targets of classes may also be numbers of classes, (T,) or (T, 1), or one for the whole sequence: its
+        prediction, (T, O) or (O,), is drawn at the last step that counts.
     write_weights : array (T, W, N), optional
     read_weights : array (T, R, N), optional
         Weights of heads. `traces` shows them, too.
@@ -112,7 +113,12 @@ def plot_sequence(
     if best is not None:
         given["best prediction"] = _to_array(best)
     heads = _make_heads("write", write_weights) + _make_heads("read", read_weights)
-    steps = len(next(iter(given.values())))
+    first, values = next(iter(given.items()))
+    if not values.ndim:
+        raise ValueError(f"{first} must be of shape (steps, ...), not a single number")
+    steps = len(values)
+    if kind == "classes":
+        given, mask = spread_classes(given, steps, mask)
     _check(given, heads, traces, steps, kind, mask)
     size = measure_step(steps, figure, width)
     answers = Answers(

@@ -8,9 +8,12 @@ import sys
 import threading
 import time
 
+import pytensor
 import pytest
 
 from ntm import interruption
+from ntm.cli import INTERRUPTED, commands, main
+from ntm.cli.program import NOTICE
 from ntm.interruption import stop_on_signals
 
 NUMBERS = interruption.SIGNALS
@@ -152,7 +155,46 @@ def test_a_notice(capfd):
     assert capfd.readouterr().err == "\nIt ends soon.\n"
 
 
+def test_a_signal_raises_where_no_work_can_be_lost(capfd):
+    with stop_on_signals("It ends soon.") as stop:
+        stop.end_at_once("Ended.", 7)
+        with pytest.raises(KeyboardInterrupt):
+            send()
+    assert capfd.readouterr().err == ""
+    saved = []
+
+    def save(stop):
+        with stop.saving():
+            send()
+            saved.append(True)
+
+    with stop_on_signals() as stop:
+        stop.end_at_once("Ended.", 7)
+        with pytest.raises(KeyboardInterrupt):
+            save(stop)
+    assert saved
+
+
 # ---- The command line
+
+
+def test_commands_that_do_not_train_end_at_once(monkeypatch, capfd, tmp_path):
+    went_on = []
+
+    def interrupt(*args, **kwargs):
+        send()
+        went_on.append(True)
+
+    monkeypatch.setattr(pytensor.config, "floatX", pytensor.config.floatX)
+    monkeypatch.setattr(commands, "is_data_run", interrupt)
+    for command in ("plot", "evaluate"):
+        assert main([command, str(tmp_path)]) == INTERRUPTED
+        assert capfd.readouterr().err == "ntm: interrupted\n"
+    assert not went_on
+    assert main(["resume", str(tmp_path)]) != INTERRUPTED
+    assert went_on
+    assert capfd.readouterr().err.startswith(f"\n{NOTICE}\n")
+
 
 SMALL = "train copy --quiet --num-units 5 --memory-slots 6 --memory-width 3 --size 2 --max-length 3"
 
@@ -188,9 +230,10 @@ def test_ctrl_c_before_the_first_step_is_not_lost(tmp_path):
     wait_for(tmp_path / "whole" / "metrics.jsonl")
     span = time.monotonic() - began
     process.send_signal(signal.SIGINT)
-    output, _ = end(process)
+    output, error = end(process)
     assert process.returncode == 130
     assert "Interrupted after" in output
+    assert NOTICE in error
     for k in range(3):
         folder = tmp_path / str(k)
         process = start(folder, *words)
@@ -214,6 +257,37 @@ def test_a_signal_saves(tmp_path, number):
     assert "To go on: ntm resume" in output
     assert len(list((tmp_path / "run").glob("checkpoint-*"))) > 0
     assert (tmp_path / "run" / "network.safetensors").exists()
+
+
+INTERRUPTED_PLOT = """
+import os, signal, sys
+from ntm.cli import commands, main
+
+class Ignoring:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(100): pass
+
+def is_data_run(folder):
+    del_me = Ignoring()
+    del del_me
+    print("It went on.")
+
+commands.is_data_run = is_data_run
+print("Before.")
+sys.argv = ["ntm", "plot", "."]
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+@needs_signals
+def test_ctrl_c_while_nothing_is_trained():
+    """Where Python ignores exceptions, too: in a destructor."""
+    command = [sys.executable, "-c", INTERRUPTED_PLOT]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 130
+    assert (result.stdout, result.stderr) == ("Before.\n", "ntm: interrupted\n")
 
 
 INTERRUPTED_IMPORT = """

@@ -90,7 +90,7 @@ def test_load_model():
 def test_names_that_there_are_not(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"no trained network 'copi'; did you mean copy\b"):
         load_model("copi")
-    with pytest.raises(ValueError, match=r"no trained network 'x'; The networks are .*copy"):
+    with pytest.raises(ValueError, match=r"no trained network 'x'\. The networks are .*copy"):
         load_model("x")
     with pytest.raises(ValueError, match=r"load it with ntm\.load"):
         load_model(str(MODELS["copy"].path))

@@ -5,6 +5,7 @@
 const charts = (() => {
   const CONFIG = {
     displaylogo: false,
+    showSendToCloud: false, // A page sends nothing to anyone
     responsive: true,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   };
@@ -35,7 +36,9 @@ const charts = (() => {
       font: { color: text, size: 12, family: "system-ui, sans-serif" },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 56, r: 16, t: 24, b: 44 },
+      margin: { l: 56, r: 36, t: 24, b: 44 },
+      // In the right margin: across the top it would lie on the legend
+      modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)", color: text, activecolor: text },
       hovermode: "closest",
       hoverlabel: { namelength: 40 },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },

@@ -587,3 +587,25 @@ def test_the_old_name_of_an_option(capsys):
     assert main(["train", "copy", "--write-gate-bias", "1"]) == WRONG_USAGE
     message = "ntm has no option 'write_gate_bias' any more: it is 'write_interpolation_bias' now"
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "cpy"], "did you mean copy?"),
+        (["trian", "copy"], "did you mean train?"),
+        (["train", "copy", "--model", "ntn"], "did you mean ntm?"),
+    ],
+)
+def test_a_word_that_is_almost_right(words, message, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert message in capsys.readouterr().err
+
+
+def test_an_untrained_network_is_not_drawn(capsys, monkeypatch):
+    monkeypatch.setattr(pytensor.config, "floatX", "float32")
+    Run.create("run", make_settings("copy", "dense", model_options={"num_units": 2}))
+    assert main(["plot", "run"]) == FAILED
+    assert "run has no checkpoint yet" in capsys.readouterr().err
+    assert not list(Path().glob("*.png"))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from ntm.cli.pictures import draw_generalisation, draw_learning, group_runs, measure_baselines
 from ntm.experiments.settings import make_settings
@@ -79,4 +80,15 @@ def test_generalisation_of_groups_beside_guesses():
     others = [make_settings("copy", task_options={"max_length": 40}), *3 * [make_settings("copy")]]
     (axes,) = draw_generalisation(results, groups, others, "bits").axes
     assert list(get_lines(axes)) == ["ntm (3 runs)", "lstm"]
-    assert get_shaded(axes) == []
+    assert get_shaded(axes) == [(1, 40), (1, 20)]
+
+
+def test_each_range_of_training_is_shaded_where_they_differ():
+    settings = [make_settings("copy", task_options={"max_length": k}) for k in (10, 20)]
+    results = [{"measures": [{"sizes": {"length": k}, "bits": 1.0} for k in (10, 80)]}] * 2
+    (axes,) = draw_generalisation(results, {"a": [0], "b": [1]}, settings, "bits").axes
+    assert get_shaded(axes) == [(1, 10), (1, 20)]
+    colors = {line.get_label(): to_rgb(line.get_color()) for line in axes.lines}
+    for patch, name in zip(axes.patches, ("a", "b"), strict=True):
+        assert patch.get_label() == f"sizes in training of {name}"
+        assert patch.get_facecolor()[:3] == colors[name]

@@ -330,6 +330,7 @@ def test_stack_of_another_shape():
         ({"num_units": None}, "num_units must be a positive integer, not None"),
         ({"num_reads": -1}, "num_reads must be zero or more, not -1"),
         ({"memory_shape": None}, "memory_shape must be two positive integers .*, not None"),
+        ({"memory_shape": 32, "num_units": None}, "memory_shape must be .*, not 32"),
         ({"memory_shape": (3, 0)}, r"memory_shape must be two positive .*, not \(3, 0\)"),
         ({"incoming": (None, None, None)}, r"number of features known, not \(None, None, None\)"),
         ({"incoming": (1, 2, 3, None)}, r"\(batch, time, features\).*\(1, 2, 3, None\)"),

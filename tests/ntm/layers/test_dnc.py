@@ -427,12 +427,12 @@ ERRORS = {
     "heads of an NTM": (
         {"heads": lambda c: [ReadHead(c, memory_shape=MEMORY_SHAPE)]},
         TypeError,
-        ["DNCReadHead or DNCWriteHead", "ReadHead"],
+        ["DNCReadHead or DNCWriteHead", "ReadHead", "heads may be left out"],
     ),
     "classes of heads": (
         {"controller": lambda l: DenseLayer(l, H), "heads": lambda c: [DNCWriteHead, ReadHead]},
         TypeError,
-        ["DNCWriteHead for one that writes and DNCReadHead for one that reads"],
+        ["DNCWriteHead for one that writes and DNCReadHead for one that reads", "num_reads says"],
     ),
     "clip": ({"clip": 0.0}, ValueError, ["clip", "0.0"]),
     "clip of another kind": ({"clip": True}, ValueError, ["clip", "True"]),

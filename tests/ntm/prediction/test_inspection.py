@@ -122,6 +122,11 @@ def test_an_ntm(ntm):
     assert_ntm(trace, ntm, x)
     assert (trace.name, trace.mask, trace.backwards, trace.notes) == ("NTM", None, False, ())
     names = ["write0", "write1", "read0", "read1", "read2"]
+    assert repr(trace) == (
+        f"<Trace of NTM 'NTM': {T} steps, {trace.num_slots} slots of width {trace.slot_width}, "
+        "heads 'write0', 'write1', 'read0', 'read1', 'read2'>"
+    )
+    assert repr(trace.heads[0]) == f"<HeadTrace 'write0': {T} steps, {trace.num_slots} slots>"
     assert [head.name for head in trace.heads] == names
     # Parameters that change later are seen, and the padding is not: 5 steps run as 8
     param = get_all_params(ntm, trainable=True)[0]

@@ -81,6 +81,21 @@ def test_the_page_opens_from_disk(written, open_page):
     assert page.get_by_role("row", name="learning rate").is_visible()
 
 
+def test_the_buttons_of_a_chart_lie_on_nothing_and_send_nothing(written, open_page):
+    page = open_page(written)
+    chart = page.locator(".js-plotly-plot").first
+    chart.hover()
+    buttons = chart.locator(".modebar-btn")
+    titles = [each.get_attribute("data-title") for each in buttons.all()]
+    assert "Download plot as a PNG" in titles
+    assert not any("Share" in title or "Cloud" in title for title in titles)
+    bar, legend, plot = (
+        chart.locator(name).first.bounding_box() for name in (".modebar", ".legend", ".bglayer")
+    )
+    assert bar["x"] >= legend["x"] + legend["width"]
+    assert bar["x"] >= plot["x"] + plot["width"]
+
+
 def test_the_slider_and_the_lengths(written, open_page):
     page = open_page(written)
     steps, step = page.locator(".chart.steps").first, page.locator(".chart.step")

@@ -99,14 +99,20 @@ def test_runs_side_by_side(folder, tmp_path):
     assert [each["name"] for each in inside["columns"]] == names
 
 
-def test_only_a_range_of_training_that_all_runs_have_is_shaded(folder, tmp_path):
+def test_each_range_of_training_is_shaded(folder, tmp_path):
     make_run(tmp_path / "longer", "lstm", task_options={"size": 2, "max_length": 5})
     for each in (folder, tmp_path / "longer"):
         write_result(each, measures())
     contents = Page([folder, tmp_path / "longer"]).make(looks_inside=False)
-    chart = find(contents, "generalisation")[0]["charts"][0]
-    assert "shapes" not in chart["figure"]["layout"]
-    assert chart["remarks"] == ["The runs were trained on different ranges, so none is shaded."]
+    charts = {each["title"]: each for each in find(contents, "generalisation")[0]["charts"]}
+    chart = charts["bits"]
+    shapes = chart["figure"]["layout"]["shapes"]
+    assert [(shape["x0"], shape["x1"]) for shape in shapes] == [(1, 3), (1, 5)]
+    assert chart["remarks"] == [
+        f"The shaded ranges of the length are those of training: {folder.name} 1 to 3; longer 1 to 5."
+    ]
+    axis = charts["correct"]["figure"]["layout"]["yaxis"]
+    assert axis["title"]["text"] == "sequences without an error, share"
 
 
 def test_a_run_without_losses_and_checkpoints(folder):
@@ -365,5 +371,5 @@ def test_one_file_that_needs_no_other(folder, tmp_path):
 def test_plotly_is_missing(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "plotly", None)
     monkeypatch.setitem(__import__("sys").modules, "plotly.graph_objects", None)
-    with pytest.raises(ImportError, match=r"pip install 'ntm-lasagne\[report\]'"):
+    with pytest.raises(ImportError, match=r"need Plotly: pip install plotly$"):
         Page([folder]).make(looks_inside=False)

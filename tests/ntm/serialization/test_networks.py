@@ -70,6 +70,12 @@ def test_more_than_a_thousand_bytes_of_names(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.npz"):
         load_parameters(tmp_path / "none.npz", make_network())
+    for read in (ntm.load, ntm.read_notes):
+        with pytest.raises(
+            FileNotFoundError,
+            match=r"no file .*none\.safetensor; expected a network that ntm\.save",
+        ):
+            read(tmp_path / "none.safetensor")
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b"text", lambda b: b[: len(b) // 2]])

@@ -330,6 +330,7 @@ def test_a_memory_that_is_not_finite_at_a_step_keeps_the_scale_of_the_others():
         ),
         ({"inputs": INPUTS[0]}, ValueError, "input has 3 steps"),
         ({"targets": TARGETS, "predictions": INPUTS}, ValueError, "prediction must be of shape"),
+        ({"targets": 2}, ValueError, "target must be of shape .* not a single number"),
         ({"kind": "bit"}, ValueError, "kind of targets.*'bit'"),
         ({"mask": np.ones(1)}, ValueError, rf"mask must be of shape \({T},\), not \(1,\)"),
         ({"markers": [{"style": {}}]}, ValueError, "a marker must have a location"),
@@ -339,6 +340,12 @@ def test_a_memory_that_is_not_finite_at_a_step_keeps_the_scale_of_the_others():
 def test_what_cannot_be_drawn(given, error, message):
     with pytest.raises(error, match=message):
         plot_dashboard(make_ntm(), **given)
+
+
+def test_numbers_of_classes():
+    shares = np.eye(3)[np.zeros(T, int)]
+    for targets, title in ((np.zeros(T), f"answer: all {T} steps right"), (0, "answer: right")):
+        assert title in read(plot_dashboard(make_ntm(), INPUTS, targets, shares, kind="classes"))
 
 
 def test_dashboards_that_do_not_fit():

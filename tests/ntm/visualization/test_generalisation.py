@@ -170,3 +170,10 @@ def test_a_measure_that_is_not_finite_is_left_out():
     rows = [{"sizes": {"length": k}, "bits": bits} for k, bits in ((10, np.inf), (20, 2.0))]
     (line,) = get_lines(plot_generalisation({"a": {"measures": rows}}).axes[0]).values()
     np.testing.assert_array_equal(line, [[10, np.nan], [20, 2]])
+
+
+def test_ranges_of_a_network_that_is_not_drawn():
+    with pytest.raises(ValueError, match="training: there is no result 'lstm', only ntm"):
+        plot_generalisation(
+            {"ntm": make_result([0, 1, 2, 3])}, training={"lstm": {"length": (1, 20)}}
+        )

@@ -545,3 +545,43 @@ def test_pictures_of_all_tasks_can_be_read(name, width):
         title=name,
     )
     check_layout(figure)
+
+
+# ---- Numbers of classes
+
+LABELS = np.array([2, 0, 1, 1, 2, 0, 1])
+SHARES = np.random.default_rng(3).dirichlet(np.ones(3), T)
+
+
+@pytest.mark.parametrize("targets", [LABELS, LABELS[:, None], np.where(MASK == 0, -1, LABELS)])
+def test_numbers_of_classes_are_drawn_as_one_hot_targets(targets):
+    found = draw("classes", targets, SHARES, mask=MASK)
+    expected = draw("classes", one_hot(LABELS, 3), SHARES, mask=MASK)
+    assert list(found) == list(expected)
+    assert get_texts(found["answer"], 0) == {k: str(LABELS[k]) for k in COUNTED}
+    assert get_texts(found["answer"], 1) == get_texts(expected["answer"], 1)
+
+
+@pytest.mark.parametrize("predictions", [SHARES, SHARES[-1], SHARES[-1:]])
+@pytest.mark.parametrize("target", [2, [2]])
+def test_one_class_for_the_whole_sequence_is_drawn_at_its_last_step(target, predictions):
+    panels = draw("classes", target, predictions, np.zeros((T, F)))
+    assert get_texts(panels["answer"], 0) == {T - 1: "2"}
+    assert get_texts(panels["answer"], 1) == {T - 1: str(SHARES[-1].argmax())}
+    panels = draw("classes", target, SHARES, np.zeros((T, F)), mask=MASK)
+    assert get_texts(panels["answer"], 0) == {COUNTED[-1]: "2"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"targets": LABELS + 1}, "integers from 0 to 2, or one-hot, not 3"),
+        ({"targets": LABELS - 0.5}, "integers from 0 to 2, or one-hot, not 1.5"),
+        ({"targets": LABELS[1:]}, r"a class for each of 7 steps, one .* not of shape \(6,\)"),
+        ({"inputs": 1.0}, "input must be of shape .*, not a single number"),
+    ],
+)
+def test_numbers_that_are_no_classes(given, message):
+    arrays = {"inputs": np.zeros((T, F)), "targets": LABELS, "predictions": SHARES, **given}
+    with pytest.raises(ValueError, match=message):
+        plot_sequence(**arrays, kind="classes")
