@@ -83,7 +83,8 @@ class TestDropoutLayer:
     def test_values_kept_are_rescaled(self, l_in, ones, shared_axes, rescale):
         layer = DropoutLayer(l_in, p=0.2, rescale=rescale, shared_axes=shared_axes)
         f = pytensor.function([], layer.get_output_for(ones))
-        values = np.unique([f() for _ in range(200)])
+        # Where all axes are shared, a call gives one value
+        values = np.unique(np.concatenate([np.unique(f()) for _ in range(70)]))
         np.testing.assert_allclose(values, [0, 1.25 if rescale else 1], rtol=1e-6)
 
     @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

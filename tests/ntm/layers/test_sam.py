@@ -340,7 +340,18 @@ def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_al
     grads = get_gradients(make(), weighted_sum, to_jax, x)
     kept = get_gradients(make(gradient_steps=T), weighted_sum, to_jax, x)
     assert_gradients_close(grads, kept)
-    assert_gradients_close(grads, get_gradients(make(), weighted_sum, to_python, x))
+
+
+# In CI, test_several_writes_a_step covers gradients of a sparse loop in Python, and test_sdnc.py those of such a layer
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_gradients_in_python():
+    layer = make_sam(GRUController, memory_shape=MEMORY_SHAPE, num_read_slots=2, backwards=True)
+    x = data(B, N + 2, F)
+    grads, expected = (
+        get_gradients(layer, weighted_sum, compile, x) for compile in (to_python, to_jax)
+    )
+    assert_gradients_close(grads, expected)
 
 
 @pytest.mark.slow
