@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from ntm.typing import Array
 
 __all__ = ["HeadTrace", "Trace"]
@@ -63,6 +65,31 @@ class HeadTrace:
         steps, slots = self.weights.shape[0], self.weights.shape[-1]
         what = "slots" if self.positions is None else "slots at each step"
         return f"<HeadTrace {self.name!r}: {steps} steps, {slots} {what}>"
+
+    def spread(self, slots: Array) -> Array:
+        """Return the weights (T, n) with which each step used some slots.
+
+        Parameters
+        ----------
+        slots : array (n,) of int
+            Numbers of slots, in any order, each once.
+
+        Returns
+        -------
+        array (T, n)
+            Where a slot comes several times in `positions`, the sum of its weights.
+        """
+        weights = np.asarray(self.used, float)
+        if self.positions is None:
+            return weights[:, slots]
+        order = np.argsort(slots)
+        places = np.searchsorted(slots, self.positions, sorter=order).clip(max=len(slots) - 1)
+        columns = order[places]
+        shown = slots[columns] == self.positions
+        steps = np.broadcast_to(np.arange(len(weights))[:, None], columns.shape)
+        spread = np.zeros((len(weights), len(slots)))
+        np.add.at(spread, (steps[shown], columns[shown]), weights[shown])
+        return spread
 
     def map(self, function: Callable[[Any], Any]) -> "HeadTrace":
         """Return the trace with a function applied to each array."""

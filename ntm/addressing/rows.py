@@ -140,7 +140,41 @@ def write_rows(memory: Tensor, positions: Tensor, added: Tensor, erases: Tensor)
     return cast(Tensor, WriteRows().make_node(memory, positions, added, erases).outputs[0])
 
 
-class TopK(Op):
+class Search(Op):
+    """The base class of Ops that find positions along the last axis: 32-bit integers, without a gradient."""
+
+    jax_conversions = "ntm.addressing.jax_rows"
+    keeps_sequences_apart = True
+
+    def connection_pattern(self, node: Apply) -> list[list[bool]]:
+        return [[False] for _ in node.inputs]
+
+
+class CountedSearch(Search):
+    """The base class of Ops that find `count` positions: (..., count).
+
+    Parameters
+    ----------
+    count : int
+    """
+
+    __props__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def make_node(self, *inputs: TensorLike) -> Apply:
+        tensors = [pt.as_tensor(each) for each in inputs]
+        shape = (*tensors[0].type.shape[:-1], self.count)
+        return Apply(self, tensors, [pt.tensor(dtype="int32", shape=shape)])
+
+    def infer_shape(self, *args: Any) -> list[tuple]:
+        # PyTensor before 3.3 hands over the graph, the node and the shapes; later only the last two
+        shapes = args[-1]
+        return [(*shapes[0][:-1], pt.constant(self.count))]
+
+
+class TopK(CountedSearch):
     """An Op that finds the positions of the `count` largest numbers along the last axis.
 
     The largest number comes first; equal numbers keep their order. Positions are 32-bit integers and have no gradient.
@@ -150,18 +184,6 @@ class TopK(Op):
     count : int
     """
 
-    __props__ = ("count",)
-    jax_conversions = "ntm.addressing.jax_rows"
-    keeps_sequences_apart = True
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def make_node(self, x: TensorLike) -> Apply:
-        x = pt.as_tensor(x)
-        shape = (*x.type.shape[:-1], self.count)
-        return Apply(self, [x], [pt.tensor(dtype="int32", shape=shape)])
-
     def perform(
         self, node: Apply, inputs: Sequence[Array], output_storage: list[list[Any]]
     ) -> None:
@@ -170,29 +192,19 @@ class TopK(Op):
         order = np.argsort(-x, axis=-1, kind="stable")
         output_storage[0][0] = order[..., : self.count].astype("int32")
 
-    def infer_shape(self, *args: Any) -> list[tuple]:
-        # PyTensor before 3.3 hands over the graph, the node and the shapes; later only the last two
-        shapes = args[-1]
-        return [(*shapes[0][:-1], pt.constant(self.count))]
-
-    def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[False]]
-
 
 def top_k(x: Tensor, count: int) -> Tensor:
     """Return the positions of the largest numbers along the last axis, (..., count); see :class:`TopK`."""
     return cast(Tensor, TopK(count)(x))
 
 
-class FirstLeast(Op):
+class FirstLeast(Search):
     """An Op that finds the position of the least number along the last axis; of several, the first.
 
     Positions are 32-bit integers and have no gradient.
     """
 
     __props__ = ()
-    jax_conversions = "ntm.addressing.jax_rows"
-    keeps_sequences_apart = True
 
     def make_node(self, x: TensorLike) -> Apply:
         x = pt.as_tensor(x)
@@ -206,16 +218,13 @@ class FirstLeast(Op):
     def infer_shape(self, *args: Any) -> list[tuple]:
         return [args[-1][0][:-1]]
 
-    def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[False]]
-
 
 def first_least(x: Tensor) -> Tensor:
     """Return the position of the least number along the last axis; see :class:`FirstLeast`."""
     return cast(Tensor, FirstLeast()(x))
 
 
-class MostSimilar(Op):
+class MostSimilar(CountedSearch):
     """An Op that finds the `count` most similar of some candidates, each slot once.
 
     The most similar comes first; of slots that are equally similar, the lower number. NaN counts as the most similar,
@@ -225,18 +234,6 @@ class MostSimilar(Op):
     ----------
     count : int
     """
-
-    __props__ = ("count",)
-    jax_conversions = "ntm.addressing.jax_rows"
-    keeps_sequences_apart = True
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def make_node(self, similarity: TensorLike, candidates: TensorLike) -> Apply:
-        similarity, candidates = pt.as_tensor(similarity), pt.as_tensor(candidates)
-        shape = (*similarity.type.shape[:-1], self.count)
-        return Apply(self, [similarity, candidates], [pt.tensor(dtype="int32", shape=shape)])
 
     def perform(
         self, node: Apply, inputs: Sequence[Array], output_storage: list[list[Any]]
@@ -251,13 +248,6 @@ class MostSimilar(Op):
         # An infinity counts before minus infinity, and a repeated slot after all
         order = np.lexsort((-similarity, repeats))[..., : self.count]
         output_storage[0][0] = np.take_along_axis(candidates, order, axis=-1).astype("int32")
-
-    def infer_shape(self, *args: Any) -> list[tuple]:
-        shapes = args[-1]
-        return [(*shapes[0][:-1], pt.constant(self.count))]
-
-    def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[False], [False]]
 
 
 def find_most_similar(similarity: Tensor, candidates: Tensor, count: int) -> Tensor:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ntm.arguments import shorten
-from ntm.cli.output import describe_measure, describe_sizes
+from ntm.cli.output import describe_measure
 from ntm.cli.usage import DONE, UsageError
 from ntm.files import to_json
 from ntm.models import TrainedModel, find_model, list_models, read_model
 from ntm.tasks import Task
+from ntm.tasks.base import describe_sizes
 
 COLUMNS = ("name", "network", "parameters", "kB", "as in training", "beyond training")
 

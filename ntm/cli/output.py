@@ -7,6 +7,7 @@ import numpy as np
 
 from ntm.experiments.settings import Settings
 from ntm.tasks import Batch, Task
+from ntm.tasks.base import describe_sizes
 from ntm.traces import Trace
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import TensorBoard
@@ -41,11 +42,6 @@ def describe_counts(result: Mapping[str, Any]) -> str:
 def describe_measure(name: str) -> str:
     """Return the name of a measure in words."""
     return name.replace("_", " ")
-
-
-def describe_sizes(sizes: Mapping[str, int]) -> str:
-    """Return sizes in words."""
-    return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "as in training"
 
 
 def print_measures(rows: Sequence[Mapping[str, Any]]) -> None:

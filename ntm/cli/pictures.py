@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ntm.cli.output import describe_sizes, draw_batch
+from ntm.cli.output import draw_batch
 from ntm.cli.usage import blaming_usage, writing
 from ntm.experiments.settings import Settings
 from ntm.experiments.training_settings import TrainingSettings
 from ntm.tasks import Batch, Task
+from ntm.tasks.base import describe_sizes
 from ntm.training.evaluator import Evaluator
 from ntm.typing import Array, PathLike
 from ntm.visualization.curves import plot_learning

@@ -13,7 +13,8 @@ from matplotlib.colors import to_hex
 from ntm.experiments.data_settings import DataSettings
 from ntm.experiments.reading import is_matrix
 from ntm.reports.curves import FEW, Curve, thin
-from ntm.reports.readings import Reading, describe_name, describe_sizes, show, to_float
+from ntm.reports.readings import Reading, describe_name, show, to_float
+from ntm.tasks.base import describe_sizes
 from ntm.visualization.generalisation import label_measure
 from ntm.visualization.style import (
     COLORS,
@@ -24,8 +25,6 @@ from ntm.visualization.style import (
     get_weight_colors,
 )
 
-#: What to do without Plotly
-NO_PLOTLY = "pages of runs need Plotly: pip install plotly"
 #: A logarithmic axis where values differ by a larger factor
 MAX_LINEAR = 30
 #: Measures, and curves in a chart, at most: files of strangers may hold any number
@@ -37,8 +36,8 @@ DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 
 
-def make_figure(data: Sequence[Any], **layout: Any) -> dict[str, Any]:
-    """Return a chart as a dict, once Plotly has checked it.
+def import_plotly() -> Any:
+    """Return the package Plotly.
 
     Raises
     ------
@@ -47,9 +46,21 @@ def make_figure(data: Sequence[Any], **layout: Any) -> dict[str, Any]:
     """
     try:
         import plotly.graph_objects
+        import plotly.offline
     except ImportError as error:
-        raise ImportError(NO_PLOTLY) from error
-    figure = plotly.graph_objects.Figure(data=data, layout=layout)
+        raise ImportError("pages of runs need Plotly: pip install plotly") from error
+    return plotly
+
+
+def make_figure(data: Sequence[Any], **layout: Any) -> dict[str, Any]:
+    """Return a chart as a dict, once Plotly has checked it.
+
+    Raises
+    ------
+    ImportError
+        If Plotly is not installed.
+    """
+    figure = import_plotly().graph_objects.Figure(data=data, layout=layout)
     figure.layout.template = None
     return figure.to_plotly_json()
 

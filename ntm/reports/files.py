@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from ntm.files import atomic_write, to_json
-from ntm.reports.figures import NO_PLOTLY
+from ntm.reports.figures import import_plotly
 from ntm.typing import PathLike
 
 __all__ = ["make_html", "write_page"]
@@ -33,12 +33,9 @@ def get_plotly() -> str:
     ImportError
         If Plotly is not installed.
     """
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise ImportError(NO_PLOTLY) from error
+    program = import_plotly().offline.get_plotlyjs()
     # A browser reads both ends of lines as one, and the checksum is of what it reads
-    return get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
+    return program.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_static(name: str) -> str:

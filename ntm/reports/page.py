@@ -18,7 +18,6 @@ from ntm.reports.figures import (
 from ntm.reports.readings import (
     Reading,
     describe_name,
-    describe_sizes,
     describe_state,
     list_settings,
     name_runs,
@@ -29,6 +28,7 @@ from ntm.reports.readings import (
 from ntm.reports.rows import RowFile
 from ntm.reports.viewers import DataViewer, TaskViewer, Viewer, choose_sequences, choose_sizes
 from ntm.tasks import Task
+from ntm.tasks.base import describe_sizes
 from ntm.typing import PathLike
 
 __all__ = ["Page"]

@@ -22,6 +22,7 @@ from ntm.experiments.settings import Settings
 from ntm.files import to_json
 from ntm.reports.rows import RowFile
 from ntm.tasks import Task
+from ntm.tasks.base import describe_sizes
 from ntm.typing import PathLike
 
 #: Columns of rows that are no curve of a loss or a measure
@@ -277,11 +278,6 @@ def _describe_value(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
         return show("; ".join(describe_sizes(each) for each in value), MAX_VALUE) or "–"
     return show(to_json(value), MAX_VALUE)
-
-
-def describe_sizes(sizes: Mapping[str, Any]) -> str:
-    """Return sizes in words."""
-    return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "as in training"
 
 
 def describe_name(name: object) -> str:

@@ -151,7 +151,7 @@ def _choose_slots(trace: Trace, steps: int) -> Array:
 
 
 def _show_head(head: HeadTrace, slots: Array, steps: int) -> dict[str, Any]:
-    weights = _spread(head, slots, steps)
+    weights = head.spread(slots)[:steps]
     vectors, numbers = [], []
     for name, values in [*head.parameters.items(), *head.results.items()]:
         values = np.asarray(values[:steps], float)
@@ -166,18 +166,3 @@ def _show_head(head: HeadTrace, slots: Array, steps: int) -> dict[str, Any]:
         "vectors": vectors,
         "numbers": numbers,
     }
-
-
-def _spread(head: HeadTrace, slots: Array, steps: int) -> Array:
-    """Return the weights (T, S) with which a head used the slots that are shown."""
-    if head.positions is None:
-        return np.asarray(head.used[:steps, slots], float)
-    places = {int(slot): k for k, slot in enumerate(slots)}
-    spread = np.zeros((steps, len(slots)))
-    for step in range(steps):
-        for slot, weight in zip(
-            head.positions[step].tolist(), head.used[step].tolist(), strict=True
-        ):
-            if slot in places:
-                spread[step, places[slot]] += weight
-    return spread

@@ -15,10 +15,12 @@ from ntm.experiments.networks import takes_symbols
 from ntm.experiments.reading import blaming, list_checkpoints, read_checkpoint, set_parameters
 from ntm.experiments.runs import open_evaluator
 from ntm.experiments.settings import Settings
-from ntm.reports.readings import describe_sizes, show
+from ntm.reports.readings import show
 from ntm.reports.scenes import MAX_LINES, MAX_STEPS, make_image, make_lines, make_scene
 from ntm.tasks import Batch, Task
+from ntm.tasks.base import describe_sizes
 from ntm.typing import Array
+from ntm.visualization.answers import find_wrong
 
 #: Sequences that a page shows, unless they are named; and the steps of each, at most
 MAX_SEQUENCES, MAX_LENGTH = 4, 400
@@ -103,7 +105,7 @@ class TaskViewer(Viewer):
         batch = Batch(*(array[:, :steps] for array in batch))
         counts = batch.mask[0] != 0
         targets = batch.targets[0]
-        wrong = find_wrong(task.output, targets, predicted, counts)
+        wrong = list_wrong_steps(task.output, targets, predicted, counts)
         if task.output == "numbers":
             answers = [_draw_numbers(targets, predicted, counts)]
         else:
@@ -123,18 +125,10 @@ class TaskViewer(Viewer):
         )
 
 
-def find_wrong(kind: str, targets: Array, predicted: Array, counts: Array) -> list[int]:
+def list_wrong_steps(kind: str, targets: Array, predicted: Array, counts: Array) -> list[int]:
     """Return the steps that count at which a prediction (T, O) of targets (T, O) is wrong."""
-    if kind == "bits":
-        right = (predicted > 0.5) == (targets > 0.5)
-    elif kind == "numbers":
-        right = np.rint(predicted) == np.rint(targets)
-    else:
-        size = 10 if kind == "digits" else targets.shape[1]
-        shape = (len(targets), -1, size)
-        right = predicted.reshape(shape).argmax(axis=2) == targets.reshape(shape).argmax(axis=2)
-    right = right.all(axis=1) & np.isfinite(predicted).all(axis=1)
-    return np.flatnonzero(counts & ~right).tolist()
+    wrong = find_wrong(kind, targets, predicted).any(axis=1)
+    return np.flatnonzero(counts & wrong).tolist()
 
 
 def _describe_answers(kind: str, wrong: Sequence[int], counts: Array) -> str:
@@ -212,7 +206,7 @@ class DataViewer(Viewer):
             if layout.kind == "numbers":
                 answers = [_draw_numbers(targets, predicted, counts)]
             else:
-                wrong = find_wrong(layout.kind, targets, predicted, counts)
+                wrong = list_wrong_steps(layout.kind, targets, predicted, counts)
                 answers = [
                     make_image("target", targets, counts=counts),
                     make_image("prediction", predicted, counts=counts),

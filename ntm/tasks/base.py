@@ -16,6 +16,11 @@ Seed: TypeAlias = int | Sequence[int] | np.random.Generator | None
 SequenceArrays: TypeAlias = tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 
 
+def describe_sizes(sizes: Mapping[str, Any]) -> str:
+    """Return sizes of sequences in words."""
+    return ", ".join(f"{name} {size}" for name, size in sizes.items()) or "as in training"
+
+
 class Batch(NamedTuple):
     """Sequences of a task: B of them, T steps, F input and O output features.
 

@@ -255,7 +255,7 @@ def _take_slots(trace: Trace) -> tuple[Array, Array | None, dict[str, Array]]:
     elif len(slots) > MOST_SLOTS:
         slots = slots[:MOST_SLOTS]
     memory = None if trace.memory is None else trace.memory[:, slots]
-    return slots, memory, {head.name: _take_weights(head, slots) for head in trace.heads}
+    return slots, memory, {head.name: head.spread(slots) for head in trace.heads}
 
 
 def _find_heaviest(heads: Sequence[HeadTrace]) -> Array:
@@ -267,18 +267,6 @@ def _find_heaviest(heads: Sequence[HeadTrace]) -> Array:
     slots, places = np.unique(positions, return_inverse=True)
     totals = np.bincount(places, weights)
     return np.sort(slots[np.argsort(-totals, kind="stable")[:MOST_SLOTS]])
-
-
-def _take_weights(head: HeadTrace, slots: Array) -> Array:
-    """Return the weights (T, n) of a head for n slots, which are in order."""
-    if head.positions is None:
-        return head.used[:, slots]
-    places = np.searchsorted(slots, head.positions).clip(max=len(slots) - 1)
-    shown = slots[places] == head.positions
-    weights = np.zeros((len(head.used), len(slots)))
-    steps = np.broadcast_to(np.arange(len(weights))[:, None], places.shape)
-    np.add.at(weights, (steps[shown], places[shown]), head.used[shown])
-    return weights
 
 
 # ---- Files

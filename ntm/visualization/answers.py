@@ -104,6 +104,31 @@ def spread_classes(
     return arrays, mask
 
 
+def find_wrong(kind: str, targets: Array, predictions: Array) -> Array:
+    """Return which outputs are wrong: an array (T, n) of bool, n being O, or one for classes and digits.
+
+    Parameters
+    ----------
+    kind : {'bits', 'classes', 'digits', 'numbers'}
+        Numbers are right where they are when rounded.
+    targets, predictions : arrays (T, O)
+        No output of a step is right where one of its predictions is not finite.
+    """
+    if kind == "bits":
+        wrong = (predictions > 0.5) != (targets > 0.5)
+    elif kind == "numbers":
+        wrong = np.rint(predictions) != np.rint(targets)
+    else:
+        wrong = (choose(kind, predictions) != choose(kind, targets)).any(1, keepdims=True)
+    return wrong | ~np.isfinite(predictions).all(1, keepdims=True)
+
+
+def choose(kind: str, outputs: Array) -> Array:
+    """Return the most probable class (T, 1), or the most probable digits (T, O / 10)."""
+    size = 10 if kind == "digits" else outputs.shape[1]
+    return outputs.reshape(len(outputs), -1, size).argmax(axis=2)
+
+
 @dataclass
 class Answers:
     """What a network is asked for in a sequence, and what it answers.
@@ -155,20 +180,8 @@ class Answers:
     # ---- Right and wrong
 
     def find_wrong(self) -> Array:
-        """Return which outputs are wrong: an array (T, n) of bool, n being O, or one for classes and digits."""
-        targets, predictions = self.targets, self.predictions
-        if self.kind == "bits":
-            wrong = (predictions > 0.5) != (targets > 0.5)
-        elif self.kind == "numbers":
-            wrong = np.rint(predictions) != np.rint(targets)
-        else:
-            wrong = (self._choose(predictions) != self._choose(targets)).any(1, keepdims=True)
-        return (wrong | np.isnan(predictions).any(1, keepdims=True)) & self.counted[:, None]
-
-    def _choose(self, outputs: Array) -> Array:
-        """Return the most probable class (T, 1), or the most probable digits (T, O / 10)."""
-        size = 10 if self.kind == "digits" else outputs.shape[1]
-        return outputs.reshape(len(outputs), -1, size).argmax(axis=2)
+        """Return which outputs of the steps that count are wrong; see :func:`find_wrong`."""
+        return find_wrong(self.kind, self.targets, self.predictions) & self.counted[:, None]
 
     def describe(self) -> str:
         """Describe in words how many of the steps that count are right; empty where numbers cannot be right."""
@@ -301,7 +314,7 @@ class Answers:
             texts = [f"{value:.4g}" for value in outputs[:, 0]]
         elif texts is None:
             names = self.names if self.kind == "classes" else {}
-            chosen = self._choose(outputs).tolist()
+            chosen = choose(self.kind, outputs).tolist()
             texts = ["".join(names.get(k, str(k)) for k in row) for row in chosen]
         if len(texts) != len(outputs):
             raise ValueError(
@@ -383,7 +396,7 @@ class Answers:
 
     def _mark_targets(self, axes: Axes) -> None:
         size = float(np.clip(0.9 * self.step, 1.5, 5.0))
-        steps, classes = np.flatnonzero(self.counted), self._choose(self.targets)[:, 0]
+        steps, classes = np.flatnonzero(self.counted), choose(self.kind, self.targets)[:, 0]
         axes.plot(
             steps,
             classes[steps],
@@ -393,7 +406,7 @@ class Answers:
             markersize=size,
             markeredgewidth=size / 5,
         )
-        self._mark_steps(axes, self._choose(self.predictions)[:, 0])
+        self._mark_steps(axes, choose(self.kind, self.predictions)[:, 0])
 
     def _make_points(self) -> Panel:
         """Return a panel of the numbers of classes, where they are too many to show their probabilities."""
@@ -412,7 +425,7 @@ class Answers:
     def _show_bars(self, axes: Axes) -> None:
         (step,) = np.flatnonzero(self.counted)
         (target,), (chosen,) = (
-            self._choose(each)[step] for each in (self.targets, self.predictions)
+            choose(self.kind, each)[step] for each in (self.targets, self.predictions)
         )
         probabilities = self.predictions[step]
         colors = np.full(len(probabilities), "0.75", dtype=object)

@@ -53,11 +53,11 @@ def list_weight_panels(heads: Sequence[HeadTrace], num_slots: int, prefix: str =
     modulo = None
     if num_slots > MOST_SLOTS and any(head.positions is not None for head in heads):
         slots, unit = _order_by_use(heads), "used slot"
-        images = [_spread(head, slots) for head in heads]
+        images = [head.spread(slots) for head in heads]
         rows = range(len(slots))
     else:
         unit = "slot"
-        images = [_spread(head, np.arange(num_slots)) for head in heads]
+        images = [head.spread(np.arange(num_slots)) for head in heads]
         rows = choose_slots(images)
         images = [image.take(rows, axis=1, mode="wrap") for image in images]
         modulo = num_slots
@@ -139,21 +139,6 @@ def _get_positions(head: HeadTrace) -> Array:
     if head.positions is not None:
         return head.positions
     return np.broadcast_to(np.arange(head.used.shape[1]), head.used.shape)
-
-
-def _spread(head: HeadTrace, slots: Array) -> Array:
-    """Return the weights (T, n) of a head for n slots; a slot that comes several times has the sum of its weights."""
-    weights = np.asarray(head.used, float)
-    if head.positions is None:
-        return weights[:, slots]
-    order = np.argsort(slots)
-    place = np.searchsorted(slots, head.positions, sorter=order).clip(max=len(slots) - 1)
-    rows = order[place]
-    image = np.zeros((len(weights), len(slots)))
-    shown = slots[rows] == head.positions
-    steps = np.broadcast_to(np.arange(len(weights))[:, None], rows.shape)
-    np.add.at(image, (steps[shown], rows[shown]), weights[shown])
-    return image
 
 
 def _pool(images: list[Array], rows: range) -> tuple[list[Array], range]:
