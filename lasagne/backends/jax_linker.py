@@ -194,7 +194,7 @@ class FlexibleJAXLinker(JAXLinker):
         inputs = super().create_thunk_inputs(storage_map)
         assert self.fgraph is not None
         shared = [isinstance(variable, SharedVariable) for variable in self.fgraph.inputs]
-        if self._platform != "cpu" or self._count_devices() > 1:
+        if self._platform != "cpu" or self.count_devices() > 1:
             # What is not updated would else be sent to the device at every call
             for storage in inputs:
                 if isinstance(storage[0], np.ndarray):
@@ -205,8 +205,8 @@ class FlexibleJAXLinker(JAXLinker):
         ]
 
     def jit_compile(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        num_devices = self._count_devices()
-        options = get_compiler_options(self._platform, num_devices > 1)
+        num_devices = self.count_devices()
+        options = self.get_options()
         jitted: Any
         if num_devices == 1:
             jitted = jax.jit(fn, compiler_options=options)
@@ -243,9 +243,14 @@ class FlexibleJAXLinker(JAXLinker):
 
         function: Any = run_and_fetch if wide else run_anywhere
         function.lower = jax.enable_x64(True)(jitted.lower)
+        function.converted = fn  # for lasagne.backends.jax_functions
         return function
 
-    def _count_devices(self) -> int:
+    def get_options(self) -> dict[str, str]:
+        """Return the options for XLA with which the graph is compiled."""
+        return get_compiler_options(self._platform, self.count_devices() > 1)
+
+    def count_devices(self) -> int:
         """Return over how many devices the graph divides its work."""
         assert self.fgraph is not None
         return max(
