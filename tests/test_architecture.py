@@ -32,6 +32,7 @@ FLOORS = (
     ("ntm.training",),
     ("ntm.experiments",),
     ("ntm.models", "ntm.reports"),
+    ("ntm.sweeps",),
     ("ntm.cli",),
     ("ntm.__main__",),
 )

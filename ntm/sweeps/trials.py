@@ -1,0 +1,211 @@
+"""A trial of a sweep: one run with its settings, in a folder of the sweep, and how a trial is run."""
+
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ntm.arguments import shorten
+from ntm.experiments.data_runs import DataRun
+from ntm.experiments.data_settings import DataSettings
+from ntm.experiments.own_tasks import OwnTaskError
+from ntm.experiments.reading import DATA
+from ntm.experiments.runs import Run, TrainingRun
+from ntm.experiments.settings import Settings
+from ntm.files import inside, read_json, write_json
+from ntm.interruption import stop_on_signals
+from ntm.tasks import Task
+from ntm.typing import PathLike
+
+#: The folder of a sweep that holds the folders of the trials
+TRIALS = "trials"
+#: The file in the folder of a trial that says what is to be run
+TRIAL = "trial.json"
+#: The file in the folder of a trial that takes what the trial prints
+LOG = "trial.log"
+#: Characters of the name of a trial, at most
+LONGEST = 120
+#: Seconds to wait for the lock of a run: a process that was told to end may still be saving
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    Attributes
+    ----------
+    name : str
+        The name of its folder.
+    settings : Settings or DataSettings
+        Of the run, seed included.
+    values : dict from str to str
+        What the sweep varies: the configuration. Trials with equal values differ in the seed.
+    """
+
+    name: str
+    settings: Settings | DataSettings
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self.settings.seed
+
+    def find_folder(self, sweep: PathLike) -> Path:
+        """Return the folder of the trial, given that of the sweep."""
+        return Path(sweep) / TRIALS / self.name
+
+    def write(self, sweep: PathLike) -> Path:
+        """Write into the trial's folder what is to be run, and return the folder.
+
+        Raises
+        ------
+        ValueError
+            If the folder is of a trial with other settings.
+        """
+        folder = self.find_folder(sweep)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = inside(folder, TRIAL)
+        content = {
+            "name": self.name,
+            "values": dict(self.values),
+            "settings": self.settings.to_json(),
+        }
+        if path.exists():
+            self._check(path, read_json(path), content)
+        else:
+            write_json(path, content)
+        return folder
+
+    def _check(self, path: Path, found: Any, content: Mapping[str, Any]) -> None:
+        before = found.get("settings") if isinstance(found, dict) else None
+        if not isinstance(before, dict):
+            raise ValueError(f"{path} is damaged: it holds no settings")
+        now: dict[str, Any] = content["settings"]
+        names = [name for name in now if before.get(name) != now[name]]
+        if names:
+            changes = ", ".join(
+                f"{name} {before.get(name)!r} and not {now[name]!r}" for name in names[:3]
+            )
+            raise ValueError(
+                f"{path.parent} is of a sweep with other settings: {shorten(changes, 300)}. Give the same settings, or "
+                "another folder"
+            )
+
+
+def make_trial(
+    settings: Settings | DataSettings,
+    values: Mapping[str, str] | None = None,
+    configuration: str | None = None,
+) -> Trial:
+    """Make a trial, named after what the sweep varies and the seed.
+
+    Parameters
+    ----------
+    settings : Settings or DataSettings
+    values : dict from str to str, optional
+        What the sweep varies.
+    configuration : str, optional
+        A name for the values, instead of the values themselves.
+    """
+    words = [f"{name}={value}" for name, value in (values or {}).items()]
+    if configuration is not None:
+        words = [configuration]
+    return Trial(_make_name([*words, f"seed={settings.seed}"]), settings, dict(values or {}))
+
+
+def _make_name(words: list[str]) -> str:
+    """Return words as the name of a folder."""
+    full = ",".join(words)
+    name = re.sub(r"[^\w.+=,-]", "_", full, flags=re.ASCII)
+    if name != full or len(name) > LONGEST:  # Another trial may have the same name else
+        name = f"{name[: LONGEST - 9]}-{zlib.crc32(full.encode()):08x}"
+    return name
+
+
+def read_trials(sweep: PathLike, task: type[Task] | None = None) -> list[Trial]:
+    """Read the trials of a sweep that have been begun, in the order of their names.
+
+    Parameters
+    ----------
+    sweep : str or path
+    task : type, optional
+        The class of the task, if it is of the user's own.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged.
+    """
+    folder = Path(sweep) / TRIALS
+    paths = sorted(folder.glob(f"*/{TRIAL}"))
+    return [read_trial(path.parent, task) for path in paths]
+
+
+def read_trial(folder: PathLike, task: type[Task] | None = None) -> Trial:
+    """Read what is to be run in the folder of a trial. Arguments and errors as of :func:`read_trials`."""
+    path = inside(folder, TRIAL)
+    found = read_json(path)
+    try:
+        settings = found["settings"]
+        of_data = DATA in settings
+        made = DataSettings.from_json(settings) if of_data else Settings.from_json(settings, task)
+        values = {str(name): str(value) for name, value in found["values"].items()}
+    except OwnTaskError:
+        raise
+    except (AttributeError, TypeError, LookupError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {shorten(error)}") from error
+    return Trial(Path(folder).name, made, values)
+
+
+def run_trial(folder: PathLike, task: type[Task] | None = None) -> dict[str, Any]:
+    """Run a trial in this process: begin its run, or go on from its latest checkpoint, until the end.
+
+    Where another process holds the folder, the trial waits for up to two minutes: the process may be saving.
+
+    Parameters
+    ----------
+    folder : str or path
+        That of the trial.
+    task : type, optional
+        The class of the task, if it is of the user's own.
+
+    Returns
+    -------
+    dict
+        The result, as of :meth:`ntm.experiments.Run.train`; ``ended`` is 'interrupted' if the process was told to end.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process still holds the folder after two minutes.
+    KeyboardInterrupt
+        If the process was told to end before the first step, or after the last.
+    """
+    trial = read_trial(folder, task)
+    latest = time.monotonic() + PATIENCE
+    with stop_on_signals() as stop:
+        while True:
+            stop.check()
+            try:
+                return _open_run(folder, trial.settings).train(progress=False)
+            except BlockingIOError:
+                if time.monotonic() > latest:
+                    raise
+                time.sleep(0.5)
+
+
+def _open_run(folder: PathLike, settings: Settings | DataSettings) -> TrainingRun:
+    begun = inside(folder, "settings.json").exists()
+    if isinstance(settings, DataSettings):
+        if begun:
+            return DataRun.open(folder)
+        settings.open()
+        return DataRun.create(folder, settings)
+    if begun:
+        return Run.open(folder, task=settings.task_class)
+    return Run.create(folder, settings)
