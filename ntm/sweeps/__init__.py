@@ -2,6 +2,7 @@
 
 from ntm.sweeps.engine import Ended, Engine
 from ntm.sweeps.local import LocalEngine
+from ntm.sweeps.ray_engine import ClusterError, RayEngine
 from ntm.sweeps.search import FixedSearch, Search
 from ntm.sweeps.space import Choices, Range, draw_configurations, list_configurations, parse_space
 from ntm.sweeps.states import Status, TrialState, read_state
@@ -10,11 +11,13 @@ from ntm.sweeps.trials import Trial, make_trial, read_trials, run_trial
 
 __all__ = [
     "Choices",
+    "ClusterError",
     "Ended",
     "Engine",
     "FixedSearch",
     "LocalEngine",
     "Range",
+    "RayEngine",
     "Search",
     "Status",
     "Sweep",

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +19,19 @@ from ntm.sweeps.states import read_last_lines
 from ntm.sweeps.trials import LOG, Trial
 from ntm.tasks import TASKS, Task
 
-#: Exit codes of a process that runs a trial
+#: Exit codes of a process that runs a trial, as in :mod:`ntm.sweeps.process`, which is a program and never imported
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 #: Seconds that processes get to save, when the pool is closed
 GRACE = 60.0
 
 
-def make_environment() -> dict[str, str]:
-    """Return the environment of a process that runs one trial on one core."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+def make_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that runs one trial on one core, given that of another process."""
+    flags = f"{environment.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     return {
         # Several processes share a GPU: none takes all its memory at once
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        **os.environ,
+        **environment,
         "XLA_FLAGS": flags,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -101,7 +102,7 @@ class LocalEngine(Engine):
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=make_environment(),
+                env=make_environment(os.environ),
                 **options,
             )
         self._running[trial.name] = _Running(trial, process)
@@ -122,7 +123,7 @@ class LocalEngine(Engine):
         if code == DONE or (code == INTERRUPTED and running.is_told):
             return Ended(running.trial)
         lines = read_last_lines(running.trial.find_folder(self.folder))
-        return Ended(running.trial, f"{_describe_code(code)}\n{lines}".strip())
+        return Ended(running.trial, f"{describe_code(code)}\n{lines}".strip())
 
     def stop(self, trial: Trial) -> None:
         self._tell(self._running[trial.name])
@@ -141,7 +142,8 @@ class LocalEngine(Engine):
                 running.process.stdin.close()
 
 
-def _describe_code(code: int) -> str:
+def describe_code(code: int) -> str:
+    """Describe how a process ended, given its exit code."""
     if code >= 0:
         return f"The process ended with exit code {code}."
     if code == -9:

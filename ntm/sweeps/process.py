@@ -10,7 +10,7 @@ import threading
 
 from ntm.interruption import stop_on_signals
 
-#: As of :mod:`ntm.sweeps.local`, which starts JAX nowhere
+#: Exit codes, as in :mod:`ntm.sweeps.local`
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 
