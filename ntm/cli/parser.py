@@ -14,6 +14,8 @@ from ntm.cli.data_options import add_data_settings, add_metrics, get_data_option
 from ntm.cli.model_commands import print_models
 from ntm.cli.options import add_settings, get_training_options
 from ntm.cli.report_commands import report, watch
+from ntm.cli.sweep_commands import sweep
+from ntm.cli.sweep_options import add_sweep_options, find_flags
 from ntm.experiments.networks import MODELS
 from ntm.experiments.own_tasks import COLON, OwnTaskError, import_task, shorten_name
 from ntm.tasks import TASKS, Task
@@ -170,25 +172,30 @@ class TaskParser(Parser):
         self._add_task(parser, name, kind)
 
 
-class TrainingParser(TaskParser):
-    """The parser of `ntm train`: for tasks, and for data with ``--data`` in place of a task."""
+class TaskOrDataParser(TaskParser):
+    """The parser of a command for tasks, and for data with ``--data`` in place of a task.
 
-    def __init__(self, **kwargs: Any) -> None:
+    Parameters
+    ----------
+    add_task : callable
+        As of :class:`TaskParser`.
+    add_data : callable
+        From the parser for data: adds the options.
+    """
+
+    def __init__(
+        self, *, add_task: AddTask, add_data: Callable[[Parser], None], **kwargs: Any
+    ) -> None:
+        prog = kwargs["prog"]
         super().__init__(
-            add_task=_add_training, for_data="Data of your own: ntm train --data FILE", **kwargs
+            add_task=add_task, for_data=f"Data of your own: {prog} --data FILE", **kwargs
         )
         self.data_parser = Parser(
-            prog=f"{self.prog} --data FILE",
-            description="Train a network on data.",
-            usage=f"{self.prog} --data FILE [OPTION ...]",
+            prog=f"{prog} --data FILE",
+            description=self.description,
+            usage=f"{prog} --data FILE [OPTION ...]",
         )
-        self.data_parser.set_defaults(run=train_on_data)
-        _add_folder(
-            self.data_parser,
-            "folder of the run (default: runs/NAME-MODEL-SEED, by the name of the data's file)",
-        )
-        _add_logging(self.data_parser)
-        add_data_settings(self.data_parser)
+        add_data(self.data_parser)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         is_data = any(word.partition("=")[0] == "--data" for word in args)
@@ -217,7 +224,25 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     text = "train a network on a task, or on data"
-    _add_command(commands, "train", train, text, kind=TrainingParser)
+    _add_command(
+        commands,
+        "train",
+        train,
+        text,
+        kind=TaskOrDataParser,
+        add_task=_add_training,
+        add_data=_add_data_training,
+    )
+    text = "train over seeds and settings, on all cores or on a cluster, and write a report"
+    _add_command(
+        commands,
+        "sweep",
+        sweep,
+        text,
+        kind=TaskOrDataParser,
+        add_task=_add_sweep,
+        add_data=_add_data_sweep,
+    )
     text = "train several networks on a task, and draw how they generalise"
     _add_command(
         commands,
@@ -467,6 +492,33 @@ def _add_training(parser: Parser, name: str, kind: type[Task]) -> None:
     )
     _add_logging(parser)
     add_settings(parser, kind)
+
+
+def _add_data_training(parser: Parser) -> None:
+    """Add the options of `ntm train` for data."""
+    parser.set_defaults(run=train_on_data)
+    _add_folder(
+        parser, "folder of the run (default: runs/NAME-MODEL-SEED, by the name of the data's file)"
+    )
+    _add_logging(parser)
+    add_data_settings(parser)
+
+
+def _add_sweep(parser: Parser, name: str, kind: type[Task]) -> None:
+    """Add the options of `ntm sweep` for a task."""
+    add_sweep_options(parser, f"sweeps/{shorten_name(name)}")
+    before = {action.dest for action in parser._actions}
+    add_settings(parser, kind)
+    parser.set_defaults(settings_parser=parser, settings_flags=find_flags(parser, before))
+
+
+def _add_data_sweep(parser: Parser) -> None:
+    """Add the options of `ntm sweep` for data."""
+    parser.set_defaults(run=sweep)
+    add_sweep_options(parser, "sweeps/NAME, by the name of the data's file")
+    before = {action.dest for action in parser._actions}
+    add_data_settings(parser)
+    parser.set_defaults(settings_parser=parser, settings_flags=find_flags(parser, before))
 
 
 def _add_comparison(parser: Parser, name: str, kind: type[Task]) -> None:

@@ -11,6 +11,7 @@ from ntm.cli.commands import compare, resume, train
 from ntm.cli.data_commands import train_on_data
 from ntm.cli.parser import make_parser
 from ntm.cli.report_commands import watch
+from ntm.cli.sweep_commands import sweep
 from ntm.cli.usage import BROKEN_PIPE, END, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 from ntm.interruption import stop_on_signals
 from ntm.training.trainer import TrainingError
@@ -19,7 +20,7 @@ NOTICE = (
     "Interrupted: training stops after this step and saves. Press Ctrl-C again to stop at once."
 )
 #: The commands that save when they are interrupted. Others end at once, except `watch`, which closes its server itself
-TRAINING = (train, train_on_data, resume, compare)
+TRAINING = (train, train_on_data, resume, compare, sweep)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

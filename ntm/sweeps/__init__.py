@@ -2,6 +2,7 @@
 
 from ntm.sweeps.engine import Ended, Engine
 from ntm.sweeps.local import LocalEngine
+from ntm.sweeps.optuna_search import OptunaSearch
 from ntm.sweeps.ray_engine import ClusterError, RayEngine
 from ntm.sweeps.search import FixedSearch, Search
 from ntm.sweeps.space import Choices, Range, draw_configurations, list_configurations, parse_space
@@ -16,6 +17,7 @@ __all__ = [
     "Engine",
     "FixedSearch",
     "LocalEngine",
+    "OptunaSearch",
     "Range",
     "RayEngine",
     "Search",

@@ -45,8 +45,7 @@ class Display:
     def __init__(self, folder: Path, search: Search, is_shown: bool) -> None:
         self._folder, self._search, self._is_shown = folder, search, is_shown
         self._live: Any = None
-        self._said, self._said_at = "", 0.0
-        self._ended_before: set[str] | None = None
+        self._line, self._said, self._said_at = "", "", 0.0
 
     def __enter__(self) -> "Display":
         if self._is_shown and sys.stderr.isatty():
@@ -61,8 +60,8 @@ class Display:
         if self._live is not None:
             self._live.__exit__(None, None, None)
             self._live = None
-        if self._is_shown and self._said:
-            print(self._said, file=sys.stderr, flush=True)
+        if self._line != self._said:
+            print(self._line, file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """Print a text that stays."""
@@ -83,13 +82,10 @@ class Display:
         engine : Engine
         running : list of Trial
         """
-        if self._ended_before is None:
-            self._ended_before = {name for name, each in states.items() if each.has_ended}
         if not self._is_shown:
             return
-        line = self._describe(states, engine)
+        self._line = line = self._describe(states, engine)
         if self._live is not None:
-            self._said = line
             self._live.update(self._make_table(line, states, engine, list(running)), refresh=True)
         elif time.monotonic() - self._said_at >= INTERVAL and line != self._said:
             self._said, self._said_at = line, time.monotonic()
@@ -100,7 +96,7 @@ class Display:
         counts = Counter(each.status for each in states.values())
         total = max(self._search.count(), len(states))
         counts[Status.WAITING] += total - len(states)
-        parts = [f"{counts[each]:,} {_name(each)}" for each in COUNTED if counts[each]]
+        parts = [f"{counts[each]:,} {each}" for each in COUNTED if counts[each]]
         left = self._estimate(states, counts, engine.count_slots())
         if left is not None and counts[Status.RUNNING]:
             parts.append(f"about {describe_seconds(left)} left")
@@ -152,10 +148,6 @@ class Display:
         if len(running) > MOST_ROWS:
             table.add_row(f"and {len(running) - MOST_ROWS:,} more")
         return table
-
-
-def _name(status: Status) -> str:
-    return {Status.ENDED: "ended", Status.BEGUN: "begun"}.get(status, str(status))
 
 
 def describe_seconds(seconds: float) -> str:

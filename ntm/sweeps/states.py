@@ -68,14 +68,14 @@ class TrialState:
 
 
 def read_state(trial: Trial, sweep: PathLike) -> TrialState:
-    """Read how far a trial is.
+    """Read how far a trial is. A trial whose files are damaged has failed."""
+    try:
+        return _read_state(trial, trial.find_folder(sweep))
+    except ValueError as error:
+        return TrialState(Status.FAILED, error=str(error))
 
-    Raises
-    ------
-    ValueError
-        If a file in the trial's folder is damaged.
-    """
-    folder = trial.find_folder(sweep)
+
+def _read_state(trial: Trial, folder: Path) -> TrialState:
     if inside(folder, "result.json").exists():
         return _read_ended(trial, folder)
     row = read_latest(folder)

@@ -1,0 +1,116 @@
+"""The command `ntm sweep`."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from ntm.cli.sweep_options import TrialMaker, check_sweep_options
+from ntm.cli.usage import DONE, FAILED, INTERRUPTED, UsageError, blaming_usage
+from ntm.experiments.own_tasks import name_task, shorten_name
+from ntm.sweeps.engine import Engine
+from ntm.sweeps.local import LocalEngine
+from ntm.sweeps.optuna_search import OptunaSearch
+from ntm.sweeps.search import FixedSearch, Search
+from ntm.sweeps.space import Space, draw_configurations, list_configurations, parse_space
+from ntm.sweeps.states import Status
+from ntm.sweeps.sweep import Sweep
+from ntm.tasks import TASKS, Task
+
+
+def sweep(options: Namespace) -> int:
+    """Train over seeds and settings, or go on with it."""
+    check_sweep_options(options)
+    folder = Path(options.folder or get_default_sweep_folder(options))
+    task = find_own_task(options)
+    if options.report:
+        return _write_report(folder, task)
+    with blaming_usage():
+        space = parse_space([word for words in options.varied or () for word in words])
+    make = TrialMaker(options, space)
+    search = _make_search(options, folder, space, make)
+    runs = Sweep(
+        folder,
+        search,
+        _make_engine(options, folder, task),
+        _describe(options, space),
+        not options.quiet,
+    )
+    states = runs.run()
+    failed = [name for name, each in states.items() if each.status is Status.FAILED]
+    waiting = [name for name, each in states.items() if not each.has_ended and name not in failed]
+    _write_report(folder, task)
+    if waiting:
+        print(f"{len(waiting)} trials have not ended. The same command goes on with them.")
+        return INTERRUPTED
+    if failed:
+        print(
+            f"{len(failed)} trials failed, see their folders in {folder / 'trials'}. The same command tries them again."
+        )
+        return FAILED
+    return DONE
+
+
+def get_default_sweep_folder(options: Namespace) -> str:
+    """Return the folder of a sweep unless one is given: sweeps/TASK, or sweeps/NAME by the name of the data's file."""
+    if getattr(options, "data", None) is not None:
+        return f"sweeps/{Path(options.data).resolve().stem or 'data'}"
+    return f"sweeps/{shorten_name(options.task)}"
+
+
+def find_own_task(options: Namespace) -> type[Task] | None:
+    """Return the class of the task, if it is of the user's own."""
+    kind = getattr(options, "task_class", None)
+    return None if kind is None or name_task(kind) in TASKS else kind
+
+
+def _make_search(options: Namespace, folder: Path, space: Space, make: TrialMaker) -> Search:
+    if options.search == "optuna":
+        with blaming_usage():
+            return OptunaSearch(
+                folder,
+                space,
+                options.seeds,
+                make,
+                options.trials,
+                options.search_seed,
+                options.prune,
+                options.minimise,
+            )
+    with blaming_usage():
+        if options.search == "random":
+            if not space:
+                raise UsageError("--search random needs something to vary: --set NAME=VALUES")
+            drawn = draw_configurations(space, options.trials, options.search_seed)
+            configurations = [(f"{number:03d}", each) for number, each in enumerate(drawn)]
+        else:
+            configurations = [(None, each) for each in list_configurations(space)]  # type: ignore[misc]
+        return FixedSearch(
+            [make(each, seed, name) for name, each in configurations for seed in options.seeds]
+        )
+
+
+def _make_engine(options: Namespace, folder: Path, task: type[Task] | None) -> Engine:
+    if options.engine == "ray":
+        from ntm.sweeps.ray_engine import RayEngine
+
+        return RayEngine(folder, task, address=options.address, jobs=options.jobs)
+    return LocalEngine(folder, task, options.jobs)
+
+
+def _describe(options: Namespace, space: Space) -> dict[str, Any]:
+    """Return what the sweep is: a folder that says otherwise holds another sweep."""
+    varied = (
+        sorted(space)
+        if options.search == "grid"
+        else {name: str(each) for name, each in space.items()}
+    )
+    about: dict[str, Any] = {"search": options.search, "varies": varied}
+    if options.search != "grid":
+        about["search_seed"] = options.search_seed
+    if options.search == "optuna":
+        about |= {"prune": options.prune, "minimise": options.minimise}
+    return about
+
+
+def _write_report(folder: Path, task: type[Task] | None) -> int:
+    return DONE
