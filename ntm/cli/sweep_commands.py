@@ -40,14 +40,18 @@ def sweep(options: Namespace) -> int:
     waiting = [name for name, each in states.items() if not each.has_ended and name not in failed]
     _write_report(folder, task)
     if waiting:
-        print(f"{len(waiting)} trials have not ended. The same command goes on with them.")
+        print(f"{_count(waiting, 'has', 'have')} not ended. The same command goes on.")
         return INTERRUPTED
     if failed:
         print(
-            f"{len(failed)} trials failed, see their folders in {folder / 'trials'}. The same command tries them again."
+            f"{_count(failed, '', '')}failed: see {folder / 'trials'}. The same command tries again."
         )
         return FAILED
     return DONE
+
+
+def _count(names: list[str], one: str, several: str) -> str:
+    return f"1 trial {one}" if len(names) == 1 else f"{len(names):,} trials {several}"
 
 
 def get_default_sweep_folder(options: Namespace) -> str:

@@ -163,7 +163,7 @@ class Sweep:
             self._again.append(trial)
             return
         elif not state.has_ended:
-            error = ended.error or "it ended before its time"
+            error = ended.error or state.error or "it ended before its time"
             note_failure(folder, error)
             display.note(f"{trial.name} failed: {error}")
         self._states[trial.name] = state = read_state(trial, self.folder)

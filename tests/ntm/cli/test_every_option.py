@@ -419,6 +419,23 @@ SEEN = {
         "--seeds",
         "--width",
     },
+    # See test_sweep_commands.py
+    "sweep": {
+        "--seeds",
+        "--set",
+        "--search",
+        "--trials",
+        "--search-seed",
+        "--minimise",
+        "--prune",
+        "--folder",
+        "--report",
+        "--quiet",
+        "--engine",
+        "--jobs",
+        "--address",
+        "--model",
+    },
     "resume": {
         "--data",
         "--validation",
@@ -492,7 +509,7 @@ def test_every_option_of_a_command_is_seen():
         "--advance-below",
     }
     for name, parser in found.items():
-        if name in ("train", "compare"):
+        if name in ("train", "compare", "sweep"):
             given = list_flags(get_commands(parser)["copy"])
             assert given - flags == SEEN[name]
             assert flags <= given
