@@ -255,11 +255,16 @@ def start(*words):
     )
 
 
+def find_step(folder):
+    """Return the step of the latest checkpoint of a run."""
+    names = sorted(path.stem for path in Path(folder).glob("checkpoint-*"))
+    return int(names[-1].removeprefix("checkpoint-")) if names else 0
+
+
 def read_end(folder):
-    """Return the parameters and losses at the end of a run."""
-    (path,) = sorted(Path(folder).glob("checkpoint-*"))[-1:]
-    arrays, metadata = read_arrays(path)
-    return arrays, metadata["trainer"]["step"]
+    """Return the parameters, the optimiser's state and the losses at the end of a run."""
+    arrays, _ = read_arrays(max(Path(folder).glob("checkpoint-*")))
+    return arrays
 
 
 def find_processes(folder):
@@ -317,17 +322,17 @@ def test_a_sweep_that_is_killed_goes_on_to_the_same_numbers(tmp_path):
 
     # Killed: its processes save and end
     process = start(*sweep_words)
-    wait_for(lambda: len(list(trial.glob("checkpoint-*"))) > 0, process)
+    wait_for(lambda: find_step(trial), process)
     assert find_processes("s/trials")
     process.kill()
     process.communicate()
     wait_for(lambda: not find_processes("s/trials"))
-    _, step = read_end(trial)
+    step = find_step(trial)
     assert 0 < step < 300
 
     # Interrupted
     process = start(*sweep_words)
-    wait_for(lambda: read_end(trial)[1] > step + 10, process)
+    wait_for(lambda: find_step(trial) > step + 10, process)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
@@ -347,9 +352,9 @@ def test_a_sweep_that_is_killed_goes_on_to_the_same_numbers(tmp_path):
 
     alone = [sys.executable, "-m", "ntm", "train", *words, "--seed", "0", "--folder", "alone"]
     # With one thread, as trials: with several, sums are rounded in another order
-    environment = {**make_environment(), "PYTENSOR_FLAGS": "cxx="}
+    environment = {**make_environment(os.environ), "PYTENSOR_FLAGS": "cxx="}
     subprocess.run([*alone, "--devices", "1", "--quiet"], check=False, env=environment)
-    (arrays, _), (expected, _) = read_end(trial), read_end("alone")
+    arrays, expected = read_end(trial), read_end("alone")
     assert arrays.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(arrays[name], array, err_msg=name)
