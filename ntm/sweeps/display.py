@@ -128,10 +128,11 @@ class Display:
     def _make_table(
         self, line: str, states: Mapping[str, TrialState], engine: Engine, running: list[Trial]
     ) -> Any:
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=Text(line), title_justify="left", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         table.add_column("running")
         for name in ("step", "loss", "seconds"):
             table.add_column(name, justify="right")
@@ -140,14 +141,22 @@ class Display:
             state = states[trial.name]
             table.add_row(
                 Text(trial.name),
-                f"{state.step:,}",
+                _describe_step(trial, state),
                 "" if state.loss is None else f"{state.loss:.4g}",
                 f"{state.seconds:,.0f}",
                 Text(engine.describe(trial)),
             )
         if len(running) > MOST_ROWS:
             table.add_row(f"and {len(running) - MOST_ROWS:,} more")
-        return table
+        return Group(Text(line), table)
+
+
+def _describe_step(trial: Trial, state: TrialState) -> str:
+    """Return the step of a trial, of how many where that is known."""
+    settings = trial.settings
+    return f"{state.step:,}" + (
+        f" of {settings.max_steps:,}" if isinstance(settings, Settings) else ""
+    )
 
 
 def describe_seconds(seconds: float) -> str:
