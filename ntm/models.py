@@ -64,8 +64,7 @@ class TrainedModel:
     @property
     def network(self) -> str:
         """The kind of network, with its controller if there is one, such as "ntm dense"."""
-        controller = getattr(self.settings.get_network(), "controller", None)
-        return " ".join(filter(None, [self.settings.model, controller]))
+        return self.settings.network_name
 
     def make_evaluator(self, memory_slots: int | None = None) -> Evaluator:
         """Return what measures the network on its task.

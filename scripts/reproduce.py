@@ -5,32 +5,37 @@ python scripts/reproduce.py --only copy repeat-copy --seeds 3
 python scripts/reproduce.py --models dnc sam sdnc
 python scripts/reproduce.py --report
 
-It can be stopped and started again: a run that has ended is not trained again, and one that was stopped goes on.
-Where the report has results of more seeds than were trained here, they stay.
+The runs are the trials of a sweep (ntm.sweeps). The sweep can be stopped and started again: a run that has ended is not
+trained again, one that was stopped goes on, and one that failed is tried again. Where the report has results of more
+seeds than were trained here, they stay.
 """
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import ntm.cli  # noqa: F401  Ctrl-C while it imports: no traceback
 
 # isort: split
-from tqdm import tqdm
-
 from ntm.arguments import Number
+from ntm.cli.options import get_settings
+from ntm.cli.parser import make_parser
+from ntm.cli.usage import DONE, FAILED, INTERRUPTED
 from ntm.experiments.networks import MODELS
-from ntm.experiments.reading import read_settings
-from ntm.experiments.settings import Settings, make_settings
-from ntm.files import atomic_write, inside, read_json
+from ntm.experiments.reading import read_result, read_settings
+from ntm.experiments.runs import was_solved
+from ntm.experiments.settings import Settings
+from ntm.files import atomic_write
+from ntm.reports.readings import to_float
+from ntm.sweeps import LocalEngine, Status, Sweep, Trial
+from ntm.sweeps.report import Table, describe_spread, write_markdown
+from ntm.sweeps.trials import TRIALS
 from ntm.tasks import Task
+from ntm.tasks.base import describe_sizes
 
 #: What a result.json holds
 Result = dict[str, Any]
@@ -71,9 +76,37 @@ class Entry:
 
     @property
     def model(self) -> str:
-        if "--model" not in self.options:
-            return "ntm"
-        return self.options[self.options.index("--model") + 1]
+        return self.values.get("model", "ntm")
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What tells the entry from others in a sweep."""
+        names = [name.removeprefix("--").replace("-", "_") for name in self.options[::2]]
+        return {"task": self.task, **dict(zip(names, self.options[1::2], strict=True))}
+
+    def name_trial(self, seed: int) -> str:
+        return f"{self.name}-{seed}"
+
+    def find_run(self, folder: Path, seed: int) -> Path:
+        """Return the folder of a run, given that of the sweep."""
+        return folder / TRIALS / self.name_trial(seed)
+
+    def make_trials(self, seeds: Iterable[int], parser: argparse.ArgumentParser) -> list[Trial]:
+        """Return the runs with some seeds: those of `ntm train` with the options of the entry, on one device.
+
+        Parameters
+        ----------
+        seeds : iterable of int
+        parser : argparse.ArgumentParser
+            Of the command `ntm`.
+        """
+        # The other cores train other runs
+        words = ["train", self.task, *self.options, "--devices", "1"]
+        settings = get_settings(parser.parse_args(words), self.task)
+        return [
+            Trial(self.name_trial(seed), replace(settings, seed=seed), self.values)
+            for seed in seeds
+        ]
 
 
 #: What is trained unless other models are asked for: the others take hours
@@ -245,59 +278,40 @@ PLAN = [
 ]
 
 
-def train(entry: Entry, seed: int, folder: Path) -> str:
-    """Train in a process of its own, with one thread, and return how it ended."""
-    run = folder / f"{entry.name}-{seed}"
-    if (run / "result.json").exists():
-        return "ended before"
-    if (run / "settings.json").exists():
-        words = ["resume", str(run)]
-    else:
-        words = ["train", entry.task, "--seed", str(seed), "--folder", str(run), *entry.options]
-        words += ["--devices", "1"]  # The other cores train other runs
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-        "OMP_NUM_THREADS": "1",
-    }
-    with open(folder / f"{entry.name}-{seed}.log", "a", encoding="utf-8") as log:
-        code = subprocess.run(
-            [sys.executable, "-m", "ntm", *words, "--quiet"],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            check=False,
-        ).returncode
-    return {0: "solved", 3: "not solved", 130: "interrupted"}.get(
-        code, f"failed with exit code {code}, see {log.name}"
-    )
+def train_all(trials: Sequence[Trial], folder: Path, jobs: int | None, plan: str) -> int:
+    """Train runs as a sweep, several at a time.
 
+    Parameters
+    ----------
+    trials : list of Trial
+    folder : Path
+        Of the sweep. A folder of another plan is refused.
+    jobs : int or None
+        Runs at a time; as many as there are cores if None.
+    plan : str
+        The name of the script.
 
-def train_all(jobs: Sequence[tuple[Entry, int]], folder: Path, at_a_time: int) -> None:
-    """Train entries, each with a seed, several at a time, and print how they ended."""
-    with (
-        ThreadPoolExecutor(at_a_time) as pool,
-        tqdm(total=len(jobs), unit="run", disable=None) as bar,
-    ):
-        futures = {
-            pool.submit(train, entry, seed, folder): f"{entry.name}, seed {seed}"
-            for entry, seed in jobs
-        }
-        try:
-            for future, name in futures.items():
-                bar.write(f"{name}: {future.result()}")
-                bar.update()
-        except KeyboardInterrupt:
-            # The runs got the signal too; they save and end
-            pool.shutdown(cancel_futures=True)
+    Returns
+    -------
+    int
+        The exit code: 1 if a run failed, 130 if the sweep was interrupted.
+    """
+    sweep = Sweep(folder, trials, LocalEngine(folder, jobs=jobs), about={"plan": plan})
+    states = sweep.run().values()
+    has_failed = any(each.status is Status.FAILED for each in states)
+    if not all(each.has_ended or each.status is Status.FAILED for each in states):
+        return INTERRUPTED
+    return FAILED if has_failed else DONE
 
 
 def read_results(entry: Entry, folder: Path) -> dict[int, Result]:
     """Return the results of an entry's runs that have ended, by seed."""
     results = {}
     for seed in range(entry.seeds):
-        path = inside(folder / f"{entry.name}-{seed}", "result.json")
-        if path.exists():
-            results[seed] = read_json(path)
+        try:
+            results[seed] = read_result(entry.find_run(folder, seed))
+        except FileNotFoundError:
+            continue
     return results
 
 
@@ -334,10 +348,9 @@ def write_report(entries: Sequence[Entry], folder: Path, path: Path) -> None:
     for entry in entries:
         results = read_results(entry, folder)
         if results and len(results) >= count_seeds(tables.get(entry.name, ())):
-            settings = read_settings(folder / f"{entry.name}-{min(results)}")
-            task = settings.make_task()
-            rows[entry.name] = summarise(entry, results, settings, task)
-            tables[entry.name] = tabulate(results, task)
+            settings = read_settings(entry.find_run(folder, min(results)))
+            rows[entry.name] = summarise(entry, results, settings)
+            tables[entry.name] = tabulate(results, settings)
             machines |= {f"- {run['machine']}, {run['date']}" for run in results.values()}
         elif entry.name not in rows:
             missing.append(f"- {entry.name}. {entry.note}".strip())
@@ -362,73 +375,50 @@ def write_report(entries: Sequence[Entry], folder: Path, path: Path) -> None:
         Path(temporary).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
-def summarise(entry: Entry, results: dict[int, Result], settings: Settings, task: Task) -> str:
+def summarise(entry: Entry, results: dict[int, Result], settings: Settings) -> str:
     """Return an entry's row of the first table."""
-    name, threshold = task.solved
-    network = settings.model
-    controller = getattr(settings.get_network(), "controller", None)
-    if controller is not None:
-        network += f" {controller}"
+    name, threshold = settings.make_task().solved
     runs = list(results.values())
-    measured = [run["measures"][0][name] for run in runs]
+    measured = describe_spread([to_float(run["measures"][0][name]) for run in runs], "{:.3g}")
     cells = [
         f"[{entry.task}](#{entry.name})",
-        network,
-        f"{len(runs) - len(find_failed(results, task))} of {len(runs)}",
-        spread([run["sequences"] for run in runs], "{:,.0f}"),
-        spread([run["seconds"] / 60 for run in runs], "{:.1f}"),
+        settings.network_name,
+        f"{len(runs) - len(find_failed(results, settings))} of {len(runs)}",
+        describe_spread([run["sequences"] for run in runs], "{:,.0f}"),
+        describe_spread([run["seconds"] / 60 for run in runs], "{:.1f}"),
         f"{runs[0]['parameters']:,}",
-        f"{spread(measured, '{:.3g}')} {name.replace('_', ' ')} (solved: below {threshold})",
+        f"{measured} {name.replace('_', ' ')} (solved: below {threshold})",
         entry.published,
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def spread(values: Sequence[float], form: str) -> str:
-    """Return the median, and the range if there are several values."""
-    values = sorted(values)
-    middle = form.format(values[len(values) // 2])
-    if len(values) == 1:
-        return middle
-    return f"{middle} ({form.format(values[0])} to {form.format(values[-1])})"
+def find_failed(results: dict[int, Result], settings: Settings) -> list[str]:
+    """Return the seeds, as words, that did not solve the task."""
+    return [str(seed) for seed, run in results.items() if not was_solved(settings, run)]
 
 
-def find_failed(results: dict[int, Result], task: Task) -> list[str]:
-    """Return the seeds, as words, that did not solve the task. Old results say so by their measure only."""
-    name, threshold = task.solved
-    return [
-        str(seed)
-        for seed, run in results.items()
-        if not run.get("solved", run["measures"][0][name] < threshold)
-    ]
-
-
-def tabulate(results: dict[int, Result], task: Task) -> list[str]:
+def tabulate(results: dict[int, Result], settings: Settings) -> list[str]:
     """Return a table of the runs of an entry at each of the sizes, after a line that says which were solved."""
-    rows = next(iter(results.values()))["measures"]
-    titles = [
-        ", ".join(f"{size} {value}" for size, value in row["sizes"].items()) or "as in training"
-        for row in rows
-    ]
-    failed = find_failed(results, task)
+    task = settings.make_task()
+    titles = [describe_sizes(row["sizes"]) for row in next(iter(results.values()))["measures"]]
+    failed = find_failed(results, settings)
     every, some = VERDICTS
     verdict = f"{some} {', '.join(failed)}." if failed else every
-    lines = [
-        f"{verdict} In each cell: {describe_cells(task)}.",
-        "",
-        f"| seed | sequences | minutes | skipped steps | restarts | {' | '.join(titles)} |",
-        "| --: |" + " --: |" * (4 + len(titles)),
-    ]
-    for seed, run in results.items():
-        cells = [
+    rows = [
+        [
+            str(seed),
             f"{run['sequences']:,}",
             f"{run['seconds'] / 60:.1f}",
             str(run["skipped"]),
             str(run.get("restarts", 0)),
             *(show(task, row) for row in run["measures"]),
         ]
-        lines.append(f"| {seed} | {' | '.join(cells)} |")
-    return lines
+        for seed, run in results.items()
+    ]
+    head = ["seed", "sequences", "minutes", "skipped steps", "restarts", *titles]
+    table = Table("", head, rows, num_left=0)
+    return [f"{verdict} In each cell: {describe_cells(task)}.", "", *write_markdown(table)]
 
 
 def describe_cells(task: Task) -> str:
@@ -461,8 +451,8 @@ def show(task: Task, row: dict[str, Any]) -> str:
     return f"{row['wrong_bits']:.3g}; {right:.2%}; {correct}"
 
 
-def main() -> None:
-    """Train the runs that have not ended, then write the report."""
+def main() -> int:
+    """Train the runs that have not ended, write the report, and return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -471,32 +461,32 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=DEFAULT_MODELS)
     parser.add_argument("--seeds", type=Number(int, 1), help="seeds of each entry at most")
     parser.add_argument(
-        "--jobs", type=Number(int, 1), default=os.cpu_count(), help="runs at a time"
+        "--jobs",
+        type=Number(int, 1),
+        help="runs at a time; as many as there are cores unless given",
     )
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "reproduce")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results.md")
     parser.add_argument("--report", action="store_true", help="only write what there is")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     chosen = [
         entry
         for entry in PLAN
         if entry.model in options.models and (not options.only or entry.task in options.only)
     ]
-    for entry in chosen:
-        make_settings(
-            entry.task, entry.model
-        )  # a name that is wrong is found before hours of training
+    if not chosen:
+        parser.error("the plan has no network of these models for these tasks")
+    code = DONE
     if not options.report:
-        jobs = [
-            (entry, seed)
-            for entry in chosen
-            for seed in range(min(entry.seeds, options.seeds or entry.seeds))
-        ]
-        train_all(jobs, options.folder, options.jobs)
+        parser, trials = make_parser(), []
+        for entry in chosen:
+            count = min(entry.seeds, options.seeds or entry.seeds)
+            trials += entry.make_trials(range(count), parser)
+        code = train_all(trials, options.folder, options.jobs, plan=Path(__file__).name)
     write_report(PLAN, options.folder, options.output)
     print(options.output)
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

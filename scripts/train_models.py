@@ -4,7 +4,8 @@ python scripts/train_models.py
 python scripts/train_models.py --only copy sort
 python scripts/train_models.py --report
 
-It can be stopped and started again, as scripts/reproduce.py. With --report it writes what has been trained.
+The runs are the trials of a sweep, which can be stopped and started again, as that of scripts/reproduce.py. With
+--report the script writes what has been trained.
 """
 
 import argparse
@@ -21,6 +22,8 @@ import pytensor  # noqa: E402
 from reproduce import Entry, Result, show, train_all  # noqa: E402
 
 from ntm.arguments import Number  # noqa: E402
+from ntm.cli.parser import make_parser  # noqa: E402
+from ntm.cli.usage import DONE  # noqa: E402
 from ntm.experiments.reading import read_result, read_settings  # noqa: E402
 from ntm.experiments.runs import measure  # noqa: E402
 from ntm.experiments.settings import Settings  # noqa: E402
@@ -28,6 +31,7 @@ from ntm.files import atomic_write  # noqa: E402
 from ntm.models import TrainedModel, list_models, read_model, save_model  # noqa: E402
 from ntm.serialization import load  # noqa: E402
 from ntm.serialization.arrays import read_arrays, write_arrays  # noqa: E402
+from ntm.sweeps.report import rank_result  # noqa: E402
 
 #: Bytes of a file at most
 MOST_BYTES = 400_000
@@ -72,7 +76,7 @@ class Model:
         return Entry(self.task or self.name, len(self.seeds), self.options)
 
     def find_run(self, folder: Path, seed: int) -> Path:
-        return folder / f"{self.entry.name}-{seed}"
+        return self.entry.find_run(folder, seed)
 
     def get_command(self, seed: int) -> str:
         """Return the command that trains the network with a seed."""
@@ -144,26 +148,8 @@ No network that we trained has solved priority-sort, graph-traversal or shortest
 
 def read_results(model: Model, folder: Path) -> dict[int, Result]:
     """Return how the runs of a network ended that have ended, by seed."""
-    return {
-        seed: read_result(run)
-        for seed in model.seeds
-        if (run := model.find_run(folder, seed)) and (run / "result.json").exists()
-    }
-
-
-def rank(result: Result, measure: str) -> tuple[bool, float, float]:
-    """Return what is smaller for a better run: how it generalises, then its measure in training.
-
-    Parameters
-    ----------
-    result : dict
-        How the run ended.
-    measure : str
-        The measure by which the task counts as solved.
-    """
-    first, *beyond = result["measures"]
-    wrong = sum(row.get("ratio", 1 - row["correct"]) for row in beyond)
-    return not result["solved"], wrong, first[measure]
+    runs = {seed: model.find_run(folder, seed) for seed in model.seeds}
+    return {seed: read_result(run) for seed, run in runs.items() if (run / "result.json").exists()}
 
 
 def choose(model: Model, folder: Path) -> tuple[int, Result] | None:
@@ -172,7 +158,7 @@ def choose(model: Model, folder: Path) -> tuple[int, Result] | None:
     if not results:
         return None
     measure, _ = read_settings(model.find_run(folder, min(results))).make_task().solved
-    seed = min(results, key=lambda each: rank(results[each], measure))
+    seed = min(results, key=lambda each: rank_result(results[each], measure))
     if not (results[seed]["solved"] or model.may_be_unsolved):
         print(f"{model.name}: no run has solved the task")
         return None
@@ -258,8 +244,8 @@ def write_page(models: Sequence[TrainedModel], path: Path) -> None:
         Path(temporary).write_text("\n".join(lines), encoding="utf-8")
 
 
-def main() -> None:
-    """Train the runs that have not ended, then write the files and the page."""
+def main() -> int:
+    """Train the runs that have not ended, write the files and the page, and return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -269,18 +255,22 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "models")
     parser.add_argument("--report", action="store_true", help="only write what there is")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     chosen = [each for each in PLAN if each.name in options.only]
+    code = DONE
     if not options.report:
-        jobs = [(each.entry, seed) for each in chosen for seed in each.seeds]
-        train_all(jobs, options.folder, options.jobs)
+        commands = make_parser()
+        trials = [
+            trial for each in chosen for trial in each.entry.make_trials(each.seeds, commands)
+        ]
+        code = train_all(trials, options.folder, options.jobs, plan=Path(__file__).name)
     output = ROOT / "models"
     output.mkdir(exist_ok=True)
     for each in chosen:
         write_model(each, options.folder, output)
     write_page(list_models(), output / "README.md")
     print(output)
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,6 +12,7 @@ from ntm.experiments.settings import make_settings
 from ntm.files import write_json
 from ntm.models import list_models
 from ntm.serialization import load, read_notes, save
+from ntm.sweeps.report import rank_result
 
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "scripts" / "train_models.py"
@@ -61,12 +62,13 @@ def test_a_network_that_may_be_unsolved(script, tmp_path):
     assert script.choose(model, tmp_path)[0] == 0
 
 
-def test_a_low_ratio_to_the_optimum_is_better(script):
+def test_a_low_ratio_to_the_optimum_is_better():
     rows = [{"sizes": {}, "excess_bits": 2.0}, {"sizes": {"length": 9}, "correct": 0.0}]
     results = [
         {"measures": [rows[0], rows[1] | {"ratio": ratio}], "solved": True} for ratio in (1.02, 1.3)
     ]
-    assert script.rank(results[0], "excess_bits") < script.rank(results[1], "excess_bits")
+    ranks = [rank_result(each, "excess_bits") for each in results]
+    assert ranks[0] < ranks[1]
 
 
 def test_numbers_in_half_precision(script, tmp_path, float32):
@@ -81,12 +83,33 @@ def test_numbers_in_half_precision(script, tmp_path, float32):
     np.testing.assert_array_equal(found, expected.astype("float16"))
 
 
+def test_the_plan_is_a_sweep(script, tmp_path, monkeypatch):
+    given = {}
+
+    def train_all(trials, folder, jobs, plan):
+        given.update(names=[each.name for each in trials], folder=folder, jobs=jobs, plan=plan)
+        return 130
+
+    monkeypatch.setattr(script, "train_all", train_all)
+    monkeypatch.setattr(script, "write_page", lambda models, path: None)
+    words = ["--only", "dyck-words", "copy-dnc", "--jobs", "3", "--folder", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["train_models.py", *words])
+    assert script.main() == 130
+    assert given == {
+        "names": ["dyck-words-0", "dyck-words-1", "copy-model-dnc-0"],
+        "folder": tmp_path,
+        "jobs": 3,
+        "plan": "train_models.py",
+    }
+
+
 @pytest.mark.slow
 def test_every_network_is_trained_by_a_command(script):
     assert {model.name for model in list_models()} <= {each.name for each in script.PLAN}
+    parser = make_parser()
     for each in script.PLAN:
         words = each.get_command(each.seeds[0]).split()
-        options = make_parser().parse_args(words[1:])
+        options = parser.parse_args(words[1:])
         assert (words[:2], options.seed) == (["ntm", "train"], each.seeds[0])
         assert each.name.startswith(options.task)
 

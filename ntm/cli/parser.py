@@ -60,6 +60,7 @@ examples:
                                                         choose the sequences that are shown step by step
   ntm report runs/data-dnc-1 --data test.npz --index 0 7
                                                         of a run on data: sequences 0 and 7 of a file
+  ntm report sweeps/copy                                the page of a sweep, and of its best run
 """
 
 WATCH_EXAMPLES = """\
@@ -440,7 +441,11 @@ def _add_reports(commands: Any) -> None:
 def _add_page(command: argparse.ArgumentParser, data: str) -> None:
     """Add what the commands for pages have in common."""
     command.add_argument(
-        "folders", nargs="+", type=_check_folder, metavar="RUN", help="folder of a run"
+        "folders",
+        nargs="+",
+        type=_check_folder,
+        metavar="RUN",
+        help="folder of a run, or of a sweep, which is shown alone with its best run",
     )
     _add_own_task(command)
     command.add_argument(

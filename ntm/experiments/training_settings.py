@@ -161,6 +161,13 @@ class TrainingSettings(ABC):
         own: Any = self
         return MODELS[own.model](**own.model_options)
 
+    @property
+    def network_name(self) -> str:
+        """The kind of network, with its controller if there is one, such as "ntm dense"."""
+        own: Any = self
+        controller = getattr(self.get_network(), "controller", None)
+        return " ".join(filter(None, [own.model, controller]))
+
     def make_network(self, data: Task | Layout, restart: int = 0) -> Layer:
         """Return the network for a task or data, its parameters drawn by the seed and the number of the restart."""
         rng = lasagne.random.get_rng()

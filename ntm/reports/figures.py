@@ -5,7 +5,7 @@ one of them, so that no name of a run becomes markup.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.colors import to_hex
@@ -15,6 +15,7 @@ from ntm.experiments.reading import is_matrix
 from ntm.reports.curves import FEW, Curve, thin
 from ntm.reports.readings import Reading, describe_name, show, to_float
 from ntm.tasks.base import describe_sizes
+from ntm.typing import Array
 from ntm.visualization.generalisation import label_measure
 from ntm.visualization.style import (
     COLORS,
@@ -80,7 +81,7 @@ def draw_learning(runs: Mapping[str, Reading]) -> tuple[dict[str, Any] | None, l
     if not curves:
         return None, []
     unit = next(iter(runs.values())).loss_unit
-    return _draw_curves(curves, f"loss ({unit})"), _describe_curves(curves)
+    return draw_curves(curves, f"loss ({unit})"), _describe_curves(curves)
 
 
 def draw_measures(runs: Mapping[str, Reading]) -> list[tuple[str, dict[str, Any], list[str]]]:
@@ -96,7 +97,7 @@ def draw_measures(runs: Mapping[str, Reading]) -> list[tuple[str, dict[str, Any]
     charts = []
     for measure, curves in list(by_measure.items())[:MAX_CHARTS]:
         title = describe_name(measure)
-        charts.append((title, _draw_curves(curves, title), _describe_curves(curves)))
+        charts.append((title, draw_curves(curves, title), _describe_curves(curves)))
     return charts
 
 
@@ -109,24 +110,13 @@ def _split_name(reading: Reading, key: str) -> tuple[str, str]:
     return measure, show(part)
 
 
-def _draw_curves(curves: Mapping[str, Curve], label: str) -> dict[str, Any]:
+def draw_curves(curves: Mapping[str, Curve], label: str) -> dict[str, Any]:
+    """Draw curves over the sequences seen in training, by their names, each with a band if it has one."""
     traces: list[dict[str, Any]] = []
     for number, (name, curve) in enumerate(curves.items()):
         color, dash = COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
         if curve.low is not None and curve.high is not None:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "x": np.concatenate([curve.sequences, curve.sequences[::-1]]),
-                    "y": _round(np.concatenate([curve.high, curve.low[::-1]])),
-                    "fill": "toself",
-                    "fillcolor": _fade(color),
-                    "line": {"width": 0},
-                    "hoverinfo": "skip",
-                    "showlegend": False,
-                    "legendgroup": name,
-                }
-            )
+            traces.append(make_band(curve.sequences, curve.low, curve.high, color, name))
         traces.append(
             {
                 "type": "scatter",
@@ -145,6 +135,26 @@ def _draw_curves(curves: Mapping[str, Curve], label: str) -> dict[str, Any]:
         xaxis={"title": {"text": "sequences seen in training"}, "rangemode": "tozero"},
         yaxis={"title": {"text": label}, **_choose_axis(values)},
     )
+
+
+def make_band(
+    places: Sequence[Any] | Array, low: Array, high: Array, color: str, name: str
+) -> dict[str, Any]:
+    """Return the trace of a band (n,) behind the line with a name; the band leaves out what is not finite."""
+    known = np.flatnonzero(np.isfinite(low) & np.isfinite(high)).tolist()
+    there = [places[k] for k in known]
+    return {
+        "type": "scatter",
+        "x": [*there, *there[::-1]],
+        "y": _round(np.concatenate([high[known], low[known][::-1]])),
+        "fill": "toself",
+        "fillcolor": _fade(color),
+        "line": {"width": 0},
+        "mode": "lines",
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "legendgroup": name,
+    }
 
 
 def _choose_axis(values: np.ndarray) -> dict[str, Any]:
@@ -215,30 +225,76 @@ def _list_rows(reading: Reading) -> list[dict[str, Any]]:
 def _draw_generalisation(
     runs: Mapping[str, Reading], measure: str, goal: float | None
 ) -> tuple[dict[str, Any], list[str]]:
-    rows = {
-        name: [row for row in _list_rows(each) if measure in row] for name, each in runs.items()
-    }
-    only = _find_only_size([row["sizes"] for each in rows.values() for row in each])
-    traces, remarks = [], []
-    for number, (name, measured) in enumerate(rows.items()):
-        values = np.array([to_float(row[measure]) for row in measured])
-        if only is None:
-            places: list[Any] = [show(describe_sizes(row["sizes"]), MAX_TICK) for row in measured]
-        else:
-            measured = sorted(measured, key=lambda row: row["sizes"][only])
-            values = np.array([to_float(row[measure]) for row in measured])
-            places = [to_float(row["sizes"][only]) for row in measured]
-        if not np.isfinite(values).all():
+    lines = {}
+    for name, each in runs.items():
+        rows = [row for row in _list_rows(each) if measure in row]
+        values = np.array([to_float(row[measure]) for row in rows])
+        lines[name] = SizeLine([row["sizes"] for row in rows], values, each.make_task().sizes)
+    return draw_sizes(lines, measure, goal)
+
+
+class SizeLine(NamedTuple):
+    """A measure over the sizes of sequences, of one network or of several.
+
+    Attributes
+    ----------
+    sizes : list of dict from str to number
+    values : array (n,)
+        NaN where the measure is not finite. Of several networks the medians.
+    training : dict from str to pair of int
+        The ranges of the sizes in training; empty if they are not known.
+    low, high : arrays (n,) or None
+        The ends of a band.
+    """
+
+    sizes: Sequence[Mapping[str, Any]]
+    values: Array
+    training: Mapping[str, tuple[int, int]]
+    low: Array | None = None
+    high: Array | None = None
+
+
+def draw_sizes(
+    lines: Mapping[str, SizeLine], measure: str, goal: float | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Draw a measure over the sizes of sequences; return the chart, and remarks.
+
+    Parameters
+    ----------
+    lines : dict from str to SizeLine
+    measure : str
+    goal : float or None
+        Below which a task counts as solved, where this is the measure that counts.
+    """
+    only = _find_only_size([sizes for each in lines.values() for sizes in each.sizes])
+    traces: list[dict[str, Any]] = []
+    drawn: list[Array] = []
+    remarks, bands = [], []
+    for number, (name, line) in enumerate(lines.items()):
+        color = COLORS[number % len(COLORS)]
+        if not np.isfinite(line.values).all():
             remarks.append(f"{name}: where a point is missing, the measure is not finite.")
+        if only is None:
+            places: list[Any] = [show(describe_sizes(each), MAX_TICK) for each in line.sizes]
+            order = np.arange(len(places))
+        else:
+            found = np.array([to_float(each[only]) for each in line.sizes])
+            order = np.argsort(found, kind="stable")
+            places = found[order].tolist()
+        if line.low is not None and line.high is not None:
+            drawn += [line.low, line.high]
+            bands.append(make_band(places, line.low[order], line.high[order], color, name))
+        drawn.append(line.values)
         traces.append(
             {
                 "type": "scatter",
                 "name": name,
                 "x": places,
-                "y": _round(values),
+                "y": _round(line.values[order]),
                 "mode": "lines+markers",
-                "line": {"color": COLORS[number % len(COLORS)], "width": 2},
+                "line": {"color": color, "width": 2},
                 "marker": {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 8},
+                "legendgroup": name,
             }
         )
     title = show(label_measure(measure))
@@ -246,22 +302,21 @@ def _draw_generalisation(
     layout: dict[str, Any] = {}
     if only is not None:
         axis = {"type": "linear", "title": {"text": show(only)}, "rangemode": "tozero"}
-        ranges = {name: each.make_task().sizes.get(only) for name, each in runs.items()}
-        found = dict.fromkeys(each for each in ranges.values() if each is not None)
-        layout["shapes"] = [_shade(*each) for each in found]
-        if len(found) == 1:
-            low, high = next(iter(found))
+        ranges = {name: each.training.get(only) for name, each in lines.items()}
+        known = dict.fromkeys(each for each in ranges.values() if each is not None)
+        layout["shapes"] = [_shade(*each) for each in known]
+        if len(known) == 1:
+            low, high = next(iter(known))
             remarks.insert(
                 0, f"The shaded range is that of training: {show(only)} {low} to {high}."
             )
-        elif found:
+        elif known:
             texts = [f"{name} {each[0]} to {each[1]}" for name, each in ranges.items() if each]
             remarks.insert(
                 0,
                 f"The shaded ranges of the {show(only)} are those of training: {'; '.join(texts)}.",
             )
-    drawn = [to_float(value) for trace in traces for value in trace["y"]]
-    axis_y = {"title": {"text": title}, **_choose_axis(np.array(drawn))}
+    axis_y = {"title": {"text": title}, **_choose_axis(np.concatenate(drawn))}
     if goal is not None:
         places = [place for trace in traces for place in trace["x"]]
         ends = [places[0], places[-1]] if only is None else [min(places), max(places)]
@@ -276,7 +331,7 @@ def _draw_generalisation(
                 "hoverinfo": "name",
             }
         )
-    return make_figure(traces, xaxis=axis, yaxis=axis_y, **layout), remarks
+    return make_figure([*bands, *traces], xaxis=axis, yaxis=axis_y, **layout), remarks
 
 
 def _shade(low: int, high: int) -> dict[str, Any]:

@@ -78,14 +78,19 @@ class Page:
         may_read_data: bool = True,
         tell: Callable[[str], object] = lambda line: None,
     ) -> None:
-        self.folders = [Path(folder) for folder in folders]
-        self._rows = [RowFile(folder) for folder in self.folders]
+        self._folders = [Path(folder) for folder in folders]
+        self._rows = [RowFile(folder) for folder in self._folders]
         self._task, self._sizes = task, sizes
         self._data, self._indices, self._may_read_data = data, indices, may_read_data
         self._tell = tell
         self._viewers: dict[str, Viewer] = {}
         self._scenes: dict[str, tuple[tuple[str, int], list[dict[str, Any]]]] = {}
         self._read()
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the runs."""
+        return self._folders
 
     def make(self, looks_inside: bool = True) -> dict[str, Any]:
         """Return the contents of the page, by what the files of the runs hold now.
@@ -155,22 +160,22 @@ class Page:
         learning = (
             []
             if chart is None
-            else [_make_chart(f"learning-{number}", "Loss of the training steps", chart, remarks)]
+            else [make_chart(f"learning-{number}", "Loss of the training steps", chart, remarks)]
         )
         sections.append(
-            _make_charts(f"learning-{number}", f"Learning{end}", learning, [] if chart else remarks)
+            make_charts(f"learning-{number}", f"Learning{end}", learning, [] if chart else remarks)
         )
         measured = draw_measures(runs)
         if measured:
             charts = [
-                _make_chart(f"measures-{number}-{k}", *each) for k, each in enumerate(measured)
+                make_chart(f"measures-{number}-{k}", *each) for k, each in enumerate(measured)
             ]
             sections.append(
-                _make_charts(f"measures-{number}", f"Measures during training{end}", charts)
+                make_charts(f"measures-{number}", f"Measures during training{end}", charts)
             )
         if isinstance(first.settings, DataSettings):
             matrices = [
-                _make_chart(
+                make_chart(
                     f"confusion-{number}-{place}-{k}",
                     f"{name}: {title}" if len(runs) > 1 else title,
                     chart,
@@ -181,16 +186,16 @@ class Page:
             ]
             if matrices:
                 sections.append(
-                    _make_charts(f"confusion-{number}", f"Confusion matrix{end}", matrices)
+                    make_charts(f"confusion-{number}", f"Confusion matrix{end}", matrices)
                 )
         else:
             charts = [
-                _make_chart(f"generalisation-{number}-{k}", *each)
+                make_chart(f"generalisation-{number}-{k}", *each)
                 for k, each in enumerate(draw_generalisation(runs))
             ]
             waiting = [] if charts else ["Generalisation is measured when training ends."]
             sections.append(
-                _make_charts(f"generalisation-{number}", f"Generalisation{end}", charts, waiting)
+                make_charts(f"generalisation-{number}", f"Generalisation{end}", charts, waiting)
             )
         table = _tabulate_measures(runs, number, end)
         if table is not None:
@@ -291,9 +296,10 @@ def _group_by_options(runs: Mapping[str, Reading]) -> list[dict[str, Reading]]:
 # ---- Sections
 
 
-def _make_charts(
+def make_charts(
     id: str, title: str, charts: Sequence[dict[str, Any]], remarks: Sequence[str] = ()
 ) -> dict[str, Any]:
+    """Return a section of charts. Remarks are sentences below the charts."""
     return {
         "id": id,
         "kind": "charts",
@@ -303,13 +309,14 @@ def _make_charts(
     }
 
 
-def _make_chart(
+def make_chart(
     id: str, title: str, figure: dict[str, Any], remarks: Sequence[str]
 ) -> dict[str, Any]:
+    """Return a chart of a section, with sentences below it."""
     return {"id": id, "title": title, "figure": figure, "remarks": list(remarks)}
 
 
-def _make_table(
+def make_table(
     id: str,
     title: str,
     head: Sequence[str],
@@ -318,6 +325,7 @@ def _make_table(
     remarks: Sequence[str] = (),
     folded: bool = False,
 ) -> dict[str, Any]:
+    """Return a section that is a table; the places of rows that stand out are `marked`."""
     return {
         "id": id,
         "kind": "table",
@@ -336,7 +344,7 @@ def _summarise(runs: Mapping[str, Reading]) -> dict[str, Any]:
         state, sentence = describe_state(each)
         rows.append([name, each.settings.model, each.learnt, state, sentence])
     head = ["run", "network", "learns", "state", "how it went"]
-    return _make_table("summary", "Runs", head, rows)
+    return make_table("summary", "Runs", head, rows)
 
 
 def _tabulate_measures(runs: Mapping[str, Reading], number: int, end: str) -> dict[str, Any] | None:
@@ -360,7 +368,7 @@ def _tabulate_measures(runs: Mapping[str, Reading], number: int, end: str) -> di
         [*labels, *(_format(row.get(name)) for name in list(names)[:20])] for labels, row in rows
     ]
     head = ["run", "measured on", *map(describe_name, list(names)[:20])]
-    return _make_table(
+    return make_table(
         f"final-{number}",
         f"Measures of the trained network{end}",
         head,
@@ -380,6 +388,6 @@ def _compare_settings(runs: Mapping[str, Reading]) -> dict[str, Any]:
     rows = [[name, *(each.get(name, "–") for each in settings)] for name in names]
     marked = [k for k, row in enumerate(rows) if len(set(row[1:])) > 1]
     remarks = ["Settings in which the runs differ are marked."] if marked else []
-    return _make_table(
+    return make_table(
         "settings", "Settings", ["setting", *runs], rows, marked, remarks, folded=True
     )

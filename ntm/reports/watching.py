@@ -4,10 +4,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ntm.arguments import shorten
-from ntm.reports.page import Page
 from ntm.reports.server import PageServer
 
 __all__ = ["follow"]
@@ -15,16 +14,34 @@ __all__ = ["follow"]
 #: Seconds between two looks at the files. A wait is longer than the work before it, so that the processor is there for
 #: training, up to a limit
 LEAST, REST, MOST = 1.0, 4.0, 5.0
-#: The files of a run that its page is made from
-FILES = ("settings.json", "metrics.jsonl", "result.json")
+#: The files of a run that its page is made from, and those that a sweep adds
+FILES = (
+    "settings.json",
+    "metrics.jsonl",
+    "result.json",
+    "trial.json",
+    "failed.json",
+    "pruned.json",
+)
 
 
-def follow(page: Page, server: PageServer, wait: Callable[[float], bool]) -> None:
+class Followed(Protocol):
+    """A page that can be made again and again."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the runs that the page is made from."""
+
+    def make(self) -> dict[str, Any]:
+        """Return the contents of the page, by what the files of the runs hold now."""
+
+
+def follow(page: Followed, server: PageServer, wait: Callable[[float], bool]) -> None:
     """Make a page anew whenever a file of its runs changes, and publish it, until told to stop.
 
     Parameters
     ----------
-    page : Page
+    page : Page or SweepPage
     server : PageServer
     wait : callable
         Waits for some seconds, and returns whether to stop. What is made meanwhile is made to its end.
@@ -41,7 +58,7 @@ def follow(page: Page, server: PageServer, wait: Callable[[float], bool]) -> Non
             return
 
 
-def _make(page: Page, server: PageServer) -> dict[str, Any]:
+def _make(page: Followed, server: PageServer) -> dict[str, Any]:
     """Return the contents of the page as they are now; what they were, with the reason, if the files cannot be read."""
     try:
         return page.make()

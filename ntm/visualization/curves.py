@@ -16,6 +16,7 @@ from ntm.visualization.style import (
     add_legend,
     drawing,
     get_legend_height,
+    name_runs,
 )
 
 __all__ = ["plot_learning"]
@@ -89,10 +90,11 @@ def plot_learning(
     scale, of_sequences = (
         (1000, "sequences, in thousands") if furthest >= 5000 else (1, "sequences")
     )
-    legend = get_legend_height(len(groups) + (best is not None), width, figure)
+    labels = [name_runs(name, len(group)) for name, group in groups.items()]
+    legend = get_legend_height(labels + ["best possible"] * (best is not None), width, figure)
     with drawing(HEIGHT + legend, width, figure) as figure:
         axes = figure.subplots()
-        for k, (name, group) in enumerate(groups.items()):
+        for k, group in enumerate(groups.values()):
             style: dict[str, Any] = {"color": COLORS[k % len(COLORS)]}
             smoothed = [
                 (sequences / scale, smooth(losses, smoothing)) for sequences, losses in group
@@ -103,13 +105,13 @@ def plot_learning(
                 if smoothing:
                     axes.plot(sequences / scale, losses, **style, linewidth=0.5, alpha=0.35)
             else:
-                name = f"{name} ({len(group)} runs)"
-                grid, rows = align_curves(smoothed)
-                line = grid, np.median(rows, axis=0)
-                band = np.min(rows, axis=0), np.max(rows, axis=0)
-                axes.fill_between(grid, *band, **style, alpha=0.2, linewidth=0)
+                grid, median, low, high = reduce_curves(smoothed)
+                line = grid, median
+                axes.fill_between(grid, low, high, **style, alpha=0.2, linewidth=0)
             marker = MARKERS[k % len(MARKERS)] if len(line[0]) <= FEW else None
-            axes.plot(*line, **style, linestyle=LINES[k % len(LINES)], marker=marker, label=name)
+            axes.plot(
+                *line, **style, linestyle=LINES[k % len(LINES)], marker=marker, label=labels[k]
+            )
         losses = np.concatenate([losses for group in groups.values() for _, losses in group])
         _scale_losses(axes, losses, log, best)
         if best is not None:
@@ -157,6 +159,15 @@ def _sum_around(values: Array, reach: int) -> Array:
             start += size
         parts, size = parts[:-size] + parts[size:], 2 * size
     return sums
+
+
+def reduce_curves(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array, Array]:
+    """Return sequences (n,) that span some curves, and the median, the least and the largest loss (n,) there.
+
+    The curves are those of :func:`align_curves`.
+    """
+    grid, rows = align_curves(curves)
+    return grid, np.median(rows, axis=0), np.min(rows, axis=0), np.max(rows, axis=0)
 
 
 def align_curves(curves: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:

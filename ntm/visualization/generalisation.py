@@ -20,6 +20,7 @@ from ntm.visualization.style import (
     add_legend,
     drawing,
     get_legend_height,
+    name_runs,
 )
 
 __all__ = ["plot_generalisation"]
@@ -115,23 +116,23 @@ def plot_generalisation(
     }
     axis = SizeAxis([sizes for group in lines.values() for line in group for sizes in line])
     shaded = _name_ranges(training, list(lines))
-    count = len(lines) + len(quiet) + len(shaded)
-    with drawing(HEIGHT + get_legend_height(count, width, figure), width, figure) as figure:
+    labels = [name_runs(name, len(group)) for name, group in lines.items()]
+    legend = get_legend_height([*labels, *quiet, *shaded], width, figure)
+    with drawing(HEIGHT + legend, width, figure) as figure:
         axes = figure.subplots()
         for name, (ranges, color) in shaded.items():
             axis.shade(axes, ranges, color, name)
-        for k, (name, group) in enumerate(lines.items()):
+        for k, group in enumerate(lines.values()):
             places, values = axis.place(group)
             style: dict[str, Any] = {
                 "color": COLORS[k % len(COLORS)],
                 "linestyle": LINES[k % len(LINES)],
             }
             if len(group) > 1:
-                name = f"{name} ({len(group)} runs)"
                 band = _reduce(np.nanmin, values), _reduce(np.nanmax, values)
                 axes.fill_between(places, *band, color=style["color"], alpha=0.2, linewidth=0)
             median = _reduce(np.nanmedian, values)
-            axes.plot(places, median, **style, marker=MARKERS[k % len(MARKERS)], label=name)
+            axes.plot(places, median, **style, marker=MARKERS[k % len(MARKERS)], label=labels[k])
         for k, (name, line) in enumerate(quiet.items()):
             places, values = axis.place([line])
             axes.plot(

@@ -5,7 +5,7 @@ them apart.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -36,8 +36,10 @@ MASKED = "0.88"
 #: Values that are shown beside others: the targets beside predictions, the training range
 QUIET = "0.45"
 
-#: Inches of an entry of a legend, and of a line of a legend
+#: Inches of an entry of a legend, at least, and of a line of a legend
 LEGEND_ENTRY, LEGEND_LINE = 1.55, 0.15
+#: Inches of what stands beside the text of an entry, and of a character of the text
+LEGEND_SIGN, LEGEND_CHARACTER = 0.42, 0.052
 
 #: The settings of Matplotlib that make the style: ``matplotlib.pyplot.style.use(STYLE)`` in a program of one's own
 STYLE: Mapping[Any, Any] = MappingProxyType(
@@ -119,23 +121,30 @@ def drawing(
             _keep_ticks(axes)
 
 
-def count_legend_columns(width: float) -> int:
+def count_legend_columns(labels: Sequence[str], width: float) -> int:
     """Return how many entries of a legend fit beside each other into a width, in inches."""
-    return max(1, int(width / LEGEND_ENTRY))
+    longest = max(map(len, labels), default=0)
+    entry = max(LEGEND_ENTRY, LEGEND_SIGN + LEGEND_CHARACTER * longest)
+    return max(1, int(width / entry))
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
     """Add a legend below axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(len(labels), count_legend_columns(figure.get_figwidth()))
+    columns = min(len(labels), count_legend_columns(labels, figure.get_figwidth()))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, borderaxespad=0.2)
 
 
-def get_legend_height(labels: int, width: float | None, figure: Figure | None) -> float:
+def get_legend_height(labels: Sequence[str], width: float | None, figure: Figure | None) -> float:
     """Return the inches that a legend below takes."""
     if width is None:
         width = FULL_WIDTH if figure is None else figure.get_figwidth()
-    return LEGEND_LINE * -(-labels // count_legend_columns(width))
+    return LEGEND_LINE * -(-len(labels) // count_legend_columns(labels, width))
+
+
+def name_runs(name: str, count: int) -> str:
+    """Return what a legend calls a line of one run or of several."""
+    return name if count == 1 else f"{name} ({count} runs)"
 
 
 def get_weight_colors() -> Colormap:

@@ -15,6 +15,7 @@ from ntm.reports import PageServer
 
 from ..experiments.data_files import write_classes
 from ..reports.folders import make_data_run, make_run, measures, write_result
+from ..sweeps.folders import begin_sweep, make_copy_trial, make_sweep
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,39 @@ def test_report_on_data(capsys):
         assert '"label": "sequence 5 (5 steps)"' in file.read()
     assert main(["report", "run", "--size", "length=3"]) == WRONG_USAGE
     assert "--size is for runs on tasks" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_report_of_a_sweep(tmp_path, capsys):
+    sweep = make_sweep(tmp_path / "rates")
+    trial = make_copy_trial({"learning_rate": "5e-3"}, 7, learning_rate=5e-3)
+    folder = trial.write(sweep)
+    make_run(folder, "lstm", seed=7)
+    write_result(folder, measures(value=0.0001), solved=True)
+    words = ["--size", "length=2", "--size", "length=4"]
+    assert main(["report", "rates", *words, "--output", "page.html"]) == DONE
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        f"{trial.name}: opening the network",
+        f"{trial.name}: looking inside, at checkpoint-000000100.safetensors",
+    ]
+    with open("page.html", encoding="utf-8") as file:
+        text = file.read()
+    assert f'"title": "Best trial: {trial.name}"' in text
+    assert '"label": "length 4"' in text
+
+
+def test_errors_with_sweeps(run, tmp_path, capsys):
+    begin_sweep(tmp_path / "empty")
+    assert main(["report", "empty"]) == FAILED
+    assert "the sweep in empty has no trials yet" in capsys.readouterr().err
+    make_sweep(tmp_path / "rates")
+    assert main(["report", "run", "rates"]) == WRONG_USAGE
+    assert (
+        "rates is the folder of a sweep, whose page shows nothing else" in capsys.readouterr().err
+    )
+    assert main(["report", "rates", "--index", "1"]) == WRONG_USAGE
+    assert "--index is for runs on data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

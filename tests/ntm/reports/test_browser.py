@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ntm.reports import Page, PageServer, follow, write_page
+from ntm.sweeps.report import SweepPage
 
 from ..experiments.data_files import write_classes
+from ..sweeps.folders import begin_sweep, make_copy_trial, put
 from .folders import (
     HOSTILE,
     LINK,
@@ -214,3 +216,32 @@ def test_watch_follows_a_run(tmp_path, open_page, float32):
             thread.join()
     page.get_by_text("No answer from ntm watch").wait_for()
     assert page.get_by_text("Not solved after").is_visible()
+
+
+def test_the_page_of_a_sweep_that_grows(tmp_path, open_page, monkeypatch):
+    monkeypatch.setattr("pytensor.config.floatX", "float32")
+    sweep = tmp_path / "sweep"
+    begin_sweep(sweep, {HOSTILE: HOSTILE})
+    for name in (HOSTILE, LINK):
+        for seed in range(2):
+            put(sweep, make_copy_trial({"name": name}, seed), "solved", 0.001 * (1 + seed))
+    lost = make_copy_trial({"name": "lost"})
+    put(sweep, lost, "begun")
+    page = SweepPage(sweep, may_read_data=False)
+    stop = threading.Event()
+    with PageServer(page.make(looks_inside=False)) as server:
+        following = threading.Thread(target=follow, args=(page, server, stop.wait))
+        following.start()
+        try:
+            shown = open_page(server.url)
+            assert shown.title() == "sweep: a sweep on copy"
+            assert shown.locator("section[data-id=curves-0] .legendtext").count() == 3
+            assert "not ended" in shown.inner_text("header")
+            put(sweep, lost, "failed", error=f"{HOSTILE}\nout of memory")
+            shown.wait_for_selector("section[data-id=failures]")
+            assert "out of memory" in shown.inner_text("section[data-id=failures]")
+            assert "1 failed" in shown.inner_text("header")
+            assert shown.evaluate("() => window.hacked") is None
+        finally:
+            stop.set()
+            following.join()
