@@ -61,6 +61,17 @@ def print_table(
         print(f"{label:{first}}" + "".join(f"  {cell:>{width}}" for cell in cells))
 
 
+def print_words(head: Sequence[str], rows: Sequence[Sequence[str]], num_left: int) -> None:
+    """Print a table of words, as wide as its words: the first `num_left` columns begin on the left."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = [
+            f"{cell:<{width}}" if k < num_left else f"{cell:>{width}}"
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
 def find_too_long(task: Task, sizes: Iterable[Mapping[str, int]], slots: int | None) -> list[str]:
     """Return those of some sizes whose sequences are longer than the memory has slots, in words."""
     too_long = []

@@ -1,15 +1,18 @@
 """The command `ntm sweep`."""
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from ntm.cli.output import print_words
 from ntm.cli.sweep_options import TrialMaker, check_sweep_options
 from ntm.cli.usage import DONE, FAILED, INTERRUPTED, UsageError, blaming_usage
 from ntm.experiments.own_tasks import name_task, shorten_name
 from ntm.sweeps.engine import Engine
 from ntm.sweeps.local import LocalEngine
 from ntm.sweeps.optuna_search import OptunaSearch
+from ntm.sweeps.report import make_tables, read_sweep, write_report
 from ntm.sweeps.search import FixedSearch, Search
 from ntm.sweeps.space import Space, draw_configurations, list_configurations, parse_space
 from ntm.sweeps.states import Status
@@ -38,7 +41,7 @@ def sweep(options: Namespace) -> int:
     states = runs.run()
     failed = [name for name, each in states.items() if each.status is Status.FAILED]
     waiting = [name for name, each in states.items() if not each.has_ended and name not in failed]
-    _write_report(folder, task)
+    _write_report(folder, task, page=not waiting)
     if waiting:
         print(f"{_count(waiting, 'has', 'have')} not ended. The same command goes on.")
         return INTERRUPTED
@@ -116,5 +119,18 @@ def _describe(options: Namespace, space: Space) -> dict[str, Any]:
     return about
 
 
-def _write_report(folder: Path, task: type[Task] | None) -> int:
+def _write_report(folder: Path, task: type[Task] | None, page: bool = True) -> int:
+    """Write the report, and print its first table."""
+    summary = read_sweep(folder, task)
+    for subject in summary.subjects:
+        table = make_tables(subject)[0]
+        rows = [[*row, "best" if k in table.marked else ""] for k, row in enumerate(table.rows)]
+        print_words([*table.head, ""], rows, table.num_left)
+        print(table.remarks[0])
+    paths = write_report(folder, task, page=page, tell=_tell)
+    print(f"The report: {', '.join(map(str, paths))}")
     return DONE
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -32,7 +32,20 @@ def elsewhere(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def engines(monkeypatch):
+def reports(monkeypatch):
+    """The reports that commands write, which take seconds: the folder, and whether there is a page."""
+    written = []
+
+    def write(folder, task, page=True):
+        written.append((str(folder), page))
+        return 0
+
+    monkeypatch.setattr(sweep_commands, "_write_report", write)
+    return written
+
+
+@pytest.fixture
+def engines(monkeypatch, reports):
     """The engines that commands make, which run nothing."""
     made = []
 
@@ -181,7 +194,32 @@ def test_where_trials_run(engines, monkeypatch):
     assert [given[0].address, given[0].jobs] == ["auto", 5]
 
 
-def test_exit_codes(engines, monkeypatch, capsys):
+@pytest.mark.slow
+def test_the_report(monkeypatch, capsys):
+    def act(trial, folder, count):
+        write_result(folder, trial.settings.learning_rate, trial.seed == 1)
+        return Ended(trial)
+
+    monkeypatch.setattr(
+        sweep_commands, "LocalEngine", lambda folder, *given: FakeEngine(folder, act)
+    )
+    assert sweep("copy", *SMALL, "--seeds", "0-2", "--set", "learning_rate=0.5,0.1", "--quiet") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:6] == ["rank", "learning", "rate", "seeds", "solved", "sequences"]
+    assert lines[1].split()[:6] == ["1", "0.1", "3", "1", "of", "3"]
+    assert lines[1].split()[-1] == "best"
+    assert lines[2].split()[:6] == ["2", "0.5", "3", "1", "of", "3"]
+    report = Path("sweeps/copy/report.md")
+    text = report.read_text()
+    report.unlink()
+    assert sweep("copy", "--report") == 0
+    assert report.read_text() == text
+    assert lines[:3] == capsys.readouterr().out.splitlines()[:3]
+    assert sweep("copy", "--report", "--folder", "nowhere") == 1
+    assert "there is no sweep in nowhere" in capsys.readouterr().err
+
+
+def test_exit_codes(engines, reports, monkeypatch, capsys):
     words = ["copy", *SMALL, "--seeds", "0-2", "--quiet"]
 
     def act(trial, folder, count):
@@ -203,6 +241,8 @@ def test_exit_codes(engines, monkeypatch, capsys):
     words[words.index("0-1")] = "0,2-3"
     assert sweep(*words) == 130
     assert "1 trial has not ended" in capsys.readouterr().out
+    # The page takes a while: not after Ctrl-C
+    assert reports == [("sweeps/copy", True), ("sweeps/copy", False)]
 
 
 @pytest.mark.parametrize(
