@@ -31,6 +31,7 @@ from pytensor.tensor.type import TensorType
 from .devices import start_devices
 from .independence import DependenceError, check_independence
 from .loop import Loop, expand_loop, expand_node
+from .processes import Processes
 from .residuals import count_tensor_bytes
 from .typing import Tensor, TensorLike
 
@@ -84,6 +85,7 @@ def accumulate_gradients(
     whole: Sequence[Any] = (),
     block_size: int | str | None = AUTO,
     devices: int | str = 1,
+    processes: Processes | None = None,
 ) -> Accumulated:
     """Differentiate the mean loss of a batch, block by block.
 
@@ -115,6 +117,8 @@ def accumulate_gradients(
     devices : int or 'all'
         Over how many CPU cores or GPUs to divide the batch. More than one needs JAX. CPU cores become devices of JAX
         here if JAX has not started yet, see :func:`lasagne.devices.start_devices`.
+    processes : Processes, optional
+        The processes over all of whose devices to divide the batch, see :mod:`lasagne.processes`.
 
     Returns
     -------
@@ -166,7 +170,7 @@ def accumulate_gradients(
         len(block.generators),
         block.reached,
         size,
-        start_devices(devices),
+        start_devices(devices) if processes is None else processes.num_devices,
         block.unseen,
     )
     results: list[Any] = op.make_node(*block.batch, given, *block.generators, *block.whole).outputs

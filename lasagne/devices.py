@@ -13,6 +13,8 @@ from typing import Any
 
 __all__ = [
     "ALL",
+    "AXIS",
+    "WITHOUT_LIMIT",
     "count_cores",
     "get_cache_bytes",
     "get_devices",
@@ -23,6 +25,14 @@ __all__ = [
 
 #: As many devices as there are
 ALL = "all"
+#: The name of the axis of several devices, along which the batch is divided
+AXIS = "batch"
+#: Options of XLA for the CPU: a device waits for the others as long as it takes. XLA would end the process after 40 s,
+#: as when it was suspended, or when another process compiles
+WITHOUT_LIMIT = {
+    "xla_cpu_collective_call_terminate_timeout_seconds": "1000000000",
+    "xla_cpu_collective_timeout_seconds": "1000000000",
+}
 #: JAX's setting of how many devices it makes of the CPU
 NUM_CPU_DEVICES = "jax_num_cpu_devices"
 #: What a core's second-level cache is taken to hold where the system does not tell
@@ -191,7 +201,8 @@ def get_devices(count: int | None = None, platform: str | None = None) -> list[A
     default: Any = jax.config.values["jax_default_device"]
     if platform is None and default is not None:
         platform = default if isinstance(default, str) else default.platform
-    devices = jax.devices(platform) if platform else jax.devices()
+    # Of several processes that run one program, each has devices of its own
+    devices = jax.local_devices(backend=platform)
     if count is not None and len(devices) < count:
         raise ValueError(
             f"{count} devices are asked for, but JAX has {len(devices)} of the kind {devices[0].platform!r}"

@@ -3,12 +3,9 @@
 import numpy as np
 from jax.sharding import Mesh
 
-from lasagne.devices import get_devices
+from lasagne.devices import AXIS, get_devices
 
 __all__ = ["AXIS", "make_mesh"]
-
-#: The name of the axis of devices, along which the batch is divided
-AXIS = "batch"
 
 
 def make_mesh(count: int) -> Mesh:

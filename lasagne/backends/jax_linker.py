@@ -25,7 +25,10 @@ import lasagne.backends.jax_dispatch
 import lasagne.backends.jax_loop  # noqa: F401  (both register conversions)
 from lasagne.backends.compilation_cache import use_compilation_cache
 from lasagne.backends.jax_devices import make_mesh
+from lasagne.backends.jax_processes import SeveralProcesses
 from lasagne.backends.jax_registry import convert_as_pytensor
+from lasagne.devices import WITHOUT_LIMIT
+from lasagne.processes import Processes
 
 __all__ = ["CPU_OPTIONS", "WIDE_TYPES", "Argument", "FlexibleJAXLinker", "get_compiler_options"]
 
@@ -41,13 +44,11 @@ CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
 }
 
-# The same for several devices. Each core has work of its own: a device does not divide a loop over threads. And a
-# device waits for the others as long as it takes: XLA would end the process after 40 s, as when it was suspended
+# The same for several devices. Each core has work of its own: a device does not divide a loop over threads
 DIVIDED_CPU_OPTIONS = {
     **CPU_OPTIONS,
     "xla_disable_hlo_passes": "tree_reduction_rewriter,cpu-parallel-task-assigner",
-    "xla_cpu_collective_call_terminate_timeout_seconds": "1000000000",
-    "xla_cpu_collective_timeout_seconds": "1000000000",
+    **WITHOUT_LIMIT,
 }
 
 
@@ -71,7 +72,7 @@ def get_compiler_options(platform: str, is_divided: bool = False) -> dict[str, s
 def _is_known(name: str, value: str) -> bool:
     function = jax.jit(lambda x: x, compiler_options={name: value})
     try:
-        with jax.default_device(jax.devices("cpu")[0]):
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
             function.lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
         return False
@@ -165,6 +166,8 @@ class FlexibleJAXLinker(JAXLinker):
     ----------
     device : jax.Device, optional
         Where the functions run, instead of JAX's default device.
+    processes : Processes, optional
+        The processes over whose devices functions divide their work, if they divide any.
     """
 
     required_rewrites = (*JAXLinker.required_rewrites, "pair_loops")  # type: ignore[assignment]
@@ -175,9 +178,11 @@ class FlexibleJAXLinker(JAXLinker):
         "expand_own_gradients",
     )
 
-    def __init__(self, device: jax.Device | None = None) -> None:
+    def __init__(
+        self, device: jax.Device | None = None, processes: Processes | None = None
+    ) -> None:
         super().__init__()
-        self.device = device
+        self.device, self.processes = device, processes
 
     def create_jitable_thunk(self, *args: Any, **kwargs: Any) -> Any:
         with jax.enable_x64(True):
@@ -212,15 +217,18 @@ class FlexibleJAXLinker(JAXLinker):
             jitted = jax.jit(fn, compiler_options=options)
         else:
             assert self.fgraph is not None
-            with jax.default_device(self.device):
-                mesh = make_mesh(num_devices)
             shared = [
                 k
                 for k, variable in enumerate(self.fgraph.inputs)
                 if isinstance(variable, SharedVariable)
             ]
             updates: Any = self.fgraph.update_mapping or {}
-            jitted = SeveralDevices(fn, mesh, shared, updates, options)
+            if self.processes is None:
+                with jax.default_device(self.device):
+                    mesh = make_mesh(num_devices)
+                jitted = SeveralDevices(fn, mesh, shared, updates, options)
+            else:
+                jitted = SeveralProcesses(fn, self.processes, shared, updates, options)
         wide = self._find_wide_results()
         # Entering it again costs less than making it, and a function runs in one thread at a time
         in_64_bits = jax.enable_x64(True)
@@ -244,6 +252,9 @@ class FlexibleJAXLinker(JAXLinker):
         function: Any = run_and_fetch if wide else run_anywhere
         function.lower = jax.enable_x64(True)(jitted.lower)
         function.converted = fn  # for lasagne.backends.jax_functions
+        if isinstance(jitted, SeveralProcesses):
+            function.forget = jitted.forget
+            function.follow = jax.enable_x64(True)(jitted.follow)
         return function
 
     def get_options(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ import gc
 import importlib.util
 import logging
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytensor
 from pytensor.compile.mode import Mode
@@ -16,7 +16,9 @@ from lasagne.backends.functions import CMode, JAXMode, LockedMode
 if TYPE_CHECKING:
     import jax
 
-__all__ = ["BACKENDS", "FLOAT_TYPES", "get_mode", "use_jax"]
+    from lasagne.processes import Processes
+
+__all__ = ["BACKENDS", "FLOAT_TYPES", "divide_over", "get_mode", "use_jax"]
 
 BACKENDS = ("jax", "numba", "c")
 FLOAT_TYPES = ("float32", "float64")
@@ -197,15 +199,23 @@ def _jax_mode(name: str | None) -> Mode:
     return JAXMode(FlexibleJAXLinker(device), query)
 
 
+def divide_over(mode: Mode, processes: "Processes") -> Mode:
+    """Return a mode of :func:`get_mode` for JAX, whose functions divide their work over the devices of processes."""
+    from lasagne.backends.jax_linker import FlexibleJAXLinker
+
+    linker: Any = mode.linker
+    return JAXMode(FlexibleJAXLinker(linker.device, processes), mode.provided_optimizer)
+
+
 def _find_device(name: str) -> "jax.Device":
     """Return JAX's device for a name such as ``'gpu'`` or ``'gpu:1'``."""
     import jax
 
     platform, colon, number = name.partition(":")
     try:
-        devices = jax.devices(platform)
+        devices = jax.local_devices(backend=platform)
     except RuntimeError as error:
-        found = ", ".join(sorted({device.platform for device in jax.devices()}))
+        found = ", ".join(sorted({device.platform for device in jax.local_devices()}))
         raise ValueError(
             f"JAX finds no device {name!r}, only: {found}. For NVIDIA GPUs: pip install 'jax[cuda13]'"
         ) from error

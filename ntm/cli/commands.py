@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from lasagne.devices import reserve_devices
+from lasagne.processes import Processes
 from ntm.cli.data_commands import (
     FOR_DATA,
     evaluate_on_data,
@@ -34,6 +35,7 @@ from ntm.cli.pictures import (
     name_run,
     save_picture,
 )
+from ntm.cli.processes import follow_run, joined, saying_what_is_saved
 from ntm.cli.usage import DONE, END, INTERRUPTED, NOT_SOLVED, Loggers, UsageError, blaming_usage
 from ntm.experiments.locking import FolderLock
 from ntm.experiments.own_tasks import shorten_name
@@ -73,8 +75,12 @@ def train(options: Namespace) -> int:
     """Train a new run."""
     with blaming_usage():
         settings = get_settings(options, options.task_class)
-    run, loggers = _start(options.folder or get_default_folder(settings), settings, options)
-    return _train(run, loggers, options)
+    with joined(options, settings) as processes:
+        if processes is not None and not processes.is_leader:
+            return follow_run(settings, processes)
+        folder = options.folder or get_default_folder(settings)
+        run, loggers = _start(folder, settings, options, processes)
+        return _train(run, loggers, options)
 
 
 def resume(options: Namespace) -> int:
@@ -82,8 +88,18 @@ def resume(options: Namespace) -> int:
     if is_data_run(options.folder):
         return resume_on_data(options)
     refuse_options(options, FOR_DATA, "runs on tasks")
+    settings = read_settings(options.folder, options.task)
+    if options.devices is not None:
+        settings = replace(settings, devices=options.devices)
+    with joined(options, settings) as processes:
+        if processes is not None and not processes.is_leader:
+            return follow_run(settings, processes)
+        return _resume(options, processes)
+
+
+def _resume(options: Namespace, processes: Processes | None) -> int:
     FolderLock(options.folder).check()  # Before the network is built, which takes its time
-    run = Run.open(options.folder, options.checkpoint, options.devices, options.task)
+    run = Run.open(options.folder, options.checkpoint, options.devices, options.task, processes)
     began, now = run.settings.devices, run.trainer.training_step.division.devices
     if began != now:
         print(
@@ -102,11 +118,13 @@ def get_default_folder(settings: Settings) -> Path:
     return Path("runs") / "-".join([*names, str(settings.seed)])
 
 
-def _start(folder: Path, settings: Settings, options: Namespace) -> tuple[Run, Loggers]:
+def _start(
+    folder: Path, settings: Settings, options: Namespace, processes: Processes | None = None
+) -> tuple[Run, Loggers]:
     """Begin a run. Its folder is written last, when nothing is left that can be wrong."""
     check_no_run(folder)
     with blaming_usage():
-        run = Run(folder, settings)
+        run = Run(folder, settings, processes=processes)
     loggers = _make_loggers(run, options)
     run.begin()
     return run, loggers
@@ -124,7 +142,8 @@ def _train(run: Run, loggers: Loggers, options: Namespace, max_steps: int | None
     settings, step = run.settings, run.trainer.step_count
     print(f"{run.folder}: {settings.model} learns {settings.task}, from step {step:,}", flush=True)
     try:
-        result = run.train(loggers, progress=not options.quiet, max_steps=max_steps)
+        with saying_what_is_saved(run, _describe_resume(run)):
+            result = run.train(loggers, progress=not options.quiet, max_steps=max_steps)
     except KeyboardInterrupt:  # While the trained network was measured
         print(f"Interrupted after the last step.\n{_describe_resume(run)}")
         return INTERRUPTED

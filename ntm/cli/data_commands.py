@@ -1,9 +1,11 @@
 """The commands for a user's data: each takes the parsed options and returns an exit code."""
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lasagne.processes import Processes
 from ntm.cli.data_options import get_data_settings
 from ntm.cli.data_output import (
     describe_data_result,
@@ -13,6 +15,7 @@ from ntm.cli.data_output import (
 )
 from ntm.cli.data_pictures import check_names, draw_data_learning, draw_data_sequence
 from ntm.cli.pictures import choose_picture_path, get_width, name_run, save_picture
+from ntm.cli.processes import follow_run, joined, saying_what_is_saved
 from ntm.cli.usage import DONE, INTERRUPTED, Loggers, UsageError, blaming_usage, writing
 from ntm.data import Dataset, write_npz
 from ntm.experiments.data_runs import (
@@ -20,6 +23,7 @@ from ntm.experiments.data_runs import (
     continue_sequences,
     measure_data,
     open_data_evaluator,
+    read_moved_settings,
 )
 from ntm.experiments.data_settings import DataSettings, open_data, open_files, open_inputs
 from ntm.experiments.locking import FolderLock
@@ -50,20 +54,23 @@ def refuse_options(options: Namespace, names: tuple[str, ...], run: str) -> None
 def train_on_data(options: Namespace) -> int:
     """Train a new run on data."""
     folder = Path(options.folder) if options.folder else None
-    if folder is not None:
+    if folder is not None and options.processes is None:
         check_no_run(folder)
     kind, per = (getattr(options, name, None) for name in ("kind", "per"))
     files = open_files(options.data, options.validation, kind, per)
     with blaming_usage():
         settings = get_data_settings(options, files)
-    folder = folder or get_default_data_folder(settings)
-    check_no_run(folder)
-    print(summarise_data(settings), flush=True)
-    with blaming_usage():
-        run = DataRun(folder, settings)
-    loggers = _make_loggers(run, options)
-    run.begin()
-    return _train(run, loggers, options)
+    with joined(options, settings) as processes:
+        if processes is not None and not processes.is_leader:
+            return follow_run(settings, processes)
+        folder = folder or get_default_data_folder(settings)
+        check_no_run(folder)
+        print(summarise_data(settings), flush=True)
+        with blaming_usage():
+            run = DataRun(folder, settings, processes=processes)
+        loggers = _make_loggers(run, options)
+        run.begin()
+        return _train(run, loggers, options)
 
 
 def get_default_data_folder(settings: DataSettings) -> Path:
@@ -75,9 +82,24 @@ def get_default_data_folder(settings: DataSettings) -> Path:
 def resume_on_data(options: Namespace) -> int:
     """Go on with a run on data."""
     refuse_options(options, FOR_TASKS, "runs on data")
+    settings, _ = read_moved_settings(options.folder, options.data, options.validation)
+    if options.devices is not None:
+        settings = replace(settings, devices=options.devices)
+    with joined(options, settings) as processes:
+        if processes is not None and not processes.is_leader:
+            return follow_run(settings, processes)
+        return _resume(options, processes)
+
+
+def _resume(options: Namespace, processes: Processes | None) -> int:
     FolderLock(options.folder).check()  # Before the data are read, which takes its time
     run = DataRun.open(
-        options.folder, options.checkpoint, options.devices, options.data, options.validation
+        options.folder,
+        options.checkpoint,
+        options.devices,
+        options.data,
+        options.validation,
+        processes,
     )
     print(summarise_data(run.settings), flush=True)
     return _train(run, _make_loggers(run, options), options, options.max_steps, options.epochs)
@@ -101,7 +123,8 @@ def _train(
     print(f"{run.folder}: {settings.model} learns {name}, from step {step:,}", flush=True)
     again = f"To go on: ntm resume {run.folder}"
     try:
-        result = run.train(loggers, not options.quiet, max_steps, epochs)
+        with saying_what_is_saved(run, again):
+            result = run.train(loggers, not options.quiet, max_steps, epochs)
     except KeyboardInterrupt:  # While the trained network was measured
         print(f"Interrupted after the last step.\n{again}")
         return INTERRUPTED

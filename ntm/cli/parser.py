@@ -13,6 +13,7 @@ from ntm.cli.data_commands import predict, train_on_data
 from ntm.cli.data_options import add_data_settings, add_metrics, get_data_options
 from ntm.cli.model_commands import print_models
 from ntm.cli.options import add_settings, get_training_options
+from ntm.cli.processes import add_processes
 from ntm.cli.report_commands import report, watch
 from ntm.cli.sweep_commands import sweep
 from ntm.cli.sweep_options import add_sweep_options, find_flags
@@ -290,6 +291,7 @@ def make_parser() -> argparse.ArgumentParser:
         "gives results that are equal up to rounding only)",
     )
     _add_logging(command)
+    add_processes(command)
 
     text = "measure the network of a run, or of a file"
     command = _add_command(commands, "evaluate", evaluate, text)
@@ -496,6 +498,7 @@ def _add_training(parser: Parser, name: str, kind: type[Task]) -> None:
         "runs/TASK-MODEL-CONTROLLER-SEED)",
     )
     _add_logging(parser)
+    add_processes(parser)
     add_settings(parser, kind)
 
 
@@ -506,6 +509,7 @@ def _add_data_training(parser: Parser) -> None:
         parser, "folder of the run (default: runs/NAME-MODEL-SEED, by the name of the data's file)"
     )
     _add_logging(parser)
+    add_processes(parser)
     add_data_settings(parser)
 
 

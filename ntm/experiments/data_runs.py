@@ -15,6 +15,7 @@ import numpy as np
 
 from lasagne.backends.modes import get_mode
 from lasagne.layers import Layer
+from lasagne.processes import Processes
 from ntm.data import Dataset
 from ntm.experiments.data_settings import DataSettings
 from ntm.experiments.networks import takes_symbols
@@ -37,6 +38,27 @@ NUM_SEQUENCES = 2000
 BEST = "callback 0 "
 
 
+def read_moved_settings(
+    folder: PathLike, data: PathLike | None, validation: PathLike | None
+) -> tuple[DataSettings, bool]:
+    """Return the settings of a run on data, and whether its data are at another place than the folder says.
+
+    Parameters
+    ----------
+    folder : str or path
+    data, validation : str or path, optional
+        Where the data are now, if they have been moved.
+    """
+    settings = read_data_settings(folder)
+    given = {"data": data, "validation": validation}
+    places: dict[str, Any] = {
+        name: abspath(path) for name, path in given.items() if path is not None
+    }
+    if "validation" in places and settings.validation is None:
+        raise ValueError(f"{folder}: the run has no file of validation data")
+    return replace(settings, **places), bool(places)
+
+
 class DataRun(TrainingRun):
     """A training run on a user's data, in a folder.
 
@@ -47,6 +69,8 @@ class DataRun(TrainingRun):
     settings : DataSettings
     devices : int or 'all', optional
         Train on so many devices, instead of those in the settings, which stay as they are.
+    processes : Processes, optional
+        The processes that train the network together, of which this one leads.
     """
 
     settings: DataSettings
@@ -61,6 +85,7 @@ class DataRun(TrainingRun):
         devices: int | str | None = None,
         data: PathLike | None = None,
         validation: PathLike | None = None,
+        processes: Processes | None = None,
     ) -> "DataRun":
         """Open a run as it was at its latest checkpoint.
 
@@ -73,6 +98,8 @@ class DataRun(TrainingRun):
             Train on so many devices, instead of those that the run began with. The results are equal up to rounding.
         data, validation : str or path, optional
             Where the data are now, if they have been moved. The settings keep the new place once training goes on.
+        processes : Processes, optional
+            The processes that train the network together, of which this one leads.
 
         Raises
         ------
@@ -81,18 +108,11 @@ class DataRun(TrainingRun):
         ValueError
             If a file is damaged, or the data are not those that the run began with.
         """
-        settings = read_data_settings(folder)
-        given = {"data": data, "validation": validation}
-        places: dict[str, Any] = {
-            name: abspath(path) for name, path in given.items() if path is not None
-        }
-        if "validation" in places and settings.validation is None:
-            raise ValueError(f"{folder}: the run has no file of validation data")
-        settings = replace(settings, **places)
+        settings, has_moved = read_moved_settings(folder, data, validation)
         # The data are read before a network is built; an error of theirs is no fault of the folder's files
         settings.open()
-        run = cls._open(folder, settings, checkpoint, devices)
-        run._has_moved = bool(places)
+        run = cls._open(folder, settings, checkpoint, devices, processes)
+        run._has_moved = has_moved
         return run
 
     def train(

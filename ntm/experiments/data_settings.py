@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lasagne.layers import Layer
+from lasagne.processes import Processes
 from ntm.arguments import check_choice, is_integer, shorten
 from ntm.data import Dataset, Epochs, InputLayout, Layout, Source, Stream
 from ntm.data.files import read_fields
@@ -218,7 +219,7 @@ class DataSettings(TrainingSettings):
 
     # ---- Training
 
-    def _make_trainer(self) -> Trainer:
+    def _make_trainer(self, processes: Processes | None) -> Trainer:
         data = self.open()
         source: Source
         validation: Dataset | Source | None = data.validation
@@ -234,7 +235,7 @@ class DataSettings(TrainingSettings):
             validation=validation,
             metrics=self.list_metrics(),
             callbacks=self.make_callbacks(),
-            **self._get_trainer_options(self.count_steps(source)),
+            **self._get_trainer_options(self.count_steps(source), processes),
         )
 
     def make_stream(self, dataset: Dataset, shuffle: bool = True) -> Stream:

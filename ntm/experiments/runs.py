@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 
 from lasagne.backends.modes import get_mode
 from lasagne.layers import Layer, get_all_params
+from lasagne.processes import Processes
 from ntm.experiments.hardware import describe_machine
 from ntm.experiments.locking import FolderLock
 from ntm.experiments.networks import get_model_options
@@ -67,6 +68,8 @@ class TrainingRun(ABC):
     settings : TrainingSettings
     devices : int or 'all', optional
         Train on so many devices, instead of those in the settings, which stay as they are.
+    processes : Processes, optional
+        The processes that train the network together, of which this one leads.
 
     Attributes
     ----------
@@ -75,10 +78,20 @@ class TrainingRun(ABC):
     trainer : Trainer
     """
 
-    def __init__(self, folder: PathLike, settings: Any, devices: int | str | None = None) -> None:
+    def __init__(
+        self,
+        folder: PathLike,
+        settings: Any,
+        devices: int | str | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        if processes is not None and not processes.is_leader:
+            raise ValueError(
+                f"{processes.name} follows: process 0 alone has a run. Make the trainer of the settings, and call train"
+            )
         self.folder = Path(folder)
         given = settings if devices is None else replace(settings, devices=devices)
-        self.trainer: Trainer = given.make_trainer()
+        self.trainer: Trainer = given.make_trainer(processes)
         division = self.trainer.training_step.division
         # What was chosen is written down, so that a resumed run goes on bit for bit
         self.settings = settings.divided_as(division) if devices is None else settings
@@ -127,15 +140,16 @@ class TrainingRun(ABC):
         settings: TrainingSettings,
         checkpoint: str | None,
         devices: int | str | None,
+        processes: Processes | None,
     ) -> Self:
         """Open a run with settings from its folder."""
         # That this machine has no such device is no fault of the file
-        (settings if devices is None else replace(settings, devices=devices)).get_mode()
+        (settings if devices is None else replace(settings, devices=devices)).get_mode(processes)
 
         def open_at(path: Path | None, known: Sequence[Path]) -> Any:
             found = None if path is None else read_checkpoint(path, settings)
             with making(folder, settings, found):
-                run = cls(folder, settings, devices)
+                run = cls(folder, settings, devices, processes)
             run._known = set(known)
             if path is not None and found is not None:
                 run._set_state(path, found)
@@ -298,6 +312,8 @@ class Run(TrainingRun):
     settings : Settings
     devices : int or 'all', optional
         Train on so many devices, instead of those in the settings, which stay as they are.
+    processes : Processes, optional
+        The processes that train the network together, of which this one leads.
     """
 
     settings: Settings
@@ -309,6 +325,7 @@ class Run(TrainingRun):
         checkpoint: str | None = None,
         devices: int | str | None = None,
         task: type[Task] | None = None,
+        processes: Processes | None = None,
     ) -> Self:
         """Open a run as it was at its latest checkpoint.
 
@@ -321,6 +338,8 @@ class Run(TrainingRun):
             Train on so many devices, instead of those that the run began with. The results are equal up to rounding.
         task : type, optional
             The class of the task, if it is of the user's own.
+        processes : Processes, optional
+            The processes that train the network together, of which this one leads.
 
         Raises
         ------
@@ -329,7 +348,7 @@ class Run(TrainingRun):
         ValueError
             If a file is damaged; the message says which one, and which checkpoint came before.
         """
-        return cls._open(folder, read_settings(folder, task), checkpoint, devices)
+        return cls._open(folder, read_settings(folder, task), checkpoint, devices, processes)
 
     def _get_train_options(self, max_steps: int | None, epochs: int | None) -> dict[str, Any]:
         if epochs is not None:

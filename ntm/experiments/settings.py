@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lasagne.layers import Layer, get_all_params
+from lasagne.processes import Processes
 from ntm.arguments import check_choice, is_integer
 from ntm.experiments.defaults import find_block, merge_settings
 from ntm.experiments.networks import MODELS
@@ -156,7 +157,7 @@ class Settings(TrainingSettings):
         given = [self.task_options, *self.evaluate_at]
         return [each for one in given for each in one.items()]
 
-    def _make_trainer(self) -> Trainer:
+    def _make_trainer(self, processes: Processes | None) -> Trainer:
         task = self.make_task()
         self.check_batch(task)
         return Trainer(
@@ -166,7 +167,7 @@ class Settings(TrainingSettings):
             curriculum_options=self.curriculum_options,
             restarter=self._make_restarter(task),
             solved_below=self.stop_below,
-            **self._get_trainer_options(self.max_steps),
+            **self._get_trainer_options(self.max_steps, processes),
         )
 
     def check_batch(self, task: Task) -> None:

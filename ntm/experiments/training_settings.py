@@ -13,6 +13,7 @@ import lasagne
 from lasagne.backends.modes import BACKENDS, get_mode
 from lasagne.devices import ALL, MOST, reserve_devices, start_devices
 from lasagne.layers import Layer
+from lasagne.processes import Processes
 from ntm.data import Layout
 from ntm.experiments.networks import MODELS, Network, get_model_options
 from ntm.experiments.options import Option, check_options, get_options, option
@@ -148,7 +149,7 @@ class TrainingSettings(ABC):
         """Return the names and values of what may be too large in the settings of a stranger."""
 
     @abstractmethod
-    def _make_trainer(self) -> Trainer:
+    def _make_trainer(self, processes: Processes | None) -> Trainer:
         """Return the trainer, with the network and what it is trained on."""
 
     def get_given_options(self) -> dict[str, Any]:
@@ -178,8 +179,13 @@ class TrainingSettings(ABC):
         finally:
             lasagne.random.set_rng(rng)
 
-    def make_trainer(self) -> Trainer:
+    def make_trainer(self, processes: Processes | None = None) -> Trainer:
         """Return the trainer, with the network and what it is trained on.
+
+        Parameters
+        ----------
+        processes : Processes, optional
+            The processes that train the network together.
 
         Raises
         ------
@@ -187,11 +193,13 @@ class TrainingSettings(ABC):
             If the process was told to stop meanwhile, by Ctrl-C, SIGTERM or SIGHUP.
         """
         with stop_on_signals() as stop:
-            trainer = self._make_trainer()
+            trainer = self._make_trainer(processes)
             stop.check()
         return trainer
 
-    def _get_trainer_options(self, total: int | None) -> dict[str, Any]:
+    def _get_trainer_options(
+        self, total: int | None, processes: Processes | None
+    ) -> dict[str, Any]:
         """Return arguments of the trainer. A cosine ends after `total` steps unless its own `total` is given."""
         options = self.schedule_options
         if self.schedule == "cosine" and total is not None:
@@ -205,19 +213,27 @@ class TrainingSettings(ABC):
             "rewind": self.rewind,
             "num_buckets": self.num_buckets,
             "seed": self.seed,
-            "mode": self.get_mode(),
+            "mode": self.get_mode(processes),
             "block_size": self.block_size,
             "devices": self.devices,
+            "processes": processes,
         }
 
-    def get_mode(self) -> Mode:
+    def get_mode(self, processes: Processes | None = None) -> Mode:
         """Return what functions are compiled with. Where JAX has not started, the CPU gets its devices before.
+
+        Parameters
+        ----------
+        processes : Processes, optional
+            The processes that train the network together: they have their devices already.
 
         Raises
         ------
         ValueError
             If there is no such device, or there are not so many.
         """
+        if processes is not None:
+            return get_mode(self.backend, self.device)
         if self.backend == "jax" and self.batch_size > 1 and self.devices != 1:
             reserve_devices(ALL if self.devices == AUTO else self.devices)
         mode = get_mode(self.backend, self.device)

@@ -1,5 +1,6 @@
 """Training: the trainer, evaluators, metrics, callbacks, curricula, schedules, recovery and loggers."""
 
+from lasagne.processes import LostProcessError, Processes, join_processes
 from ntm.prediction.probabilities import predictions
 from ntm.training.callbacks import (
     Callback,
@@ -30,14 +31,17 @@ __all__ = [
     "Evaluator",
     "JSONLines",
     "KeepBest",
+    "LostProcessError",
     "Metric",
     "MetricCallback",
+    "Processes",
     "Restarter",
     "Rewinder",
     "RowLogger",
     "TensorBoard",
     "Trainer",
     "TrainingError",
+    "join_processes",
     "make_curriculum",
     "make_metrics",
     "make_schedule",

@@ -11,6 +11,7 @@ from pytensor.link.jax.linker import JAXLinker
 
 from lasagne.accumulation import AUTO, SMALLEST, count_bytes, fit_block_size
 from lasagne.devices import ALL, get_cache_bytes, get_devices, reserve_devices, start_devices
+from lasagne.processes import Processes
 from ntm.arguments import Number
 from ntm.typing import Tensor
 
@@ -66,6 +67,7 @@ def choose_division(
     mode: Mode,
     block_size: int | str | None,
     devices: int | str,
+    processes: Processes | None = None,
 ) -> Division:
     """Return how to divide the batches of an objective.
 
@@ -81,11 +83,14 @@ def choose_division(
     devices : int, 'auto' or 'all'
         ``'auto'`` takes as many CPU cores as the batch has blocks for, and one GPU. It takes one core where JAX has
         started without the others.
+    processes : Processes, optional
+        The processes over all of whose devices to divide the batches.
 
     Raises
     ------
     ValueError
-        If there are fewer devices than asked for, or the back end has one only.
+        If there are fewer devices than asked for, or the back end has one only; if there are several processes, and the
+        batch has fewer sequences than the processes have devices.
     """
     # Numbers of NumPy would be taken for none, and could not be written into settings
     block_size = int(block_size) if isinstance(block_size, np.integer) else block_size
@@ -93,26 +98,68 @@ def choose_division(
     linker = mode.linker
     # PyTensor's own linker for JAX has one device
     if not isinstance(linker, JAXLinker) or not hasattr(linker, "device"):
+        if processes is not None:
+            raise ValueError(
+                f"{processes.count} processes need the back end jax: mode=ntm.get_mode('jax')"
+            )
         if devices not in (1, AUTO, ALL):
             raise ValueError(
                 f"devices is {devices}, but several devices need the back end jax: mode=ntm.get_mode('jax')"
             )
         return Division(block_size if isinstance(block_size, int) else None, 1)
+    if processes is not None:
+        return _divide_over(processes, losses, objective, block_size, devices)
     if block_size != AUTO and devices == 1:  # Nothing to choose: JAX need not start for it
         return Division(block_size, 1)  # type: ignore[arg-type]
     device = linker.device
     if objective.batch_size > 1 and devices != 1:
         # Before anything else asks JAX for its devices
         reserve_devices(ALL if devices == AUTO else devices)
-    fitting = None
-    if objective.batch_size > SMALLEST and _get_platform(device) == "cpu":
-        fitting = fit_block_size(count_bytes([losses], objective.longest), get_cache_bytes())
+    fitting = _fit_block_size(losses, objective, device)
     size = fitting if block_size == AUTO else block_size
     smallest = block_size if isinstance(block_size, int) else min(FEWEST, fitting or FEWEST)
     count = _choose_devices(device, objective.batch_size, smallest, devices)
-    if block_size == AUTO and size is not None and int(size) * count >= objective.batch_size:
+    return _make_division(size, count, objective, block_size == AUTO)
+
+
+def _make_division(size: Any, count: int, objective: "Objective", is_chosen: bool) -> Division:
+    """Return a division, without blocks where the size of a block was chosen, and all of the batch fits."""
+    if is_chosen and size is not None and size * count >= objective.batch_size:
         size = None
-    return Division(size, count)  # type: ignore[arg-type]
+    return Division(size, count)
+
+
+def _fit_block_size(losses: Tensor, objective: "Objective", device: Any) -> int | None:
+    """Return how many sequences fit the cache; None where that is of no use."""
+    if objective.batch_size <= SMALLEST or _get_platform(device) != "cpu":
+        return None
+    return fit_block_size(count_bytes([losses], objective.longest), get_cache_bytes())
+
+
+def _divide_over(
+    processes: Processes,
+    losses: Tensor,
+    objective: "Objective",
+    block_size: int | str | None,
+    devices: int | str,
+) -> Division:
+    """Return how to divide batches over the devices of several processes: as process 0 says."""
+    count, batch_size = processes.num_devices, objective.batch_size
+    if devices not in (AUTO, ALL, count):
+        raise ValueError(
+            f"devices is {devices}, but the {processes.count} processes were joined with {count} devices in all"
+        )
+    if batch_size < count:
+        raise ValueError(
+            f"a batch of {batch_size} sequences cannot be divided over {count} devices: expected a batch_size of at "
+            "least as many, or fewer devices"
+        )
+    size: Any = block_size
+    if block_size == AUTO:
+        device = processes.mesh.local_devices[0]
+        # Another process may have another cache
+        size = processes.share("the block size", _fit_block_size(losses, objective, device))
+    return _make_division(size, count, objective, block_size == AUTO)
 
 
 def _get_platform(device: Any) -> str:

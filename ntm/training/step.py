@@ -5,7 +5,7 @@ Where batches come from and what happens after a step is the business of :class:
 Notation: B sequences in a batch, T steps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,9 +21,10 @@ from pytensor.tensor.random.type import RandomType
 
 from lasagne._norms import get_total_norm
 from lasagne.accumulation import accumulate_gradients
-from lasagne.backends.modes import get_mode
+from lasagne.backends.modes import divide_over, get_mode
 from lasagne.independence import DependenceError
 from lasagne.layers import Layer, get_all_params
+from lasagne.processes import Processes
 from lasagne.updates import get_or_compute_grads, total_norm_constraint
 from ntm.data.layout import DataBatch
 from ntm.layers.base import keep_where_masked
@@ -119,6 +120,9 @@ class TrainingStep:
     devices : int, 'auto' or 'all'
         Over how many CPU cores or GPUs a batch is divided. ``'auto'`` takes as many CPU cores as the task's batch has
         blocks for.
+    processes : Processes, optional
+        The processes over all of whose devices a batch is divided, see :func:`ntm.training.join_processes`. Process 0
+        calls the step, the others :meth:`follow`.
 
     Attributes
     ----------
@@ -146,8 +150,10 @@ class TrainingStep:
         block_size: int | str | None = None,
         devices: int | str = 1,
         carry_states: bool = False,
+        processes: Processes | None = None,
     ) -> None:
         self.mode = get_mode() if mode is None else mode
+        self.processes = processes
         self.params = get_all_params(l_out)
         self.trainable = get_all_params(l_out, trainable=True)
         self._objective = objective = as_objective(task, "TrainingStep")
@@ -163,14 +169,18 @@ class TrainingStep:
         else:
             outputs = carried.compute_output(l_out)
         losses = objective.compute(outputs)
-        self.division = choose_division(losses, objective, self.mode, block_size, devices)
+        self.division = choose_division(
+            losses, objective, self.mode, block_size, devices, processes
+        )
         loss, grads, losses, states = self._differentiate(
             losses,
             batch if carried is None else [*batch, *carried.variables],
             weights if self._weighted else None,
             penalty,
             [] if carried is None else carried.after,
-            may_stay_whole=block_size in (AUTO, None) and devices in (AUTO, 1),
+            may_stay_whole=block_size in (AUTO, None)
+            and devices in (AUTO, 1)
+            and processes is None,
         )
         scaled_norm, scale = get_total_norm(grads)
         finite_grads = pt.stack([pt.isfinite(grad).all() for grad in grads])
@@ -229,6 +239,7 @@ class TrainingStep:
                     penalty,
                     states,
                     **self.division._asdict(),
+                    processes=self.processes,
                 )
             except DependenceError:
                 if not may_stay_whole:
@@ -253,6 +264,10 @@ class TrainingStep:
         weights : array (B,), optional
             The weight of each sequence in the loss, if the step is `weighted`; those of a batch of data unless given.
         """
+        if self.processes is not None and not self.processes.is_leader:
+            raise RuntimeError(
+                f"TrainingStep: {self.processes.name} follows, and computes what process 0 says: call Trainer.train"
+            )
         given: list[Any] = []
         if isinstance(batch, DataBatch):
             batch = self._network.fit(batch)
@@ -274,6 +289,25 @@ class TrainingStep:
         return StepResult(
             float(loss), np.asarray(losses), float(norm), bool(is_finite), np.asarray(finite_grads)
         )
+
+    def send_all(self) -> None:
+        """Send the values of all `variables` to other processes with the next call."""
+        self._function.vm.jit_fn.forget()
+
+    def follow(self, message: Mapping[str, Any], arrays: Sequence[Array]) -> None:
+        """Run the step as process 0 says. The values of `variables` stay behind until they are set.
+
+        Parameters
+        ----------
+        message, arrays :
+            What process 0 has sent for one call.
+
+        Raises
+        ------
+        ValueError
+            If the step is another one than that of process 0.
+        """
+        self._function.vm.jit_fn.follow(message, arrays)
 
     def must_compile(self, batch: Batch | DataBatch) -> bool:
         """Tell whether a call with this batch compiles something first, which takes seconds."""
@@ -314,7 +348,7 @@ class TrainingStep:
             self._inputs,
             self._outputs,
             updates=self.updates,
-            mode=self.mode,
+            mode=self.mode if self.processes is None else divide_over(self.mode, self.processes),
             on_unused_input="ignore" if self._objective.is_weighted else "raise",
         )
 

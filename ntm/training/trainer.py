@@ -20,6 +20,7 @@ import numpy as np
 from pytensor.compile.mode import Mode, get_mode
 
 from lasagne.layers import Layer
+from lasagne.processes import Processes
 from lasagne.updates import adam
 from ntm.arguments import Number, is_number
 from ntm.data import DataBatch, Dataset, Epochs, Layout, Source, SourceExhausted, make_source
@@ -32,6 +33,7 @@ from ntm.training.callbacks import Callback, as_callback, as_logger
 from ntm.training.data_evaluator import DataEvaluator, make_validation, to_row
 from ntm.training.division import AUTO, check_division
 from ntm.training.evaluator import Evaluator
+from ntm.training.following import led_by_one
 from ntm.training.inputs import NetworkInputs, get_batch_size
 from ntm.training.losses import check_last_nonlinearity
 from ntm.training.objective import (
@@ -136,6 +138,9 @@ class Trainer:
     callbacks : list of Callback or callable
         Called as training goes on, see :class:`ntm.training.Callback`. A function takes the trainer, and is called
         after each evaluation.
+    processes : Processes, optional
+        The processes over all of whose devices a batch is divided, see :func:`ntm.training.join_processes`. Process 0
+        trains and decides. In the others :meth:`train` follows process 0, with the same network and data.
 
     Attributes
     ----------
@@ -198,6 +203,7 @@ class Trainer:
         class_weights: ArrayLike | None = None,
         metrics: Sequence[Any] | None = None,
         callbacks: Sequence[Any] = (),
+        processes: Processes | None = None,
     ) -> None:
         is_task = _is_task(data)
         if update is None:
@@ -267,6 +273,7 @@ class Trainer:
             block_size=block_size,
             devices=devices,
             carry_states=self.source.is_stream,
+            processes=processes,
         )
         self.params = self.training_step.params
         self.rewinder = Rewinder() if rewind else None
@@ -589,6 +596,7 @@ class Trainer:
 
     # ---- The loop
 
+    @led_by_one
     def train(
         self,
         max_steps: int | None = None,

@@ -404,11 +404,13 @@ def test_the_exit_code_of_compare_looks_at_every_network(solved, seen, monkeypat
         assert main(words) == expected
 
 
+#: The options of a command that may train in several processes
+PROCESSES = {"--processes", "--process", "--coordinator"}
 #: The options that the tests above see the effect of, besides those that are settings. --task: test_own_tasks.py;
-#: options for data: test_data_commands.py
+#: options for data: test_data_commands.py; several processes: tests/ntm/training/test_following.py
 SEEN = {
     "tasks": set(),
-    "train": {"--folder", "--quiet", "--tensorboard", "--model"},
+    "train": {"--folder", "--quiet", "--tensorboard", "--model", *PROCESSES},
     "compare": {
         "--folder",
         "--quiet",
@@ -446,6 +448,7 @@ SEEN = {
         "--devices",
         "--quiet",
         "--tensorboard",
+        *PROCESSES,
     },
     "predict": {
         "--checkpoint",
