@@ -6,10 +6,11 @@ import platform
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,7 @@ class RayEngine(Engine):
         self.gpus = Number(float, 0).check("RayEngine: gpus", gpus)
         self._ray: Any = None
         self._is_ours = False
+        self._output = ExitStack()
         self._running: dict[str, _Running] = {}
         self._losses: dict[str, _Losses] = {}
         self._driver: dict[str, Any] = {}
@@ -126,6 +128,8 @@ class RayEngine(Engine):
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             self._connect()
+            # Ray prints what happens to nodes; the standard output is for results
+            self._output.enter_context(redirect_stdout(sys.stderr))
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = (host.strip("[]"), int(port))
         token = secrets.token_hex(16)
@@ -170,6 +174,7 @@ class RayEngine(Engine):
                 inside(self.folder, TOKEN).unlink()
             if self._is_ours:
                 self._ray.shutdown()
+            self._output.close()
 
     def _end_all(self) -> None:
         for each in self._running.values():
@@ -274,9 +279,9 @@ class RayEngine(Engine):
         return ""
 
     def _tell(self, running: _Running) -> None:
-        running.is_told = True
-        if not self._is_gone:
+        if not running.is_told and not self._is_gone:  # Told twice, a task would end at once
             self._ray.cancel(running.reference)
+        running.is_told = True
 
     def _look(self) -> None:
         """Look at the cluster now and then: whether the head node answers, and how much room the nodes have."""

@@ -65,6 +65,12 @@ def pick_settings(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(SETTINGS)}
 
 
+def make_node_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that runs a trial on this node, given the settings of the sweep."""
+    here = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return make_environment({**here, **settings})
+
+
 def run_on_node(
     sweep: str, name: str, task: str | None, attempt: str, driver: Mapping[str, Any]
 ) -> tuple[str, str]:
@@ -143,9 +149,6 @@ def _run_process(
     folder: Path, task: str | None, attempt: str, driver: Mapping[str, Any], stop: Stop
 ) -> int:
     """Run the process of a trial, and return its exit code. Tell the process to end when this task is told to."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)
-    }
     words = [sys.executable, "-m", "ntm.sweeps.process", str(folder), *filter(None, [task])]
     with open(inside(folder, LOG), "ab") as log:
         process = subprocess.Popen(
@@ -153,7 +156,7 @@ def _run_process(
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=make_environment({**environment, **driver["settings"]}),
+            env=make_node_environment(driver["settings"]),
             # Modules and data that are named relative to the current folder
             cwd=driver["folder"] if Path(driver["folder"]).is_dir() else None,
             start_new_session=True,
