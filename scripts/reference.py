@@ -32,6 +32,8 @@ DOORS = (
     "ntm.data",
     "ntm.training",
     "ntm.experiments",
+    "ntm.sweeps",
+    "ntm.sweeps.report",
     "ntm.models",
     "ntm.reports",
     "ntm.visualization",
