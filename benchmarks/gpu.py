@@ -123,6 +123,8 @@ class Sizes:
         Seconds for the repetitions of a case.
     copy : dict
         Settings of the run that learns to copy, other than the defaults.
+    replicas : list of dict
+        Networks that train in one program: how many, of which kind, and the batch of each.
     """
 
     kinds: list[str]
@@ -137,6 +139,7 @@ class Sizes:
     rivals: list[tuple[int, int]]
     budget: float
     copy: dict[str, Any]
+    replicas: list[Case]
 
 
 def make_cases(kind: str, *shapes: tuple[int, int], **options: Any) -> list[Case]:
@@ -187,6 +190,10 @@ FULL = Sizes(
     rivals=[(1, 42), (16, 42), (64, 42), (1024, 42)],
     budget=1.5,
     copy={"seed": 1},
+    replicas=[
+        *({"kind": "ntm", "replicas": count, "batch": 1} for count in (1, 8, 64, 256)),
+        *({"kind": "dnc", "replicas": count, "batch": 1} for count in (1, 64)),
+    ],
 )
 # The programs of one section are those of another where that tests as much: a rehearsal mostly compiles
 SMALL = Sizes(
@@ -208,6 +215,7 @@ SMALL = Sizes(
     rivals=[(2, 4)],
     budget=0.1,
     copy={"task_options": {"max_length": 2}, "max_steps": 2, "evaluate_at": []},
+    replicas=[{"kind": "dense", "replicas": 2, "batch": 1, "task_options": {"max_length": 2}}],
 )
 
 
@@ -265,6 +273,7 @@ def make_plan(sizes: Sizes, expected: str) -> list[Section]:
         training("DNC", 70, "the device"),
         training("SAM", 70, "the device"),
         Section("Copy from nothing", "copy", {"settings": sizes.copy}, 90, tell_limit=True),
+        Section("Many networks at once", "replicas", {"cases": sizes.replicas, **budget}, 70),
         Section("Kernels", "profile", {"cases": sizes.profile, "repeats": 5}, 40),
         *(
             Section(f"Memory, {name}", "memory", {"cases": cases, "budget": 0.3}, 60)

@@ -17,6 +17,7 @@ TITLES = {
     "sam": "SAM",
     "sdnc": "SDNC",
     "lstm": "LSTM",
+    "dense": "dense network",
 }
 #: What decides whether two timings are of the same case
 CASE = ("kind", "batch", "steps", "slots", "nearest")
@@ -318,6 +319,30 @@ def copy_lines(results: Results) -> list[str]:
     return [*lines, ""] if lines else []
 
 
+def replicas_lines(results: Results) -> list[str]:
+    """Return how long a step of several networks takes, and how many networks do a step in a second."""
+    rows = []
+    for row in rows_of(results, "Many networks at once"):
+        count, seconds = row["replicas"], row["seconds"]
+        whole = seconds + count * row["host"]
+        cells = [
+            TITLES[row["kind"]],
+            f"{count:,}",
+            milliseconds(seconds),
+            milliseconds(row["host"]),
+        ]
+        rows.append([*cells, f"{1 / whole:,.1f}", f"{count / whole:,.0f}"])
+    head = [
+        "",
+        "networks",
+        "a step of all, ms",
+        "a trainer's part, ms",
+        "steps/s of each network",
+        "steps/s of all together",
+    ]
+    return table(head, rows) if rows else []
+
+
 #: Titles of the page, and what makes their lines
 PARTS: dict[str, Callable[[Results], list[str]]] = {
     "Faster than one core?": break_even_table,
@@ -330,6 +355,7 @@ PARTS: dict[str, Callable[[Results], list[str]]] = {
     "Kernels": profile_lines,
     "XLA's flags": flags_lines,
     "Learning to copy": copy_lines,
+    "Many networks at once": replicas_lines,
 }
 NOTES = {
     "Faster than one core?": "For each network, number of slots and length: the smallest batch measured from which on "
@@ -343,6 +369,9 @@ NOTES = {
     "Memory": "The device's own peak, and XLA's figure for the temporary memory of a step. In blocks: the gradient is "
     "accumulated by `lasagne.accumulation.accumulate_gradients`.",
     "Kernels": "From the profile that XLA writes. Launches inside a command buffer count as the profile shows them.",
+    "Many networks at once": "`ntm train copy --replicas N`: networks of different seeds in one program. The trainer's "
+    "part is what the processor does for each network between two steps, one network after the other: it draws the "
+    "batch and notes the loss. Evaluations and checkpoints come on top.",
     "XLA's flags": "The first call traces and compiles, without a cache on disk.",
 }
 

@@ -541,6 +541,56 @@ def copy(report: Report, settings: Mapping[str, Any], limit: float) -> None:
     report({**result, "whole": time.perf_counter() - start})
 
 
+def replicas(report: Report, cases: Sequence[Row], budget: float) -> None:
+    """Report the seconds of a training step of several networks in one program, and what the trainer of each adds.
+
+    A row has ``seconds``, of a step of all networks, and ``host``, of what the processor does for each network between
+    two steps: drawing its batch, and noting its loss.
+    """
+    import numpy as np
+
+    from lasagne.backends.jax_stack import Stack
+    from ntm.experiments import make_settings
+    from ntm.training.step import StepAnswer, StepResult
+
+    trainers: dict[str, Any] = {}
+    host: dict[str, float] = {}
+
+    def time_host(kind: str) -> float:
+        """Return the seconds of a network between two steps, given the same result each time."""
+        trainer = trainers[kind]
+        size = len(trainer.training_step.trainable)
+        result = StepResult(1.0, np.ones(trainer.task.batch_size), 1.0, True, np.ones(size, bool))
+        course = trainer.make_course(10**6, solve_every=0, log_every=0, progress=False)
+        next(course)
+
+        def call() -> None:
+            request = course.send(True)
+            trainer.training_step.make_arguments(*request)
+            course.send(StepAnswer(result, None))
+
+        call()
+        seconds = time_calls(call, min(budget, 0.2))["seconds"]
+        course.close()
+        return seconds
+
+    def build(kind: str, replicas: int, batch: int, **options: Any) -> Callable[[], Any]:
+        if kind not in trainers:
+            settings = make_settings("copy", kind, batch_size=batch, devices=1, **options)
+            trainers[kind] = settings.make_trainer()
+            host[kind] = time_host(kind)
+        trainer = trainers[kind]
+        stack = Stack(trainer.training_step.function)
+        values = [storage.container.storage[0] for storage in stack.shared]
+        stack.fill([[value * (1 + k / replicas) for value in values] for k in range(replicas)])
+        arguments = [
+            trainer.training_step.make_arguments(trainer.sample(), 1e-4) for _ in range(replicas)
+        ]
+        return lambda: stack.run(arguments)
+
+    time_cases(lambda row: report(row | {"host": host[row["kind"]]}), cases, build, budget)
+
+
 FUNCTIONS: dict[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
@@ -554,6 +604,7 @@ FUNCTIONS: dict[str, Callable[..., None]] = {
         memory,
         profile,
         copy,
+        replicas,
     )
 }
 

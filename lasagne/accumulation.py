@@ -19,7 +19,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Apply, Constant, Variable
+from pytensor.graph.basic import Apply, Constant, Variable, equal_computations
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
@@ -433,6 +433,22 @@ class Blocks(Op):
         self.block_size = block_size
         self.num_devices = num_devices
         self.unseen = unseen
+        self._settings = (num_split, num_carried, tuple(reached), block_size, num_devices)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            type(self) is type(other)
+            and self._settings == other._settings
+            and equal_computations(
+                list(self.fgraph.outputs),
+                list(other.fgraph.outputs),
+                list(self.fgraph.inputs),
+                list(other.fgraph.inputs),
+            )
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._settings))
 
     def __str__(self) -> str:
         return f"Blocks{{of {self.block_size}, on {self.num_devices} devices}}"

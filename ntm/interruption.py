@@ -49,6 +49,8 @@ class Stop:
         self._before: dict[int, Any] = {}
         self._latest = 0.0
         self._may_end = True
+        #: Whether a second signal has acted as without this handler
+        self.has_acted = False
 
     def is_set(self) -> bool:
         """Return whether the process has been asked to end."""
@@ -126,6 +128,7 @@ class Stop:
             signal.signal(number, before)
 
     def _act_as_before(self, number: int, frame: FrameType | None) -> None:
+        self.has_acted = True
         self._remove()
         before = self._before[number]
         if callable(before):

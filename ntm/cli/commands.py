@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from lasagne.devices import reserve_devices
 from lasagne.processes import Processes
@@ -36,6 +36,7 @@ from ntm.cli.pictures import (
     save_picture,
 )
 from ntm.cli.processes import follow_run, joined, saying_what_is_saved
+from ntm.cli.replica_commands import train_replicas
 from ntm.cli.usage import DONE, END, INTERRUPTED, NOT_SOLVED, Loggers, UsageError, blaming_usage
 from ntm.experiments.locking import FolderLock
 from ntm.experiments.own_tasks import shorten_name
@@ -75,12 +76,23 @@ def train(options: Namespace) -> int:
     """Train a new run."""
     with blaming_usage():
         settings = get_settings(options, options.task_class)
+    if options.replicas is not None:
+        return train_replicas(
+            settings, options, get_default_folder, _make_loggers, describe_result, _read_result
+        )
     with joined(options, settings) as processes:
         if processes is not None and not processes.is_leader:
             return follow_run(settings, processes)
         folder = options.folder or get_default_folder(settings)
         run, loggers = _start(folder, settings, options, processes)
         return _train(run, loggers, options)
+
+
+def _read_result(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Return the result of a run that has ended."""
+    result = read_result(folder)
+    result["solved"] = was_solved(settings, result)
+    return result
 
 
 def resume(options: Namespace) -> int:
@@ -200,8 +212,7 @@ def compare(options: Namespace) -> int:
             code = _train(*_start_or_open(folder, each, options), options)
             if code == INTERRUPTED:
                 return code
-        result = read_result(folder)
-        result["solved"] = was_solved(each, result)
+        result = _read_result(each, folder)
         if has_ended:
             print(f"{folder}: ended before. {describe_result(each, result)}")
         results.append(result)

@@ -16,6 +16,7 @@ from ntm.cli.data_output import (
 from ntm.cli.data_pictures import check_names, draw_data_learning, draw_data_sequence
 from ntm.cli.pictures import choose_picture_path, get_width, name_run, save_picture
 from ntm.cli.processes import follow_run, joined, saying_what_is_saved
+from ntm.cli.replica_commands import train_replicas
 from ntm.cli.usage import DONE, INTERRUPTED, Loggers, UsageError, blaming_usage, writing
 from ntm.data import Dataset, write_npz
 from ntm.experiments.data_runs import (
@@ -27,7 +28,7 @@ from ntm.experiments.data_runs import (
 )
 from ntm.experiments.data_settings import DataSettings, open_data, open_files, open_inputs
 from ntm.experiments.locking import FolderLock
-from ntm.experiments.reading import check_is_trained, read_data_settings
+from ntm.experiments.reading import check_is_trained, read_data_result, read_data_settings
 from ntm.experiments.runs import check_no_run
 from ntm.files import to_json
 from ntm.training.data_evaluator import DataEvaluator
@@ -53,13 +54,24 @@ def refuse_options(options: Namespace, names: tuple[str, ...], run: str) -> None
 
 def train_on_data(options: Namespace) -> int:
     """Train a new run on data."""
-    folder = Path(options.folder) if options.folder else None
+    is_one = options.replicas is None
+    folder = Path(options.folder) if options.folder and is_one else None
     if folder is not None and options.processes is None:
         check_no_run(folder)
     kind, per = (getattr(options, name, None) for name in ("kind", "per"))
     files = open_files(options.data, options.validation, kind, per)
     with blaming_usage():
         settings = get_data_settings(options, files)
+    if not is_one:
+        print(summarise_data(settings), flush=True)
+        return train_replicas(
+            settings,
+            options,
+            get_default_data_folder,
+            _make_loggers,
+            lambda _, result: describe_data_result(result),
+            lambda _, folder: read_data_result(folder),
+        )
     with joined(options, settings) as processes:
         if processes is not None and not processes.is_leader:
             return follow_run(settings, processes)

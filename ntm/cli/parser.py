@@ -495,8 +495,10 @@ def _add_training(parser: Parser, name: str, kind: type[Task]) -> None:
     _add_folder(
         parser,
         "folder of the run (default: runs/TASK-MODEL-SEED; with a controller that is not the default, "
-        "runs/TASK-MODEL-CONTROLLER-SEED)",
+        "runs/TASK-MODEL-CONTROLLER-SEED); with --replicas, the folder that holds the folders of the runs (default: "
+        "runs)",
     )
+    _add_replicas(parser)
     _add_logging(parser)
     add_processes(parser)
     add_settings(parser, kind)
@@ -505,8 +507,11 @@ def _add_training(parser: Parser, name: str, kind: type[Task]) -> None:
 def _add_data_training(parser: Parser) -> None:
     """Add the options of `ntm train` for data."""
     parser.set_defaults(run=train_on_data)
+    _add_replicas(parser)
     _add_folder(
-        parser, "folder of the run (default: runs/NAME-MODEL-SEED, by the name of the data's file)"
+        parser,
+        "folder of the run (default: runs/NAME-MODEL-SEED, by the name of the data's file); with --replicas, the "
+        "folder that holds the folders of the runs (default: runs)",
     )
     _add_logging(parser)
     add_processes(parser)
@@ -528,6 +533,16 @@ def _add_data_sweep(parser: Parser) -> None:
     before = {action.dest for action in parser._actions}
     add_data_settings(parser)
     parser.set_defaults(settings_parser=parser, settings_flags=find_flags(parser, before))
+
+
+def _add_replicas(parser: Parser) -> None:
+    parser.add_argument(
+        "--replicas",
+        type=Number(int, 1),
+        metavar="N",
+        help="train so many networks in one program, with the seeds from --seed on, each in a folder of its own; the "
+        "same command goes on where it was stopped (default: one network; not for sam and sdnc)",
+    )
 
 
 def _add_comparison(parser: Parser, name: str, kind: type[Task]) -> None:

@@ -30,6 +30,7 @@ from ntm.files import inside, write_json
 from ntm.interruption import stop_on_signals
 from ntm.prediction import Predictor, generate
 from ntm.training.data_evaluator import BATCH_SIZE, DataEvaluator, to_row
+from ntm.training.step import Course
 from ntm.typing import Array, PathLike
 
 #: How many sequences of the training data are measured at the end, where there are no validation data
@@ -111,22 +112,22 @@ class DataRun(TrainingRun):
         settings, has_moved = read_moved_settings(folder, data, validation)
         # The data are read before a network is built; an error of theirs is no fault of the folder's files
         settings.open()
-        run = cls._open(folder, settings, checkpoint, devices, processes)
+        run = cls.open_with(folder, settings, checkpoint, devices, processes)
         run._has_moved = has_moved
         return run
 
-    def train(
+    def make_course(
         self,
         loggers: Sequence[Callable[[dict], Any]] = (),
         progress: bool = True,
         max_steps: int | None = None,
         epochs: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> Course:
         with self._take():
             path = inside(self.folder, "settings.json")
             if self._has_moved:
                 write_json(path, self.settings.to_json())
-            return super().train(loggers, progress, max_steps, epochs)
+            return (yield from super().make_course(loggers, progress, max_steps, epochs))
 
     def _get_train_options(self, max_steps: int | None, epochs: int | None) -> dict[str, Any]:
         settings = self.settings

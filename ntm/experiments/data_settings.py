@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -202,6 +202,12 @@ class DataSettings(TrainingSettings):
         if self.validation_share is not None:
             training, validation = whole.split(self.validation_share, seed=self.seed)
         self.opened = OpenData(whole, training, validation)
+
+    def with_own_data(self) -> Self:
+        if self.opened is not None:
+            is_file = self.validation is not None
+            self.set_data(self.opened.whole, self.opened.validation if is_file else None)
+        return self
 
     def _open(self, name: str, fingerprint: Mapping[str, Any]) -> Dataset:
         path = getattr(self, name)

@@ -44,6 +44,7 @@ from ntm.serialization.networks import save
 from ntm.tasks import Task
 from ntm.training.evaluator import Evaluator
 from ntm.training.loggers import JSONLines
+from ntm.training.step import Course
 from ntm.training.trainer import Trainer
 from ntm.typing import PathLike
 
@@ -134,15 +135,22 @@ class TrainingRun(ABC):
             write_json(inside(self.folder, "settings.json"), self.settings.to_json())
 
     @classmethod
-    def _open(
+    def open_anew(cls, folder: PathLike, settings: TrainingSettings) -> Self:
+        """Open a run with settings from its folder as it was at its beginning; its checkpoints are removed later."""
+        run = cls(folder, settings)
+        run._known = set(list_checkpoints(folder))
+        return run
+
+    @classmethod
+    def open_with(
         cls,
         folder: PathLike,
         settings: TrainingSettings,
-        checkpoint: str | None,
-        devices: int | str | None,
-        processes: Processes | None,
+        checkpoint: str | None = None,
+        devices: int | str | None = None,
+        processes: Processes | None = None,
     ) -> Self:
-        """Open a run with settings from its folder."""
+        """Open a run with settings from its folder: see :meth:`open`."""
         # That this machine has no such device is no fault of the file
         (settings if devices is None else replace(settings, devices=devices)).get_mode(processes)
 
@@ -245,8 +253,24 @@ class TrainingRun(ABC):
         KeyboardInterrupt
             If the process was told to stop after training had ended, while the network was measured.
         """
+        course = self.make_course(loggers, progress, max_steps, epochs)
+        with stop_on_signals() as stop:
+            return self.trainer.run_alone(course, stop)
+
+    def make_course(
+        self,
+        loggers: Sequence[Callable[[dict], Any]] = (),
+        progress: bool = True,
+        max_steps: int | None = None,
+        epochs: int | None = None,
+    ) -> Course:
+        """Return training that runs step by step: see :meth:`ntm.training.Trainer.make_course`.
+
+        The course returns what :meth:`train` returns; arguments and errors are those of :meth:`train`.
+        """
         with self._take(), stop_on_signals() as stop:
-            return self._train(loggers, progress, self._get_train_options(max_steps, epochs), stop)
+            options = self._get_train_options(max_steps, epochs)
+            return (yield from self._train(loggers, progress, options, stop))
 
     def _train(
         self,
@@ -254,9 +278,9 @@ class TrainingRun(ABC):
         progress: bool,
         options: Mapping[str, Any],
         stop: Stop,
-    ) -> dict[str, Any]:
+    ) -> Course:
         log = JSONLines(inside(self.folder, "metrics.jsonl"), self.trainer.step_count)
-        ended = self.trainer.train(
+        ended = yield from self.trainer.make_course(
             evaluate_every=self.settings.evaluate_every,
             log_every=self.settings.log_every,
             loggers=[log, *loggers],
@@ -348,7 +372,7 @@ class Run(TrainingRun):
         ValueError
             If a file is damaged; the message says which one, and which checkpoint came before.
         """
-        return cls._open(folder, read_settings(folder, task), checkpoint, devices, processes)
+        return cls.open_with(folder, read_settings(folder, task), checkpoint, devices, processes)
 
     def _get_train_options(self, max_steps: int | None, epochs: int | None) -> dict[str, Any]:
         if epochs is not None:

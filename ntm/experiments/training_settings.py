@@ -152,6 +152,10 @@ class TrainingSettings(ABC):
     def _make_trainer(self, processes: Processes | None) -> Trainer:
         """Return the trainer, with the network and what it is trained on."""
 
+    def with_own_data(self) -> Self:
+        """Return the settings with the data of their own seed, after the seed was changed."""
+        return self
+
     def get_given_options(self) -> dict[str, Any]:
         """Return the options of the network that differ from its own defaults."""
         own: Any = self

@@ -17,6 +17,7 @@ from ntm.training.loggers import JSONLines, TensorBoard, read_json_lines
 from ntm.training.losses import sequence_loss
 from ntm.training.metrics import METRICS, Metric, make_metrics
 from ntm.training.recovery import Restarter, Rewinder
+from ntm.training.replicas import ReplicaResult, train_replicas
 from ntm.training.schedules import SCHEDULES, make_schedule
 from ntm.training.trainer import Trainer, TrainingError
 
@@ -35,6 +36,7 @@ __all__ = [
     "Metric",
     "MetricCallback",
     "Processes",
+    "ReplicaResult",
     "Restarter",
     "Rewinder",
     "RowLogger",
@@ -48,4 +50,5 @@ __all__ = [
     "predictions",
     "read_json_lines",
     "sequence_loss",
+    "train_replicas",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from lasagne.processes import Processes
 from ntm.interruption import stop_on_signals
+from ntm.training.step import Course
 from ntm.typing import Array
 
 if TYPE_CHECKING:
@@ -27,25 +28,28 @@ SHARED = ("step_count", "evaluations", "skipped", "solved_at", "seconds", "learn
 
 
 def led_by_one(
-    train: Callable[Concatenate["Trainer", Parameters], str],
-) -> Callable[Concatenate["Trainer", Parameters], str]:
-    """Let process 0 train, and all others follow, where a trainer has several processes."""
+    make_course: Callable[Concatenate["Trainer", Parameters], Course],
+) -> Callable[Concatenate["Trainer", Parameters], Course]:
+    """Let process 0 run the course of a trainer, and all others follow, where a trainer has several processes."""
 
-    @wraps(train)
-    def call(trainer: "Trainer", *args: Parameters.args, **kwargs: Parameters.kwargs) -> str:
+    @wraps(make_course)
+    def make(trainer: "Trainer", *args: Parameters.args, **kwargs: Parameters.kwargs) -> Course:
+        course = make_course(trainer, *args, **kwargs)
         processes = trainer.training_step.processes
-        if processes is None:
-            return train(trainer, *args, **kwargs)
-        if not processes.is_leader:
-            return follow(trainer)
-        with _leading(trainer, processes):
-            reason = train(trainer, *args, **kwargs)
-            names, arrays = _get_values(trainer)
-            state = {name: getattr(trainer, name) for name in SHARED}
-            processes.tell({"do": "end", "reason": reason, "names": names, **state}, arrays)
-        return reason
+        return course if processes is None else _lead_or_follow(trainer, processes, course)
 
-    return call
+    return make
+
+
+def _lead_or_follow(trainer: "Trainer", processes: Processes, course: Course) -> Course:
+    if not processes.is_leader:
+        return follow(trainer)
+    with _leading(trainer, processes):
+        reason = yield from course
+        names, arrays = _get_values(trainer)
+        state = {name: getattr(trainer, name) for name in SHARED}
+        processes.tell({"do": "end", "reason": reason, "names": names, **state}, arrays)
+    return reason
 
 
 @contextmanager

@@ -262,6 +262,30 @@ class NetworkInputs:
                 "recurrent or memory layer with only_return_final=True, or sequences of one length"
             )
 
+    def find_need_of_length(self, masks_layers: bool) -> str | None:
+        """Return why the network's outputs depend on how far sequences are padded, None if they do not.
+
+        Parameters
+        ----------
+        masks_layers : bool
+            Whether recurrent and memory layers without a `mask_input` get a mask where they need one: see
+            :func:`compute_output`.
+        """
+        layers = get_all_layers(self._l_out)
+        found = self._mixing or self._may_mix
+        if found is None:
+            found = next((each for each in layers if isinstance(each, BatchNormLayer)), None)
+        if found is None and not masks_layers:
+            found = next(
+                (
+                    each
+                    for each in find_stateful_layers(self._l_out)
+                    if (each.backwards or each.only_return_final) and not has_mask(each)
+                ),
+                None,
+            )
+        return None if found is None else f"{found!r} does not tell a sequence from its padding"
+
     @property
     def variables(self) -> list[Tensor]:
         """All variables that the network takes: the inputs, then the masks."""

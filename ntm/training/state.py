@@ -54,6 +54,7 @@ def get_state(trainer: "Trainer") -> tuple[dict[str, Array], Description]:
     TrainingError
         If a number among the parameters or in the optimiser's state is not finite.
     """
+    trainer.training_step.settle()
     arrays = {}
     for name, variable in trainer.training_step.variables.items():
         arrays[name] = np.asarray(variable.get_value(borrow=True))
@@ -74,6 +75,7 @@ def set_state(trainer: "Trainer", arrays: Mapping[str, Array], description: Desc
     ValueError
         If the state is damaged, or of another network, update rule or curriculum. Then the trainer is as before.
     """
+    trainer.training_step.settle()
     own = _describe(trainer)
     # The first states had no restarts, and later ones neither callbacks nor a factor
     description = {"restarts": [], "callbacks": [], "rate_factor": 1.0, **description}

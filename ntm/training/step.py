@@ -5,7 +5,7 @@ Where batches come from and what happens after a step is the business of :class:
 Notation: B sequences in a batch, T steps.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,7 +31,7 @@ from ntm.layers.base import keep_where_masked
 from ntm.layers.stepping import get_output_and_states, make_carried_states, reset_rows
 from ntm.tasks import Batch, Task
 from ntm.training.division import AUTO, WHOLE, choose_division
-from ntm.training.inputs import NetworkInputs, compute_output
+from ntm.training.inputs import NetworkInputs, compute_output, pad_steps
 from ntm.training.losses import reduce_losses
 from ntm.training.objective import Objective, as_objective
 from ntm.typing import Array, ArrayLike, Tensor
@@ -40,6 +40,9 @@ __all__ = [
     "CARRIED",
     "PARAMETER",
     "CarriedStates",
+    "Course",
+    "StepAnswer",
+    "StepRequest",
     "StepResult",
     "TrainingError",
     "TrainingStep",
@@ -80,6 +83,39 @@ class StepResult(NamedTuple):
     norm: float
     is_finite: bool
     finite_gradients: Array
+
+
+class StepRequest(NamedTuple):
+    """What a trainer that runs step by step asks for: a training step.
+
+    Attributes
+    ----------
+    batch : Batch or DataBatch
+    rate : float
+        The learning rate.
+    """
+
+    batch: Batch | DataBatch
+    rate: float
+
+
+class StepAnswer(NamedTuple):
+    """What a trainer that runs step by step is given for a :class:`StepRequest`.
+
+    Attributes
+    ----------
+    result : StepResult
+    seconds : float or None
+        How long the step took; None if something was compiled meanwhile.
+    """
+
+    result: StepResult
+    seconds: float | None
+
+
+#: Training that runs step by step, as whoever runs it likes: a generator that yields a :class:`StepRequest` for each
+#: step, and is sent a :class:`StepAnswer`. Between two steps it yields None, and is sent whether to go on
+Course: TypeAlias = Generator[StepRequest | None, Any, Any]
 
 
 class TrainingStep:
@@ -160,10 +196,13 @@ class TrainingStep:
         self._network = NetworkInputs(l_out, objective.layout, "TrainingStep", objective.name)
         self._weighted = objective.is_weighted if weighted is None else weighted
         self._compiled_shapes: set[tuple[int, ...]] = set()
+        #: Where many networks train in one program: brings `variables` up to date, see :mod:`ntm.training.replicas`
+        self.keeper: Callable[[], None] | None = None
 
         weights, rate = pt.vector("weights"), pt.scalar("learning_rate")
         batch = [*self._network.variables, *objective.variables]
         carried = CarriedStates(l_out, objective.batch_size) if carry_states else None
+        self._carries = carry_states
         if carried is None:
             outputs = compute_output(l_out, objective.step_mask)
         else:
@@ -268,6 +307,14 @@ class TrainingStep:
             raise RuntimeError(
                 f"TrainingStep: {self.processes.name} follows, and computes what process 0 says: call Trainer.train"
             )
+        outputs = self.function(*self.make_arguments(batch, learning_rate, weights))
+        self._compiled_shapes.add(self.get_shape(batch))
+        return self.make_result(outputs)
+
+    def make_arguments(
+        self, batch: Batch | DataBatch, learning_rate: float, weights: ArrayLike | None = None
+    ) -> list[Array]:
+        """Return what the compiled function takes for a batch; arguments as of a call."""
         given: list[Any] = []
         if isinstance(batch, DataBatch):
             batch = self._network.fit(batch)
@@ -279,20 +326,24 @@ class TrainingStep:
                 f"TrainingStep: weighted is {self._weighted}: expected {expected}, not {weights!r}"
             )
         given += [] if weights is None else [np.asarray(weights, self._weights_dtype)]
-        loss, losses, norm, is_finite, finite_grads = self._function(
+        return [
             *self._network.cast(batch),
             *self._objective.cast(batch),
             *given,
             np.asarray(learning_rate, "float32"),
-        )
-        self._compiled_shapes.add(self._get_shape(batch))
+        ]
+
+    @staticmethod
+    def make_result(outputs: Sequence[Any]) -> StepResult:
+        """Return the result of a step from the outputs of the compiled function."""
+        loss, losses, norm, is_finite, finite_grads = outputs
         return StepResult(
             float(loss), np.asarray(losses), float(norm), bool(is_finite), np.asarray(finite_grads)
         )
 
     def send_all(self) -> None:
         """Send the values of all `variables` to other processes with the next call."""
-        self._function.vm.jit_fn.forget()
+        self.function.vm.jit_fn.forget()
 
     def follow(self, message: Mapping[str, Any], arrays: Sequence[Array]) -> None:
         """Run the step as process 0 says. The values of `variables` stay behind until they are set.
@@ -307,25 +358,63 @@ class TrainingStep:
         ValueError
             If the step is another one than that of process 0.
         """
-        self._function.vm.jit_fn.follow(message, arrays)
+        self.function.vm.jit_fn.follow(message, arrays)
+
+    def pad(self, batch: Batch | DataBatch, num_steps: int) -> Batch | DataBatch:
+        """Return a batch that is padded at its end to a number of steps, as other batches are longer.
+
+        Raises
+        ------
+        ValueError
+            If the network's outputs depend on the padding.
+        """
+        if num_steps == self.get_shape(batch)[1]:
+            return batch
+        reason = self._find_need_of_length()
+        if reason is not None:
+            raise ValueError(
+                f"batches of {self.get_shape(batch)[1]} and of {num_steps} steps cannot train in one program, as "
+                f"{reason}: give batches of one length, such as by num_buckets=1"
+            )
+        if isinstance(batch, Batch):
+            return batch.pad_to_bucket(num_steps, 1)
+        return pad_steps(self._network.fit(batch), num_steps, self._objective.layout)
+
+    def _find_need_of_length(self) -> str | None:
+        """Return why batches may not be padded further, None if they may."""
+        if self._carries:
+            return "states are carried from batch to batch"
+        if self.find_generators():
+            return "dropout and other noise are drawn by the size of a batch"
+        return self._network.find_need_of_length(self._objective.step_mask is not None)
 
     def must_compile(self, batch: Batch | DataBatch) -> bool:
         """Tell whether a call with this batch compiles something first, which takes seconds."""
         if isinstance(self.mode.linker, JAXLinker):
-            return self._get_shape(batch) not in self._compiled_shapes
+            return self.get_shape(batch) not in self._compiled_shapes
         return not self._compiled_shapes
 
-    def _get_shape(self, batch: Batch | DataBatch) -> tuple[int, ...]:
+    def get_shape(self, batch: Batch | DataBatch) -> tuple[int, ...]:
         """Return the shape (B, T) that a batch is run with."""
         num_rows, num_steps = batch.mask.shape
         return self._network.batch_size or num_rows, self._network.num_steps or num_steps
 
+    def settle(self) -> None:
+        """Bring `variables` up to date before they are read or changed: there is nothing to do but in a group.
+
+        Where many networks train in one program, the latest values of all of them are in one place.
+        """
+        if self.keeper is not None:
+            self.keeper()
+
     def get_values(self) -> dict[str, Array]:
         """Return copies of the values of `variables`."""
+        self.settle()
         return {name: np.array(each.get_value()) for name, each in self.variables.items()}
 
     def set_values(self, values: Mapping[str, Array]) -> None:
         """Set some or all of `variables`."""
+        self.settle()
         for name, value in values.items():
             self.variables[name].set_value(value)
 
@@ -334,15 +423,33 @@ class TrainingStep:
         roots = graph_inputs([*self._outputs, *self.updates.values()])
         if not any(isinstance(root.type, RandomType) for root in roots):
             return []  # Then there is no need to compile
-        maker, storage = self._function.maker, self._function.input_storage
+        maker, storage = self.function.maker, self.function.input_storage
         return [
             container.storage
             for each, container in zip(maker.expanded_inputs, storage, strict=True)
             if isinstance(each.variable.type, RandomType)
         ]
 
+    def list_graph(self) -> tuple[list[Any], list[Any], list[SharedVariable]]:
+        """Return the inputs of a step, what the step computes, and the shared variables that it reads or changes.
+
+        The steps of two networks that differ in their numbers alone list these in the same order.
+        """
+        shared: dict[SharedVariable, None] = dict.fromkeys(self.variables.values())
+        outputs = [*self._outputs, *self.updates.values()]
+        new = [*outputs, *self.updates]
+        while new:
+            found = [each for each in graph_inputs(new) if isinstance(each, SharedVariable)]
+            found = [each for each in dict.fromkeys(found) if each not in shared]
+            shared |= dict.fromkeys(found)
+            defaults = [each.default_update for each in found if each not in self.updates]
+            new = [each for each in defaults if each is not None]
+            outputs += new
+        return self._inputs, outputs, list(shared)
+
     @cached_property
-    def _function(self) -> Any:
+    def function(self) -> Any:
+        """The compiled function: from :meth:`make_arguments` to what :meth:`make_result` takes."""
         # A loss of the user's own may not need the mask, nor that of a sequence the targets of each step
         return pytensor.function(
             self._inputs,

@@ -10,7 +10,7 @@ Notation: B sequences in a batch, T steps, F input and O output features.
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from ntm.arguments import Number, is_number
 from ntm.data import DataBatch, Dataset, Epochs, Layout, Source, SourceExhausted, make_source
 from ntm.data.fields import is_map_style
 from ntm.files import check_folder_of
-from ntm.interruption import stop_on_signals
+from ntm.interruption import Stop, stop_on_signals
 from ntm.tasks import Batch, Task
 from ntm.traces import Trace
 from ntm.training.callbacks import Callback, as_callback, as_logger
@@ -50,7 +50,9 @@ from ntm.training.state import Description, get_state, read_state, set_state, wr
 from ntm.training.step import (
     CARRIED,
     PARAMETER,
-    StepResult,
+    Course,
+    StepAnswer,
+    StepRequest,
     TrainingError,
     TrainingStep,
     UpdateRule,
@@ -167,6 +169,8 @@ class Trainer:
         What the learning rate is multiplied by, for callbacks; saved in checkpoints.
     solved_at : int or None
         The step after which the task was found to be solved.
+    total_steps : int or None
+        After how many steps the present training ends at the latest; None where that is not known.
 
     Raises
     ------
@@ -285,6 +289,7 @@ class Trainer:
         self.evaluations: list[Row] = []
         self.learning_rate_factor = 1.0
         self.solved_at: int | None = None
+        self.total_steps: int | None = None
         # The rest of the state that is nothing to users: ntm.training.state saves it
         self.skipped_in_a_row = 0
         self.best_values: dict[str, Array] = {}
@@ -461,6 +466,10 @@ class Trainer:
         ntm.data.SourceExhausted
             If the data have no more batches.
         """
+        return self.run_alone(self._step())
+
+    def _step(self) -> Generator[StepRequest, StepAnswer, Row]:
+        """Train on one batch, as a course of one request: see :meth:`step`."""
         if self.restarter is not None and self.restarter.must_restart(self):
             self._restart(self.restarter)
         batch = self.sample()
@@ -470,8 +479,12 @@ class Trainer:
             rate *= self.rewinder.rate
         curriculum = self.curriculum
         needs_gain = curriculum is not None and curriculum.needs_gain
-        before = self.evaluator.compute_loss(batch) if needs_gain else None
-        result = self._run_step(batch, rate)
+        before = self._compute_loss(batch) if needs_gain else None
+        result, seconds = yield StepRequest(batch, rate)
+        if seconds is not None:
+            rows = batch.weights if isinstance(batch, DataBatch) else batch.mask
+            self._timed_sequences += len(rows) if rows.ndim == 2 else int(np.count_nonzero(rows))
+            self._timed_seconds += seconds
         self.step_count += 1
         loss = result.loss / self.unit
         self.losses.append(loss if result.is_finite else np.nan)
@@ -479,7 +492,7 @@ class Trainer:
             self.skipped_in_a_row = 0
             gain = None
             if before is not None:
-                after = self.evaluator.compute_loss(batch)
+                after = self._compute_loss(batch)
                 gain = (before - after) / self.unit / batch.mask.shape[1]
             if curriculum is not None:
                 curriculum.update(loss, gain)
@@ -490,19 +503,37 @@ class Trainer:
         self._rewind()
         return {"loss": loss, "norm": result.norm, "rate": float(np.float32(rate))}
 
-    def _run_step(self, batch: Batch | DataBatch, rate: float) -> StepResult:
-        """Call the training step; say so if it has to be compiled, and time it if not."""
-        must_compile = self.training_step.must_compile(batch)
-        start = time.monotonic()
-        if must_compile and self._progress is not None:
-            with self._progress.compiling(*batch.mask.shape):
-                return self.training_step(batch, rate)
-        result = self.training_step(batch, rate)
-        if not must_compile:
-            rows = batch.weights if isinstance(batch, DataBatch) else batch.mask
-            self._timed_sequences += len(rows) if rows.ndim == 2 else int(np.count_nonzero(rows))
-            self._timed_seconds += time.monotonic() - start
-        return result
+    def _compute_loss(self, batch: Any) -> float:
+        """Return the mean loss of a batch with the present parameters."""
+        self.training_step.settle()
+        return self.evaluator.compute_loss(batch)
+
+    def run_alone(self, course: Generator[Any, Any, Any], stop: Stop | None = None) -> Any:
+        """Run a course to its end, or until a signal asks to stop, and return what the course returns."""
+        try:
+            request = next(course)
+            while True:
+                answer: Any = stop is None or not stop.is_set()
+                try:
+                    answer = answer if request is None else self._answer(request)
+                except BaseException as error:
+                    request = course.throw(error)
+                else:
+                    request = course.send(answer)
+        except StopIteration as end:
+            return end.value
+
+    def _answer(self, request: StepRequest) -> StepAnswer:
+        """Do a training step; say so if it has to be compiled, and time it if not."""
+        batch, rate = request
+        if not self.training_step.must_compile(batch):
+            start = time.monotonic()
+            result = self.training_step(batch, rate)
+            return StepAnswer(result, time.monotonic() - start)
+        if self._progress is None:
+            return StepAnswer(self.training_step(batch, rate), None)
+        with self._progress.compiling(*batch.mask.shape):
+            return StepAnswer(self.training_step(batch, rate), None)
 
     def _rewind(self) -> None:
         """Keep the parameters and the optimiser's state, or go back to those kept, as the rewinder says."""
@@ -514,6 +545,7 @@ class Trainer:
 
     def _restart(self, restarter: Restarter) -> None:
         """Re-initialise the network; the optimiser, the curriculum and the rewinder start afresh, counts go on."""
+        self.training_step.settle()
         restarter.restarts.append(self.step_count)
         values = restarter.redraw(len(restarter.restarts))
         for param, value in zip(self.params, values, strict=True):
@@ -596,7 +628,6 @@ class Trainer:
 
     # ---- The loop
 
-    @led_by_one
     def train(
         self,
         max_steps: int | None = None,
@@ -652,6 +683,52 @@ class Trainer:
         str
             Why training ended: 'solved', 'done', 'interrupted', or the reason that a callback gave.
         """
+        course = self.make_course(
+            max_steps,
+            solve_every,
+            evaluate_every,
+            evaluate_at,
+            log_every,
+            loggers,
+            save_every,
+            save,
+            progress,
+            epochs,
+            checkpoint,
+        )
+        with stop_on_signals() as stop:
+            return self.run_alone(course, stop)
+
+    @led_by_one
+    def make_course(
+        self,
+        max_steps: int | None = None,
+        solve_every: int | None = None,
+        evaluate_every: int = 0,
+        evaluate_at: Iterable[Mapping[str, int]] = (),
+        log_every: int = 100,
+        loggers: Iterable[Logger] = (),
+        save_every: int = 1000,
+        save: Callable[[], object] | None = None,
+        progress: bool = True,
+        epochs: int | None = None,
+        checkpoint: PathLike | None = None,
+    ) -> Course:
+        """Return training that runs step by step, as whoever runs it likes: :meth:`train` runs it alone.
+
+        Parameters
+        ----------
+        max_steps, solve_every, evaluate_every, evaluate_at, log_every, loggers, save_every, save, progress, epochs, \
+checkpoint
+            As of :meth:`train`.
+
+        Returns
+        -------
+        generator
+            It yields a :class:`ntm.training.step.StepRequest` for each step and is sent a
+            :class:`ntm.training.step.StepAnswer`. Between two steps it yields None and is sent whether to go on. It
+            returns what :meth:`train` returns.
+        """
         every = 200 if solve_every is None else solve_every
         settings = _Intervals(max_steps, epochs, every, evaluate_every, log_every, save_every)
         settings.check(self.task is not None, solve_every)
@@ -679,43 +756,57 @@ class Trainer:
                 self.restore(checkpoint)
             save = _join(save, partial(self.save, checkpoint))
         self._reason = None if self.solved_at is None else "solved"
-        shown = Progress(self._count_steps(settings), self.step_count, progress)
+        self.total_steps = self._count_steps(settings)
+        shown = Progress(self.total_steps, self.step_count, progress)
         if self.step_count and checkpoint is not None:
             shown.note(f"{checkpoint}: goes on from step {self.step_count:,}")
         with stop_on_signals() as stop, self._session(shown):
             for callback in callbacks:
                 callback.on_start(self)
+            watchers = [each for each in callbacks if _overrides(each, "on_step")]
             saved_at = None
-            while self._goes_on(settings) and not stop.is_set():
+            is_stopped = False
+            while self._goes_on(settings):
+                is_stopped = not (yield None)
+                if is_stopped:
+                    break
                 epoch = self.epoch
                 try:
-                    latest = self.step()
+                    latest = yield from self._step()
                 except SourceExhausted:
                     break
                 has_ended = self.epoch > epoch
-                shown.advance(self._count_steps(settings))
-                for callback in callbacks:
+                self.total_steps = self._count_steps(settings)
+                shown.advance(self.total_steps)
+                if watchers:
+                    self.training_step.settle()
+                for callback in watchers:
                     callback.on_step(self, latest)
                 if self._is_due(log_every):
+                    self.training_step.settle()
                     row = self._make_row(latest, log_every)
-                    shown.show(row, self._count_steps(settings))
+                    shown.show(row, self.total_steps)
                     for callback in callbacks:
                         callback.on_log(self, row)
                 if self._is_due(evaluate_every) or (has_ended and self._measures_epochs):
                     self._hand_evaluation(callbacks, evaluate_at, shown)
                 if has_ended:
+                    self.training_step.settle()
                     for callback in callbacks:
                         callback.on_epoch(self, latest | {"epoch": self.epoch})
                 if self.task is not None and self._is_due(every) and self._is_found_solved():
                     self.solved_at = self.step_count
                     self._reason = "solved"
                 if save is not None and (self._is_due(save_every) or has_ended):
+                    self.training_step.settle()
                     with stop.saving():
                         save()
                     saved_at = self.step_count
-            if not stop.is_set() and self._measures_epochs and not self._is_measured():
+            self.training_step.settle()
+            is_stopped = is_stopped or stop.is_set()
+            if not is_stopped and self._measures_epochs and not self._is_measured():
                 self._hand_evaluation(callbacks, evaluate_at, shown)
-            ended = "interrupted" if stop.is_set() else self._reason or "done"
+            ended = "interrupted" if is_stopped or stop.is_set() else self._reason or "done"
             if save is not None and saved_at != self.step_count:
                 with stop.saving():
                     save()
@@ -758,6 +849,7 @@ class Trainer:
         shown: Progress,
     ) -> None:
         """Measure the network, keep the row, and hand it to callbacks."""
+        self.training_step.settle()
         row = self._evaluate_data() if self.task is None else self._evaluate_all(evaluate_at)
         self.evaluations.append(row)
         row = row | {"seconds": self.seconds}
@@ -793,7 +885,10 @@ class Trainer:
 
     def _is_found_solved(self) -> bool:
         """Tell whether the task is solved. It is measured only if the latest losses are low."""
-        return self._looks_solved() and self.is_solved()
+        if not self._looks_solved():
+            return False
+        self.training_step.settle()
+        return self.is_solved()
 
     def _looks_solved(self) -> bool:
         """Tell whether the latest losses are so low that it is worth to measure.
@@ -900,6 +995,11 @@ def _check_arguments(
     for name, (fits, value, words) in expected.items():
         if not fits:
             raise TypeError(f"Trainer: {name} must be {words}, not {value!r}")
+
+
+def _overrides(callback: Callback, method: str) -> bool:
+    """Tell whether a callback does something when a method of callbacks is called."""
+    return getattr(getattr(callback, method), "__func__", None) is not getattr(Callback, method)
 
 
 def _finite_or_none(value: float) -> float | None:

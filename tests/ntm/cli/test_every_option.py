@@ -410,7 +410,8 @@ PROCESSES = {"--processes", "--process", "--coordinator"}
 #: options for data: test_data_commands.py; several processes: tests/ntm/training/test_following.py
 SEEN = {
     "tasks": set(),
-    "train": {"--folder", "--quiet", "--tensorboard", "--model", *PROCESSES},
+    # --replicas: see test_replica_commands.py
+    "train": {"--folder", "--quiet", "--tensorboard", "--model", "--replicas", *PROCESSES},
     "compare": {
         "--folder",
         "--quiet",

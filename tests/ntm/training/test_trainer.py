@@ -27,6 +27,7 @@ from ntm.tasks import AdditionTask, Batch, CopyTask, GraphTraversalTask, RepeatC
 from ntm.training.losses import sequence_loss
 from ntm.training.recovery import Restarter, Rewinder
 from ntm.training.schedules import cosine
+from ntm.training.step import TrainingStep
 from ntm.training.trainer import MAX_SKIPPED_IN_A_ROW, Trainer, TrainingError
 
 pytestmark = pytest.mark.usefixtures("float32")
@@ -1003,7 +1004,7 @@ def test_the_mode_is_that_of_all_functions():
     trainer = make_trainer(mode="FAST_COMPILE")
     trainer.step()
     trainer.evaluate(num_sequences=2)
-    for function in (trainer.training_step._function, trainer.evaluator._predict):
+    for function in (trainer.training_step.function, trainer.evaluator._predict):
         assert function.maker.mode is trainer.mode is pytensor.compile.mode.get_mode("FAST_COMPILE")
 
 
@@ -1089,14 +1090,13 @@ def test_rows_tell_the_time(monkeypatch):
     now = [50.0]
     monkeypatch.setattr("ntm.training.trainer.time.monotonic", lambda: now[0])
     trainer = make_trainer(make_task(batch_size=3))
-    step = trainer.training_step
+    call = TrainingStep.__call__
 
-    def take_a_while(batch, rate):
+    def take_a_while(step, batch, rate):
         now[0] += 10.0 if step.must_compile(batch) else 0.5
-        return step(batch, rate)
+        return call(step, batch, rate)
 
-    take_a_while.must_compile = step.must_compile
-    trainer.training_step = take_a_while
+    monkeypatch.setattr(TrainingStep, "__call__", take_a_while)
     trainer.rewinder = None
     rows = []
     trainer.seconds = 100.0  # Of an earlier session
