@@ -145,14 +145,18 @@ def test_killed_while_it_saves(finished, tmp_path):
 
 @pytest.mark.slow
 def test_interrupted_in_the_middle_of_a_step(finished, tmp_path):
-    """All stop after the same step, although the signal comes when one of them has done its part of the step."""
+    """All stop after the same step, although the signal comes when some of them have drawn the next batch."""
     replicas = open_in(tmp_path)
+    trainer = replicas[1].run.trainer
+    draw = trainer.sample
 
-    def interrupt(row):
-        if row["step"] == 15:
+    def sample():
+        if trainer.step_count == 14:
             os.kill(os.getpid(), signal.SIGINT)
+        return draw()
 
-    results = train_together(replicas, [[], [interrupt], []], progress=False)
+    trainer.sample = sample
+    results = train_together(replicas, progress=False)
     assert [result.ended["ended"] for result in results] == ["interrupted"] * 3
     assert [result.ended["steps"] for result in results] == [15] * 3
     assert not (tmp_path / "one" / "result.json").exists()
