@@ -2,6 +2,7 @@
 
 python scripts/reproduce.py
 python scripts/reproduce.py --only copy repeat-copy --seeds 3
+python scripts/reproduce.py --only copy-controller-dense
 python scripts/reproduce.py --models dnc sam sdnc
 python scripts/reproduce.py --report
 
@@ -456,8 +457,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    tasks = list(dict.fromkeys(entry.task for entry in PLAN))
-    parser.add_argument("--only", nargs="+", choices=tasks, metavar="TASK")
+    known = dict.fromkeys(word for entry in PLAN for word in (entry.task, entry.name))
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=known,
+        metavar="NAME",
+        help="tasks, or entries of the report such as copy-controller-dense",
+    )
     parser.add_argument("--models", nargs="+", choices=MODELS, default=DEFAULT_MODELS)
     parser.add_argument("--seeds", type=Number(int, 1), help="seeds of each entry at most")
     parser.add_argument(
@@ -469,10 +476,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results.md")
     parser.add_argument("--report", action="store_true", help="only write what there is")
     options = parser.parse_args()
+    only = options.only or []
     chosen = [
         entry
         for entry in PLAN
-        if entry.model in options.models and (not options.only or entry.task in options.only)
+        if entry.name in only
+        or (entry.model in options.models and (not only or entry.task in only))
     ]
     if not chosen:
         parser.error("the plan has no network of these models for these tasks")

@@ -148,6 +148,11 @@ def test_a_sweep_that_is_interrupted_has_a_report(run_script, tmp_path, monkeypa
     assert "ntm dense | 0 of 1 | 1,200 |" in (tmp_path / "results.md").read_text()
 
 
+def test_an_entry_of_the_plan_is_asked_for_by_its_name(run_script, tmp_path):
+    assert run_script("--only", "sort-model-lstm", "--models", "sdnc") == 0
+    assert [each.name for each in (tmp_path / "sweep/trials").iterdir()] == ["sort-model-lstm-0"]
+
+
 def test_no_network_that_is_asked_for_is_in_the_plan(run_script):
     with pytest.raises(SystemExit):
         run_script("--only", "copy", "--models", "sdnc")

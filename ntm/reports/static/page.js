@@ -40,7 +40,7 @@
     const inner = [makeTable(section), ...makeRemarks(section.remarks)];
     if (!section.folded) return inner;
     const details = keep(section.id, () => make("details"));
-    details.replaceChildren(make("summary", {}, `${section.rows.length} rows`), ...inner);
+    details.replaceChildren(make("summary", {}, section.rows.length === 1 ? "1 row" : `${section.rows.length} rows`), ...inner);
     return [details];
   }
 

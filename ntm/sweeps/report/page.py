@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from ntm.visualization.curves import reduce_curves, smooth
 MOST_BEST, MOST_MEASURES = 3, 6
 #: Configurations in a table of the page, at most; report.md and report.csv have all
 MOST_ROWS = 1000
+#: Rows of the table of configurations that are seen without a click
+MOST_UNFOLDED = 25
 #: The share of a curve over which losses are averaged, as in pictures
 SMOOTHING = 0.02
 
@@ -172,7 +175,12 @@ def _describe_subject(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the sections of what is learnt, and what is damaged."""
     first, *others = make_tables(subject)
-    sections = [_make_section(first, f"configurations-{number}", end)]
+    sections = []
+    if len(first.rows) > MOST_UNFOLDED:
+        best = replace(first, title="Best configurations", rows=first.rows[:MOST_UNFOLDED])
+        sections.append(_make_section(best, f"best-configurations-{number}", end))
+    is_long = bool(sections)
+    sections.append(_make_section(first, f"configurations-{number}", end, folded=is_long))
     curves, problems = read_curves(subject)
     drawn = {
         name: _reduce([(each.sequences, each.losses) for each in found])

@@ -235,6 +235,10 @@ def test_several_tasks(tmp_path, no_pictures):
     names = {path.name for path in paths}
     assert {"curves-1-argmax.png", "curves-2-copy.pdf", "generalisation-2-copy.png"} <= names
     assert "generalisation-1-argmax.png" not in names
+    contents = SweepPage(tmp_path).make(looks_inside=False)
+    ids = [each["id"] for each in contents["sections"]]
+    assert {"best-0-settings", "best-1-settings"} <= {*ids}
+    assert len({*ids}) == len(ids)
 
 
 # ---- Damaged files, files of strangers
@@ -315,7 +319,7 @@ def test_no_link_leads_out_of_the_folder(tmp_path, name, no_pictures):
 
 def make_hostile_sweep(folder):
     begin_sweep(folder, {HOSTILE: LINK})
-    names = [HOSTILE, LINK, "=1+1", "$x$", r"\input{/etc/passwd}", "a|b`c`", "$\\frac{"]
+    names = [HOSTILE, LINK, "=1+1", "$x$", r"\input{/etc/passwd}", "a|b`c`", r"$\frac{$"]
     for name in names:
         for seed in range(2):
             put(folder, make_copy_trial({"name": name, HOSTILE: "1"}, seed), rows=measures())
@@ -465,7 +469,7 @@ def test_learning_curves_have_a_band_over_seeds(tmp_path):
     begin_sweep(tmp_path)
     for seed in range(3):
         folder = put(tmp_path, make_copy_trial({"a": "1"}, seed))
-        rows = [{"step": k, "sequences": k, "loss": float(k * (seed + 1))} for k in (10, 20)]
+        rows = [{"step": k, "sequences": k, "loss": float(k * (1, 2, 6)[seed])} for k in (10, 20)]
         write_rows(folder, rows)
     folder = put(tmp_path, make_copy_trial({"a": "1"}, 3), "pruned")
     (subject,) = read_sweep(tmp_path).subjects
@@ -477,11 +481,11 @@ def test_learning_curves_have_a_band_over_seeds(tmp_path):
     np.testing.assert_array_equal(line.get_ydata(), [20, 40])
     (band,) = figure.axes[0].collections
     corners = band.get_paths()[0].vertices
-    assert (corners[:, 1].min(), corners[:, 1].max()) == (10, 60)
+    assert (corners[:, 1].min(), corners[:, 1].max()) == (10, 120)
     assert figure.legends[0].get_texts()[0].get_text() == "a 1 (3 runs)"
     (chart,) = find(SweepPage(tmp_path).make(looks_inside=False), "curves-0")[0]["charts"]
     filled, drawn = chart["figure"]["data"]
-    assert filled["y"] == [30, 60, 20, 10]
+    assert filled["y"] == [60, 120, 20, 10]
     assert drawn["y"] == [20, 40]
 
 
@@ -660,4 +664,6 @@ def test_a_large_sweep_gives_a_page_of_bounded_size(tmp_path, monkeypatch):
     assert len(trials["rows"]) == 10
     (configurations,) = find(contents, "configurations-0")
     assert configurations["remarks"][-1] == "The first 10 of 31 rows are shown."
+    assert configurations["folded"]
+    assert not find(contents, "best-configurations-0")[0]["folded"]
     assert len(find(contents, "curves-0")[0]["charts"][0]["figure"]["data"]) == MOST_DRAWN
