@@ -258,7 +258,7 @@ class SizeCheck(CheckAndRaise):
 
     def make_message(self, *inverted: Any) -> str:
         """Return the message of the error."""
-        sizes = " instead of ".join(str(~int(each)) for each in inverted)
+        sizes = " instead of ".join(str(-each - 1) for each in inverted)
         return f"{self.msg}: {sizes}" if sizes else self.msg
 
     def infer_shape(self, *args: Any) -> Any:

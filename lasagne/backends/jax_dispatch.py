@@ -39,6 +39,7 @@ from pytensor.tensor.type import TensorType
 from lasagne.backends.jax_indexing import is_concrete
 from lasagne.backends.jax_registry import Conversion, jax_funcify, jax_typify
 from lasagne.backends.jax_rewrites import EXACT_LOGARITHMS
+from lasagne.backends.jax_symbolic import is_at_most, is_symbolic, make_array, take_symbols
 from lasagne.checks import SizeCheck
 from lasagne.gradient import OwnGradient
 
@@ -79,11 +80,11 @@ def load_conversions(op: Any) -> None:
 def _funcify_node(op: Any, node: Any = None, **kwargs: Any) -> Conversion:
     """Convert one node; what may be arithmetic on shapes is evaluated at once where it can be."""
     load_conversions(op)
-    convert = jax_funcify(op, node=node, **kwargs)
+    convert = take_symbols(op, node, jax_funcify(op, node=node, **kwargs))
     if all(_could_be_shape(output) for output in node.outputs):
 
         def evaluate_if_known(*args: Any) -> Any:
-            if not is_concrete(*args):
+            if is_symbolic(*args) or not is_concrete(*args):
                 results = convert(*args)
                 if len(node.outputs) == 1:
                     return _cast(results, node.outputs[0])
@@ -115,13 +116,24 @@ def _funcify_function_graph(
     fgraph_name: str = "jax_funcified_fgraph",
     **kwargs: Any,
 ) -> Conversion:
-    return fgraph_to_python(
+    convert = fgraph_to_python(
         fgraph,
         _funcify_node,
         type_conversion_fn=_typify,
         fgraph_name=fgraph_name,
         **kwargs,
     )
+
+    def converted(*args: Any) -> Any:
+        results = convert(*args)
+        if not is_symbolic(*results):
+            return results
+        return [
+            make_array(result, output.type.dtype) if is_symbolic(result) else result
+            for result, output in zip(results, fgraph.outputs, strict=True)
+        ]
+
+    return converted
 
 
 def convert_graph(
@@ -212,7 +224,8 @@ def _funcify_size_check(op: SizeCheck, **kwargs: Any) -> Conversion:
 
     def check(x: jax.Array, condition: Any, *inverted: Any) -> jax.Array:
         if is_concrete(condition) and not condition:
-            raise op.exc_type(op.make_message(*inverted))
+            sizes = (each if is_symbolic(each) else int(each) for each in inverted)
+            raise op.exc_type(op.make_message(*sizes))
         return x
 
     return check
@@ -250,7 +263,7 @@ def _times(x: jax.Array, y: jax.Array) -> jax.Array:
 @jax.custom_vjp
 def _times_transposed(x: jax.Array, y: jax.Array) -> jax.Array:
     """Return ``x @ y.T`` for matrices in the last two axes."""
-    if x.shape[:-2] != y.shape[:-2] or not 0 < x.shape[-2] <= _FEW_ROWS:
+    if x.shape[:-2] != y.shape[:-2] or x.shape[-2] == 0 or not is_at_most(x.shape[-2], _FEW_ROWS):
         return jnp.matmul(x, _transpose(y))
     rows = [jnp.einsum("...mn,...n->...m", y, x[..., k, :]) for k in range(x.shape[-2])]
     return jnp.stack(rows, axis=-2)
@@ -295,7 +308,7 @@ def _funcify_sum(op: Sum, node: Any = None, **kwargs: Any) -> Conversion:
 
     def sum_rows(x: jax.Array) -> jax.Array:
         _, rows, columns = x.shape
-        if rows * columns <= _SMALL_MATRIX:
+        if is_symbolic(rows) or rows * columns <= _SMALL_MATRIX:
             return convert(x)
         total = jnp.matmul(jnp.ones((1, 1, rows), x.dtype), x)[:, 0, :]
         return total.astype(result_type.dtype)
@@ -330,7 +343,7 @@ def _compute_before(x: jax.Array) -> jax.Array:
 
     XLA computes an array that is broadcast again for every number of the result, unless the array comes from a product.
     """
-    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[1] > _FEW_ROWS):
+    if x.ndim not in (2, 3) or (x.ndim == 3 and not is_at_most(x.shape[1], _FEW_ROWS)):
         return x
     return jnp.matmul(x, jnp.eye(x.shape[-1], dtype=x.dtype), precision="highest")
 

@@ -37,6 +37,7 @@ from pytensor.tensor.subtensor import IncSubtensor, indices_from_subtensor
 from pytensor.tensor.type import TensorType
 
 from lasagne.backends.jax_registry import Conversion, jax_funcify
+from lasagne.backends.jax_symbolic import is_symbolic
 
 __all__ = [
     "Polynomial",
@@ -144,7 +145,9 @@ def _find_places(
     places, ok = list(indices), None
     for axis, index in arrays.items():
         length = shape[axis]
-        if is_concrete(index):
+        if is_symbolic(index, length):
+            index = jnp.asarray(index)
+        if is_concrete(index) and not is_symbolic(length):
             known = np.asarray(index)
             wrong = known[(known < -length) | (known >= length)]
             if wrong.size:
@@ -160,7 +163,7 @@ def _find_places(
             places[axis] = jnp.clip(index, 0, max(length - 1, 0)).astype(index.dtype)
     if ok is None:
         return tuple(places), None, ()
-    read = np.broadcast_shapes(*(np.shape(index) for index in arrays.values()))
+    read = jnp.broadcast_shapes(*(np.shape(index) for index in arrays.values()))
     first, last = min(arrays), max(arrays)
     before = first if last - first + 1 == len(arrays) else 0
     after = len(shape) - len(arrays) - before
@@ -228,8 +231,22 @@ def _funcify_inc_subtensor(op: Any, node: Any = None, **kwargs: Any) -> Conversi
 def _is_whole(shape: tuple[int, ...], indices: tuple[Any, ...]) -> bool:
     """Return whether slices cover a whole array; XLA's simplifier aborts the process on a scatter into that."""
     return all(
-        isinstance(index, slice) and not _moves(index) and index.indices(length) == (0, length, 1)
+        isinstance(index, slice)
+        and not _moves(index)
+        and _get_bounds(index, length) == (0, length, 1)
         for index, length in zip(indices, shape, strict=False)
+    )
+
+
+def _get_bounds(index: slice, length: Any) -> tuple[Any, Any, Any]:
+    """Return beginning, end and step of a slice of known bounds."""
+    if not is_symbolic(index.start, index.stop, index.step, length):
+        return index.indices(length)
+    start, stop, step = index.start, index.stop, index.step
+    return (
+        0 if start is None else start,
+        length if stop is None else stop,
+        1 if step is None else step,
     )
 
 

@@ -17,7 +17,7 @@ import jax
 from pytensor.graph.fg import FunctionGraph
 from pytensor.link.jax.linker import JAXLinker
 
-__all__ = ["Conversion", "convert_as_pytensor", "jax_funcify", "jax_typify"]
+__all__ = ["Conversion", "JAXShapeTuple", "convert_as_pytensor", "jax_funcify", "jax_typify"]
 
 #: A function of JAX's arrays that an Op is converted to
 Conversion: TypeAlias = Callable[..., Any]
@@ -31,6 +31,7 @@ _was_imported = "pytensor.link.jax.dispatch" in sys.modules
 _before = _get_x64()
 try:
     from pytensor.link.jax.dispatch.basic import jax_funcify, jax_typify
+    from pytensor.link.jax.dispatch.shape import JAXShapeTuple
 
     # What PyTensor's own mode still has to set, if anything
     _due: bool | None = None if _was_imported else _get_x64()
