@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         StackController,
     )
     from ntm.data import Dataset
+    from ntm.exporting import export
     from ntm.heads import (
         DNCReadHead,
         DNCWriteHead,
@@ -101,6 +102,7 @@ __all__ = [
     "Trainer",
     "WriteHead",
     "accumulate_gradients",
+    "export",
     "generate",
     "get_mode",
     "get_output_and_states",
@@ -133,6 +135,7 @@ _MODULES = {
         "StackController",
     ),
     "ntm.data": ("Dataset",),
+    "ntm.exporting": ("export",),
     "ntm.heads": (
         "DNCReadHead",
         "DNCWriteHead",

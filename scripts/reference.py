@@ -41,6 +41,7 @@ DOORS = (
     "ntm.heads",
     "ntm.layers",
     "ntm.prediction",
+    "ntm.exporting",
     "ntm.addressing",
     "ntm.serialization",
     "ntm.init",

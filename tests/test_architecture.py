@@ -29,7 +29,7 @@ FLOORS = (
     ("ntm.heads",),
     ("ntm.layers",),
     ("ntm.prediction", "ntm.serialization"),
-    ("ntm.training",),
+    ("ntm.exporting", "ntm.training"),
     ("ntm.experiments",),
     ("ntm.models", "ntm.reports"),
     ("ntm.sweeps",),

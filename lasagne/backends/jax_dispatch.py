@@ -126,7 +126,7 @@ def _funcify_function_graph(
 
     def converted(*args: Any) -> Any:
         results = convert(*args)
-        if not is_symbolic(*results):
+        if results is None or not is_symbolic(*results):  # a function without outputs returns None
             return results
         return [
             make_array(result, output.type.dtype) if is_symbolic(result) else result

@@ -119,7 +119,7 @@ def make_pure(compiled: Function) -> PureFunction:
         if not jax.config.values["jax_enable_x64"]:
             raise RuntimeError("a pure function must be traced and run under jax.enable_x64(True)")
         # Conversions write into the dictionary of a generator: give them one of their own
-        return list(convert(*(jax.tree.map(lambda x: x, each) for each in args)))
+        return list(convert(*(jax.tree.map(lambda x: x, each) for each in args)) or ())
 
     updates = dict(fgraph.update_mapping or {})
     return PureFunction(

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, cast
 
 import ntm
+from lasagne.backends.modes import FLOAT_TYPES
 from ntm.arguments import Number
 from ntm.cli.commands import compare, evaluate, list_tasks, plot, resume, summarise_task, train
 from ntm.cli.data_commands import predict, train_on_data
 from ntm.cli.data_options import add_data_settings, add_metrics, get_data_options
+from ntm.cli.export_commands import export_network
 from ntm.cli.model_commands import print_models
 from ntm.cli.options import add_settings, get_training_options
 from ntm.cli.processes import add_processes
@@ -19,6 +21,7 @@ from ntm.cli.sweep_commands import sweep
 from ntm.cli.sweep_options import add_sweep_options, find_flags
 from ntm.experiments.networks import MODELS
 from ntm.experiments.own_tasks import COLON, OwnTaskError, import_task, shorten_name
+from ntm.exporting.files import PLATFORMS
 from ntm.tasks import TASKS, Task
 
 EXAMPLES = """\
@@ -50,6 +53,19 @@ with data of your own (arrays inputs and targets in an .npz file):
 
 exit codes: 0 done, or the task is solved; 1 failed; 2 wrong usage; 3 training ended and the task is not solved;
 130 interrupted, and saved
+"""
+
+EXPORT_EXAMPLES = """\
+examples:
+  ntm export runs/copy-ntm-1 --output copy.zip          the network of a run, for batches and sequences of any size
+  ntm export --model-file copy --output copy.zip        a network that comes with this package
+  ntm export runs/data-dnc-1 --output small.zip --batch-size 1 --num-steps 50 --platforms cpu
+                                                        for one sequence of 50 steps at a time, on a CPU
+  ntm export --model-file network.safetensors --output network.zip --float-type float64
+                                                        a file that ntm.save wrote, in float64
+
+The file holds the network's functions (StableHLO), its parameters (.npy) and a description (JSON). The page
+docs/how-to/export.md has the few lines of Python that load it.
 """
 
 REPORT_EXAMPLES = """\
@@ -296,12 +312,7 @@ def make_parser() -> argparse.ArgumentParser:
     text = "measure the network of a run, or of a file"
     command = _add_command(commands, "evaluate", evaluate, text)
     _add_run(command, nargs="?")
-    command.add_argument(
-        "--model-file",
-        metavar="NAME|FILE",
-        help="instead of a run: a trained network that comes with this package (ntm models), or a file that ntm.save "
-        "wrote, such as a run's network.safetensors",
-    )
+    _add_model_file(command)
     _add_own_task(command)
     _add_checkpoint(command)
     command.add_argument(
@@ -375,6 +386,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="for --sample sample: of the draws (default: 0)",
     )
 
+    _add_export(commands)
     command = _add_command(
         commands, "plot", plot, "draw one sequence, learning curves or generalisation"
     )
@@ -414,6 +426,60 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_reports(commands)
     return parser
+
+
+def _add_export(commands: Any) -> None:
+    """Add the command that takes a network out of the library."""
+    text = "write a trained network to a file that runs with JAX alone"
+    command = _add_command(commands, "export", export_network, text, epilog=EXPORT_EXAMPLES)
+    _add_run(command, nargs="?")
+    _add_model_file(command)
+    _add_own_task(command)
+    _add_checkpoint(command)
+    command.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="the .zip file to write; an existing file is overwritten",
+    )
+    for name, what in (
+        ("batch-size", "batches of N sequences"),
+        ("num-steps", "sequences of N steps"),
+    ):
+        command.add_argument(
+            f"--{name}",
+            type=Number(int, 1),
+            metavar="N",
+            help=f"take {what} only (default: any number)",
+        )
+    command.add_argument(
+        "--platforms",
+        nargs="+",
+        choices=PLATFORMS,
+        default=["cpu", "cuda"],
+        help="what the file runs on, some of %(choices)s (default: cpu cuda)",
+        metavar="NAME",
+    )
+    command.add_argument(
+        "--float-type",
+        choices=FLOAT_TYPES,
+        default="float32",
+        help="type of inputs, parameters and outputs (default: float32)",
+    )
+    command.add_argument(
+        "--gradients",
+        action="store_true",
+        help="let JAX differentiate the functions; the file is about three times as large",
+    )
+
+
+def _add_model_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model-file",
+        metavar="NAME|FILE",
+        help="instead of a run: a trained network that comes with this package (ntm models), or a file that ntm.save "
+        "wrote, such as a run's network.safetensors",
+    )
 
 
 def _add_reports(commands: Any) -> None:
@@ -485,7 +551,9 @@ def _add_command(
     **options: Any,
 ) -> argparse.ArgumentParser:
     """Add a command, whose parser is a `Parser` unless `kind` is given."""
-    command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.", **options)
+    command = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", **options
+    )
     command.set_defaults(run=function)
     return command
 

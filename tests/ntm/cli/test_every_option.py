@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,15 +10,19 @@ import numpy as np
 import pytensor
 import pytest
 
-from ntm.cli import commands, get_settings, main, make_parser, pictures
+from lasagne.layers import get_all_param_values
+from ntm.cli import commands, export_commands, get_settings, main, make_parser, pictures
 from ntm.cli.options import get_network_options, get_training_options
 from ntm.experiments import runs
 from ntm.experiments.options import get_task_options
 from ntm.experiments.runs import Run
 from ntm.experiments.settings import make_settings
+from ntm.serialization import save
 from ntm.tasks import TASKS
 from ntm.visualization import COLUMN_WIDTH
 
+#: The first checkpoint of the run
+FIRST = "checkpoint-000000002.safetensors"
 TINY = ["--model", "dense", "--num-units", "3", "--num-layers", "1"]
 
 
@@ -226,7 +231,7 @@ def test_resume(run, seen):
     check_training(["resume", run], seen)
     assert seen.trained[0].run.trainer.step_count == 4
     assert seen.trained[0].max_steps is None
-    words = ["--checkpoint", "checkpoint-000000002.safetensors", "--max-steps", "9"]
+    words = ["--checkpoint", FIRST, "--max-steps", "9"]
     main(["resume", run, *words, "--quiet", "--tensorboard", "events"])
     assert seen.trained[1].run.trainer.step_count == 2
     assert seen.trained[1].max_steps == 9
@@ -296,14 +301,49 @@ def test_evaluate(run, capsys, monkeypatch):
 
 
 @pytest.mark.slow
+def test_export(run, monkeypatch, capsys):
+    first, last = (runs.open_evaluator(run, name).l_out for name in (FIRST, None))
+    seen = []
+
+    def make_members(network, *options):
+        seen.append((get_all_param_values(network)[-1], *options))
+        about = {"inputs": {"arrays": []}, "outputs": {"arrays": []}, "functions": {"run": {}}}
+        return {**about, "left_out": {"step": "there is no state"}}, {"member": b"1"}
+
+    monkeypatch.setattr(export_commands, "make_members", make_members)
+
+    def export(*words):
+        assert main(["export", *words, "--output", "new.zip"]) == 0
+        with zipfile.ZipFile("new.zip") as file:
+            assert file.read("member") == b"1"
+        weights, *options = seen.pop()
+        return weights, options
+
+    weights, options = export(run)
+    assert options == [None, None, ["cpu", "cuda"], False]
+    assert "Without step: there is no state" in capsys.readouterr().out
+    np.testing.assert_array_equal(weights, get_all_param_values(last)[-1])
+    weights, options = export(run, "--checkpoint", FIRST, "--batch-size", "2", "--num-steps", "3")
+    assert options[:2] == [2, 3]
+    np.testing.assert_array_equal(weights, get_all_param_values(first)[-1])
+    assert not np.array_equal(weights, get_all_param_values(last)[-1])
+    weights, options = export(run, "--gradients", "--platforms", "tpu", "--task", "copy")
+    assert options[2:] == [["tpu"], True]
+    assert export(run, "--float-type", "float64")[0].dtype == "float64"
+    save("saved.safetensors", first)
+    weights, _ = export("--model-file", "saved.safetensors")
+    np.testing.assert_array_equal(weights, get_all_param_values(first)[-1])
+
+
+@pytest.mark.slow
 def test_what_a_checkpoint_and_the_number_of_sequences_measure(run, capsys):
     def bits(*words):
         assert main(["evaluate", run, "--json", *words]) == 0
         return [row["bits"] for row in json.loads(capsys.readouterr().out)]
 
-    evaluator = runs.open_evaluator(run, "checkpoint-000000002.safetensors")
+    evaluator = runs.open_evaluator(run, FIRST)
     measured = [evaluator.evaluate(num_sequences=5), evaluator.evaluate({"length": 2}, 5)]
-    words = ["--checkpoint", "checkpoint-000000002.safetensors", "--num-sequences", "5"]
+    words = ["--checkpoint", FIRST, "--num-sequences", "5"]
     np.testing.assert_allclose(bits(*words), [row["bits"] for row in measured])
     assert bits(*words) != bits("--num-sequences", "5")
     assert bits("--num-sequences", "5") != bits()
@@ -470,6 +510,17 @@ SEEN = {
         "--size",
         "--json",
         "--model-file",
+    },
+    "export": {
+        "--model-file",
+        "--task",
+        "--checkpoint",
+        "--output",
+        "--batch-size",
+        "--num-steps",
+        "--platforms",
+        "--float-type",
+        "--gradients",
     },
     "models": {"--json"},
     # See test_report_commands.py
