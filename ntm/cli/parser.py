@@ -13,6 +13,7 @@ from ntm.cli.commands import compare, evaluate, list_tasks, plot, resume, summar
 from ntm.cli.data_commands import predict, train_on_data
 from ntm.cli.data_options import add_data_settings, add_metrics, get_data_options
 from ntm.cli.export_commands import export_network
+from ntm.cli.help import HELP, OVERVIEW
 from ntm.cli.model_commands import print_models
 from ntm.cli.options import add_settings, get_training_options
 from ntm.cli.processes import add_processes
@@ -23,71 +24,6 @@ from ntm.experiments.networks import MODELS
 from ntm.experiments.own_tasks import COLON, OwnTaskError, import_task, shorten_name
 from ntm.exporting.files import PLATFORMS
 from ntm.tasks import TASKS, Task
-
-EXAMPLES = """\
-examples:
-  ntm tasks                                   list the tasks
-  ntm train copy                              train a Neural Turing Machine, in runs/copy-ntm-1
-  ntm train copy --controller lstm --seed 3   in runs/copy-ntm-lstm-3
-  ntm train repeat-copy --max-length 5 --max-repeats 5 --batch-size 16
-  ntm train copy --help                       all options, with their defaults for the task
-  ntm train my_module:MyTask                  train on a task of your own, in runs/MyTask-ntm-1
-  ntm resume runs/copy-ntm-1                  go on where the run was stopped or killed
-  ntm evaluate runs/copy-ntm-1 --size length=100
-                                              measure how far the network generalises
-  ntm models                                  list the trained networks that come with this package
-  ntm evaluate --model-file copy              measure one of them
-  ntm plot runs/copy-ntm-1                    draw what the network does with one sequence
-  ntm compare copy --models ntm lstm          train both, and draw how they generalise
-  ntm report runs/copy-ntm-1                  write a page to send round: curves, and what is read and written
-  ntm watch runs/copy-ntm-1                   follow a run in the browser while it is trained
-
-with data of your own (arrays inputs and targets in an .npz file):
-  ntm train --data data.npz --model dnc --validation 0.2
-                                              train a DNC, in runs/data-dnc-1
-  ntm train --data data.npz --help            all options for data
-  ntm evaluate runs/data-dnc-1 --data test.npz
-                                              measure the network on other data
-  ntm predict runs/data-dnc-1 --data new.npz --output out.npz
-                                              write what the network predicts
-
-exit codes: 0 done, or the task is solved; 1 failed; 2 wrong usage; 3 training ended and the task is not solved;
-130 interrupted, and saved
-"""
-
-EXPORT_EXAMPLES = """\
-examples:
-  ntm export runs/copy-ntm-1 --output copy.zip          the network of a run, for batches and sequences of any size
-  ntm export --model-file copy --output copy.zip        a network that comes with this package
-  ntm export runs/data-dnc-1 --output small.zip --batch-size 1 --num-steps 50 --platforms cpu
-                                                        for one sequence of 50 steps at a time, on a CPU
-  ntm export --model-file network.safetensors --output network.zip --float-type float64
-                                                        a file that ntm.save wrote, in float64
-
-The file holds the network's functions (StableHLO), its parameters (.npy) and a description (JSON). The page
-docs/how-to/export.md has the few lines of Python that load it.
-"""
-
-REPORT_EXAMPLES = """\
-examples:
-  ntm report runs/copy-ntm-1                            in report.html
-  ntm report runs/copy-ntm-1 runs/copy-lstm-1 --output copy.html
-                                                        two runs side by side
-  ntm report runs/copy-ntm-1 --size length=5 --size length=60
-                                                        choose the sequences that are shown step by step
-  ntm report runs/data-dnc-1 --data test.npz --index 0 7
-                                                        of a run on data: sequences 0 and 7 of a file
-  ntm report sweeps/copy                                the page of a sweep, and of its best run
-"""
-
-WATCH_EXAMPLES = """\
-examples:
-  ntm watch runs/copy-ntm-1                             prints the address to open; Ctrl-C ends it
-  ntm watch runs/copy-ntm-1 --port 8080                 at http://127.0.0.1:8080/
-
-The page is renewed when the run writes losses (ntm train --log-every) and checkpoints (--save-every). It is served on
-this machine alone. From another machine: ssh -L 8080:127.0.0.1:8080 HOST, then open http://127.0.0.1:8080/
-"""
 
 
 def _suggest(word: str, known: Sequence[str]) -> str:
@@ -136,18 +72,24 @@ class TaskParser(Parser):
 
     Parameters
     ----------
+    command : str
+        The name of the command.
     add_task : callable
         From the parser of a task, its name and its class: adds the options.
     for_data : str
         What is to be done with data, which are no task.
+    epilog : str
+        The examples.
     """
 
-    def __init__(self, *, add_task: AddTask, for_data: str, **kwargs: Any) -> None:
-        super().__init__(
-            epilog=f"A task of your own: {kwargs['prog']} my_module:MyTask, a subclass of ntm.tasks.Task.\n{for_data}",
-            **kwargs,
+    def __init__(
+        self, *, command: str, add_task: AddTask, for_data: str, epilog: str, **kwargs: Any
+    ) -> None:
+        own = (
+            f"A task of your own: {kwargs['prog']} my_module:MyTask, a subclass of ntm.tasks.Task."
         )
-        self._add_task, self._for_data = add_task, for_data
+        super().__init__(epilog=f"{epilog}\n{own}\n{for_data}", **kwargs)
+        self._command, self._add_task, self._for_data = command, add_task, for_data
         self._tasks = self.add_subparsers(
             required=True, metavar="TASK", dest="task", parser_class=Parser
         )
@@ -184,6 +126,7 @@ class TaskParser(Parser):
             name,
             help=summary,
             description=f"{self.description}\n\n{name}: {summary}",
+            epilog=HELP[f"{self._command} TASK"].make_epilog(task=name),
             usage=f"{self.prog} {name} [OPTION ...]",
         )
         parser.set_defaults(task_class=kind)
@@ -208,9 +151,11 @@ class TaskOrDataParser(TaskParser):
         super().__init__(
             add_task=add_task, for_data=f"Data of your own: {prog} --data FILE", **kwargs
         )
+        text = HELP[f"{self._command} --data"]
         self.data_parser = Parser(
             prog=f"{prog} --data FILE",
-            description=self.description,
+            description=text.description,
+            epilog=text.make_epilog(),
             usage=f"{prog} --data FILE [OPTION ...]",
         )
         add_data(self.data_parser)
@@ -227,7 +172,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="ntm",
         description="Train neural networks that have a memory, measure them and look inside.",
-        epilog=EXAMPLES,
+        epilog=OVERVIEW,
     )
     parser.add_argument("--version", action="version", version=f"ntm-lasagne {ntm.__version__}")
     commands = parser.add_subparsers(
@@ -236,46 +181,40 @@ def make_parser() -> argparse.ArgumentParser:
         parser_class=cast(Any, _make_command_parser),
     )
 
-    _add_command(commands, "tasks", list_tasks, "list the tasks")
-    text = "list the trained networks that come with this package"
-    command = _add_command(commands, "models", print_models, text)
+    _add_command(commands, "tasks", list_tasks)
+    command = _add_command(commands, "models", print_models)
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
-    text = "train a network on a task, or on data"
     _add_command(
         commands,
         "train",
         train,
-        text,
+        command="train",
         kind=TaskOrDataParser,
         add_task=_add_training,
         add_data=_add_data_training,
     )
-    text = "train over seeds and settings, on all cores or on a cluster, and write a report"
     _add_command(
         commands,
         "sweep",
         sweep,
-        text,
+        command="sweep",
         kind=TaskOrDataParser,
         add_task=_add_sweep,
         add_data=_add_data_sweep,
     )
-    text = "train several networks on a task, and draw how they generalise"
     _add_command(
         commands,
         "compare",
         compare,
-        text,
+        command="compare",
         kind=TaskParser,
         add_task=_add_comparison,
         for_data="For data, train each network (ntm train --data FILE --model NETWORK), then draw the learning curves: "
         "ntm plot RUN RUN",
     )
 
-    command = _add_command(
-        commands, "resume", resume, "go on with a run that was stopped or killed"
-    )
+    command = _add_command(commands, "resume", resume)
     _add_run(command)
     _add_own_task(command)
     _add_checkpoint(command)
@@ -309,8 +248,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_logging(command)
     add_processes(command)
 
-    text = "measure the network of a run, or of a file"
-    command = _add_command(commands, "evaluate", evaluate, text)
+    command = _add_command(commands, "evaluate", evaluate)
     _add_run(command, nargs="?")
     _add_model_file(command)
     _add_own_task(command)
@@ -343,9 +281,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_metrics(command)
     command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
-    command = _add_command(
-        commands, "predict", predict, "write what the network of a run on data predicts"
-    )
+    command = _add_command(commands, "predict", predict)
     _add_run(command)
     _add_checkpoint(command)
     command.add_argument(
@@ -387,9 +323,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     _add_export(commands)
-    command = _add_command(
-        commands, "plot", plot, "draw one sequence, learning curves or generalisation"
-    )
+    command = _add_command(commands, "plot", plot)
     command.add_argument(
         "folders", nargs="+", type=_check_folder, metavar="FOLDER", help="folder of a run"
     )
@@ -430,8 +364,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_export(commands: Any) -> None:
     """Add the command that takes a network out of the library."""
-    text = "write a trained network to a file that runs with JAX alone"
-    command = _add_command(commands, "export", export_network, text, epilog=EXPORT_EXAMPLES)
+    command = _add_command(commands, "export", export_network)
     _add_run(command, nargs="?")
     _add_model_file(command)
     _add_own_task(command)
@@ -484,8 +417,7 @@ def _add_model_file(command: argparse.ArgumentParser) -> None:
 
 def _add_reports(commands: Any) -> None:
     """Add the commands for pages of runs."""
-    text = "write a page about runs: one HTML file that needs no network"
-    command = _add_command(commands, "report", report, text, epilog=REPORT_EXAMPLES)
+    command = _add_command(commands, "report", report)
     command.add_argument(
         "--output",
         metavar="FILE",
@@ -494,8 +426,7 @@ def _add_reports(commands: Any) -> None:
     )
     _add_page(command, "the run's validation data, else its data")
 
-    text = "follow runs in the browser while they are trained"
-    command = _add_command(commands, "watch", watch, text, epilog=WATCH_EXAMPLES)
+    command = _add_command(commands, "watch", watch)
     command.add_argument(
         "--port",
         type=Number(int, 0, 65535),
@@ -547,12 +478,16 @@ def _add_command(
     commands: Any,
     name: str,
     function: Callable[[argparse.Namespace], int],
-    text: str,
     **options: Any,
 ) -> argparse.ArgumentParser:
     """Add a command, whose parser is a `Parser` unless `kind` is given."""
+    text = HELP[name]
     command = commands.add_parser(
-        name, help=text, description=f"{text[0].upper()}{text[1:]}.", **options
+        name,
+        help=text.summary,
+        description=text.description,
+        epilog=text.make_epilog(),
+        **options,
     )
     command.set_defaults(run=function)
     return command

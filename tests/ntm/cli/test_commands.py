@@ -21,7 +21,7 @@ from ntm.cli import (
     make_parser,
     output,
 )
-from ntm.cli.parser import EXAMPLES
+from ntm.cli.help import OVERVIEW
 from ntm.experiments.runs import Run, open_evaluator, was_solved
 from ntm.experiments.settings import make_settings
 from ntm.layers.base import MemoryLayer
@@ -79,8 +79,8 @@ def test_help(capsys, words, expected):
 
 
 def test_the_commands_in_the_help_are_right():
-    commands = [line.split("  ")[1] for line in EXAMPLES.splitlines() if line.startswith("  ntm")]
-    assert len(commands) == 18
+    commands = [line.split("  ")[1] for line in OVERVIEW.splitlines() if line.startswith("  ntm")]
+    assert len(commands) == 20
     for command in commands:
         # tests/ntm/cli/test_own_tasks.py trains on such a task
         if not command.endswith("--help") and "my_module" not in command:
@@ -380,14 +380,14 @@ def test_the_script_of_long_lists_stops_in_time(tmp_path):
 
 def test_the_folders_in_the_help_are_those_that_the_commands_make():
     made = set()
-    for line in EXAMPLES.splitlines():
+    for line in OVERVIEW.splitlines():
         words = line.strip().split("  ")[0].split()[1:]
         if line.startswith("  ntm train") and not {"--help", "my_module:MyTask", "--data"} & {
             *words
         }:
             options = make_parser().parse_args(words)
             made.add(str(commands.get_default_folder(get_settings(options, options.task))))
-    named = set(re.findall(r"runs/[\w-]+", EXAMPLES))
+    named = set(re.findall(r"runs/[\w-]+", OVERVIEW))
     assert named - {"runs/MyTask-ntm-1", "runs/data-dnc-1"} <= made
 
 
