@@ -551,7 +551,7 @@ def test_ray_on_this_machine(cluster, calm, tmp_path):
     driver.send(signal.SIGTERM)
     states, code, notes = driver.wait(90)
     assert code == 0, notes
-    assert [states[name][0] for name in NAMES] == ["begun", "waiting"]
+    assert [states[name][0] for name in NAMES] == ["begun", "waiting"], (states, notes)
     assert notes.strip() == "Interrupted: the trials that run save and end."
     assert not find_trials(folder)
     wait_for(lambda: not driver.find(), 20, "the end of Ray")
