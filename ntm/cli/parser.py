@@ -402,7 +402,7 @@ def _add_export(commands: Any) -> None:
     command.add_argument(
         "--gradients",
         action="store_true",
-        help="let JAX differentiate the functions; the file is about three times as large",
+        help="let JAX differentiate the functions; the file is larger",
     )
 
 
