@@ -17,6 +17,8 @@ Configuration: TypeAlias = dict[str, str]
 DOTS = ".."
 #: What a range begins with whose draws are uniform in the logarithm
 LOG = "log:"
+#: Draws in a row that were all drawn before, after which there are taken to be no others
+MOST_DRAWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Choices:
     """
 
     values: tuple[str, ...]
+
+    def count(self) -> int:
+        """Return how many values there are."""
+        return len(self.values)
 
     def draw(self, rng: np.random.Generator) -> str:
         """Draw one of the values, each with the same probability."""
@@ -60,6 +66,10 @@ class Range:
         """Whether whole numbers are drawn."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    def count(self) -> float:
+        """Return how many values there are: infinitely many unless whole numbers are drawn."""
+        return self.high - self.low + 1 if self.is_whole else math.inf
+
     def draw(self, rng: np.random.Generator) -> str:
         """Draw a number."""
         if self.is_whole and not self.is_log:
@@ -70,7 +80,12 @@ class Range:
             value = rng.uniform(self.low, self.high)
         if self.is_whole:
             return str(min(max(round(value), int(self.low)), int(self.high)))
-        return f"{min(max(value, self.low), self.high):.6g}"
+        return self.write(min(max(value, self.low), self.high))
+
+    def write(self, value: float) -> str:
+        """Return a number of the range as a word, which is in the range too: with six digits, or with all."""
+        word = str(value) if isinstance(value, int) else f"{value:.6g}"
+        return word if self.low <= float(word) <= self.high else repr(float(value))
 
     def __str__(self) -> str:
         return f"{LOG if self.is_log else ''}{self.low}{DOTS}{self.high}"
@@ -174,19 +189,37 @@ def draw_configurations(
         How many. Where there are fewer combinations in all, each of these once.
     seed : int
         Of the draws.
+
+    Raises
+    ------
+    ValueError
+        If a range is so narrow that it has fewer numbers of six digits.
     """
     count = Number(int, 1).check("draw_configurations: count", count)
     rng = np.random.default_rng(seed)
-    found: list[Configuration] = []
     if all(isinstance(values, Choices) for values in space.values()):
         every = list_configurations(space)
         order = rng.permutation(len(every))
         return [every[k] for k in order[:count]]
+    count = int(min(count, count_configurations(space)))
+    found: dict[tuple[str, ...], Configuration] = {}
+    repeats = 0
     while len(found) < count:
         drawn = {name: values.draw(rng) for name, values in space.items()}
-        if drawn not in found:
-            found.append(drawn)
-    return found
+        repeats = repeats + 1 if tuple(drawn.values()) in found else 0
+        found.setdefault(tuple(drawn.values()), drawn)
+        if repeats == MOST_DRAWS:
+            words = " ".join(f"{name}={values}" for name, values in space.items())
+            raise ValueError(
+                f"{words}: expected {count:,} different ones: {len(found):,} were found, so draw fewer, or give wider "
+                "ranges"
+            )
+    return list(found.values())
+
+
+def count_configurations(space: Mapping[str, Choices | Range]) -> float:
+    """Return how many different configurations there are: infinitely many if a range is not of whole numbers."""
+    return math.prod(values.count() for values in space.values())
 
 
 def parse_seeds(text: str) -> list[int]:

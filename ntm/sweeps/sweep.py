@@ -32,7 +32,7 @@ from ntm.sweeps.states import (
     note_pruned,
     read_state,
 )
-from ntm.sweeps.trials import Trial
+from ntm.sweeps.trials import Trial, check_trials
 from ntm.typing import PathLike
 
 #: The file in the folder of a sweep that says what the sweep is
@@ -59,7 +59,7 @@ class Sweep:
     Raises
     ------
     ValueError
-        If the folder holds another sweep, or a trial with other settings.
+        If the folder holds another sweep, or a trial of the same configuration with other settings.
     """
 
     def __init__(
@@ -126,9 +126,12 @@ class Sweep:
                     f"{self.folder} holds another sweep: {_describe_difference(found, self.about)}. Choose another "
                     "folder"
                 )
-        else:
+        trials = self.search.list_known()
+        check_trials(trials, self.folder)
+        # From here on nothing is refused: a command that is refused leaves the folder as it was
+        if not path.exists():
             write_json(path, self.about)
-        for trial in self.search.list_known():
+        for trial in trials:
             trial.write(self.folder)
             self._states[trial.name] = read_state(trial, self.folder)
 

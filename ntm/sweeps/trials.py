@@ -3,7 +3,7 @@
 import re
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,42 +59,101 @@ class Trial:
         """Return the folder of the trial, given that of the sweep."""
         return Path(sweep) / TRIALS / self.name
 
+    def check(self, sweep: PathLike) -> bool:
+        """Tell whether what is to be run is in the trial's folder as it is now; data may have been moved.
+
+        Raises
+        ------
+        ValueError
+            If the folder is of a trial with other settings, or its file is damaged.
+        """
+        path = inside(self.find_folder(sweep), TRIAL)
+        if not path.exists():
+            return False
+        before = _read_settings(path, read_json(path))
+        check_same_settings(path.parent, before, self.settings)
+        return before == self.settings.to_json()
+
     def write(self, sweep: PathLike) -> Path:
         """Write into the trial's folder what is to be run, and return the folder.
 
         Raises
         ------
         ValueError
-            If the folder is of a trial with other settings.
+            As of :meth:`check`.
         """
         folder = self.find_folder(sweep)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = inside(folder, TRIAL)
-        content = {
-            "name": self.name,
-            "values": dict(self.values),
-            "settings": self.settings.to_json(),
-        }
-        if path.exists():
-            self._check(path, read_json(path), content)
-        else:
-            write_json(path, content)
+        if not self.check(sweep):
+            folder.mkdir(parents=True, exist_ok=True)
+            content = {
+                "name": self.name,
+                "values": dict(self.values),
+                "settings": self.settings.to_json(),
+            }
+            write_json(inside(folder, TRIAL), content)
         return folder
 
-    def _check(self, path: Path, found: Any, content: Mapping[str, Any]) -> None:
-        before = found.get("settings") if isinstance(found, dict) else None
-        if not isinstance(before, dict):
-            raise ValueError(f"{path} is damaged: it holds no settings")
-        now: dict[str, Any] = content["settings"]
-        names = [name for name in now if before.get(name) != now[name]]
-        if names:
-            changes = ", ".join(
-                f"{name} {before.get(name)!r} and not {now[name]!r}" for name in names[:3]
-            )
-            raise ValueError(
-                f"{path.parent} is of a sweep with other settings: {shorten(changes, 300)}. Give the same settings, or "
-                "another folder"
-            )
+
+def _read_settings(path: Path, found: Any) -> dict[str, Any]:
+    settings = found.get("settings") if isinstance(found, dict) else None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} is damaged: it holds no settings")
+    return settings
+
+
+def check_same_settings(
+    folder: PathLike, before: Mapping[str, Any], settings: Settings | DataSettings
+) -> None:
+    """Raise a `ValueError` if the settings of a trial's folder are others. Data may have been moved.
+
+    Parameters
+    ----------
+    folder : str or path
+        For the message.
+    before : dict
+        The settings in the folder, as JSON holds them. A missing setting has its default.
+    settings : Settings or DataSettings
+    """
+    now = settings.to_json()
+    if before == now:
+        return
+    try:
+        if settings.accepts(before):
+            return
+    except (AttributeError, TypeError, LookupError, ValueError):
+        pass  # They are no settings of this kind, so they are other ones
+    names = [name for name in {**now, **before} if before.get(name) != now.get(name)]
+    changes = ", ".join(
+        f"{name} {before.get(name)!r} and not {now.get(name)!r}" for name in names[:3]
+    )
+    raise ValueError(
+        f"{folder} is of a sweep with other settings: {shorten(changes, 300)}. Give the same settings, or another folder"
+    )
+
+
+def check_trials(trials: Sequence[Trial], sweep: PathLike) -> None:
+    """Check that trials fit what the folder of a sweep holds, before anything is written.
+
+    Raises
+    ------
+    ValueError
+        If a trial's folder, or another trial of the same configuration, has other settings than the seed.
+    """
+    before: dict[tuple[tuple[str, str], ...], tuple[Path, dict[str, Any]]] = {}
+    for path in sorted((Path(sweep) / TRIALS).glob(f"*/{TRIAL}")):
+        try:
+            found = read_json(inside(path.parent, TRIAL))
+            settings = _read_settings(path, found)
+            key = tuple(sorted((str(name), str(value)) for name, value in found["values"].items()))
+        except (AttributeError, LookupError, ValueError):
+            continue  # A trial that is asked for is checked below, and others are of no account
+        before[key] = path.parent, settings
+    for trial in trials:
+        trial.check(sweep)
+        same = before.get(tuple(sorted(trial.values.items())))
+        if same is not None:
+            folder, settings = same
+            check_same_settings(folder, {**settings, "seed": trial.seed}, trial.settings)
 
 
 def make_trial(
@@ -203,7 +262,8 @@ def _open_run(folder: PathLike, settings: Settings | DataSettings) -> TrainingRu
     begun = inside(folder, "settings.json").exists()
     if isinstance(settings, DataSettings):
         if begun:
-            return DataRun.open(folder)
+            # The data may have been moved since the run began
+            return DataRun.open(folder, data=settings.data, validation=settings.validation)
         settings.open()
         return DataRun.create(folder, settings)
     if begun:

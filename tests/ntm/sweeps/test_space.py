@@ -84,6 +84,22 @@ def test_values_are_drawn_without_repetition_until_there_are_no_more():
     assert draw_configurations(space, 3, 0) == found[:3]
 
 
+def test_ranges_of_few_values_give_each_of_them_once():
+    found = draw_configurations(parse_space(["a=8..10", "b=log:1..2"]), 20, 0)
+    assert sorted(tuple(each.values()) for each in found) == [
+        ("10", "1"), ("10", "2"), ("8", "1"), ("8", "2"), ("9", "1"), ("9", "2"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"rate=1\.0\.\.1\.00002: .* 30 different ones: .* fewer"):
+        draw_configurations(parse_space(["rate=1..1.00002"]), 30, 0)
+    assert len(draw_configurations(parse_space(["rate=log:1..1000"]), 600, 0)) == 600
+
+
+def test_draws_are_in_the_range_as_they_are_written():
+    rng = np.random.default_rng(0)
+    drawn = [float(Range(0.12345678, 0.12345679).draw(rng)) for _ in range(20)]
+    assert all(0.12345678 <= each <= 0.12345679 for each in drawn)
+
+
 def test_draws_cover_a_range_evenly_in_its_own_measure():
     rng = np.random.default_rng(0)
     whole = [Range(1, 4).draw(rng) for _ in range(4000)]

@@ -137,6 +137,19 @@ def test_a_trial_with_other_settings_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match="other settings: batch_size 1 and not 7"):
         Sweep(tmp_path, [*make_trials([5]), other], engine, progress=False).run()
     assert engine.started == []
+    # A command that is refused leaves nothing that would refuse the right one
+    assert [each.name for each in read_trials(tmp_path)] == [make_trials([0])[0].name]
+
+
+def test_more_seeds_with_other_settings_are_refused(tmp_path):
+    """Seeds of one configuration have one row in the report."""
+    run(tmp_path, make_trials([0]), solve)
+    other = make_trial(
+        make_settings_of(1, learning_rate=0.1, batch_size=7), {"learning_rate": "0.1"}
+    )
+    with pytest.raises(ValueError, match="other settings: batch_size 1 and not 7"):
+        run(tmp_path, [other], solve)
+    assert len(read_trials(tmp_path)) == 1
 
 
 def test_trials_have_names_of_folders():
