@@ -35,15 +35,16 @@ def sweep(options: Namespace) -> int:
         folder,
         search,
         _make_engine(options, folder, task),
-        _describe(options, space),
+        _describe(options, space) | make.describe(),
         not options.quiet,
     )
     states = runs.run()
-    failed = [name for name, each in states.items() if each.status is Status.FAILED]
-    waiting = [name for name, each in states.items() if not each.has_ended and name not in failed]
-    _write_report(folder, task, page=not waiting)
-    if waiting:
-        print(f"{_count(waiting, 'has', 'have')} not ended. The same command goes on.")
+    failed = sum(each.status is Status.FAILED for each in states.values())
+    # A search may have configurations to come that nothing is known of
+    left = search.count() - failed - sum(each.has_ended for each in states.values())
+    _write_report(folder, task, page=not left)
+    if left:
+        print(f"{_count(left, 'has', 'have')} not ended. The same command goes on.")
         return INTERRUPTED
     if failed:
         print(
@@ -53,8 +54,8 @@ def sweep(options: Namespace) -> int:
     return DONE
 
 
-def _count(names: list[str], one: str, several: str) -> str:
-    return f"1 trial {one}" if len(names) == 1 else f"{len(names):,} trials {several}"
+def _count(number: int, one: str, several: str) -> str:
+    return f"1 trial {one}" if number == 1 else f"{number:,} trials {several}"
 
 
 def get_default_sweep_folder(options: Namespace) -> str:

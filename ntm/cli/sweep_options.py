@@ -7,9 +7,10 @@ from typing import Any
 
 from ntm.arguments import Number
 from ntm.cli.data_options import get_data_settings
-from ntm.cli.options import get_settings
+from ntm.cli.options import get_settings, list_chosen
 from ntm.cli.usage import UsageError, blaming_usage
 from ntm.experiments.data_settings import DataSettings, open_files
+from ntm.experiments.own_tasks import name_task
 from ntm.experiments.settings import Settings
 from ntm.sweeps.optuna_search import GOALS
 from ntm.sweeps.space import Configuration, Space, parse_seeds
@@ -154,7 +155,7 @@ class TrialMaker:
     """
 
     def __init__(self, options: Namespace, space: Space) -> None:
-        self._options, self._parser = options, options.settings_parser
+        self._options, self._parser, self._space = options, options.settings_parser, space
         self._files: dict[Any, Any] = {}
         flags: Mapping[str, argparse.Action] = options.settings_flags
         for name in space:
@@ -185,6 +186,20 @@ class TrialMaker:
         with blaming_usage():
             settings = self._make_settings(parsed)
         return make_trial(settings, values, configuration)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what all trials have in common, as JSON takes it: the task, and the settings that are given."""
+        options = self._options
+        names = [name for name in options.settings_flags if name not in self._space]
+        given = list_chosen(options, names)
+        if getattr(options, "data", None) is None:
+            return {"task": name_task(options.task_class), "settings": given}
+        # Files may be moved: each trial knows by a fingerprint what they hold
+        if options.metrics:
+            given["metrics"] = options.metrics
+        if isinstance(options.validation, float):
+            given["validation_share"] = options.validation
+        return {"settings": given}
 
     def _make_settings(self, parsed: Namespace) -> Settings | DataSettings:
         if getattr(parsed, "data", None) is None:

@@ -9,11 +9,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ntm.arguments import Number, check_choice
+from ntm.arguments import Number, check_choice, shorten
 from ntm.experiments.settings import Settings
+from ntm.files import atomic_write, inside
 from ntm.sweeps.search import Search
-from ntm.sweeps.space import Choices, Configuration, Range
-from ntm.sweeps.states import Status, TrialState
+from ntm.sweeps.space import (
+    Choices,
+    Configuration,
+    Range,
+    count_configurations,
+    draw_configurations,
+)
+from ntm.sweeps.states import Status, TrialState, read_losses, read_state
 from ntm.sweeps.trials import Trial
 from ntm.typing import PathLike
 
@@ -25,6 +32,8 @@ STUDY = "sweep"
 GOALS = ("measure", "sequences")
 #: Configurations that are trained to the end before any is pruned
 STARTUP = 5
+#: Suggestions in a row that were all suggested before, after which a configuration is drawn that was not
+REPEATS = 10
 
 #: From a configuration, a seed and a name for the configuration: makes the trial
 MakeTrial = Callable[[Configuration, int, str], Trial]
@@ -47,7 +56,8 @@ class OptunaSearch(Search):
     """Asks Optuna for configurations: a tree-structured Parzen estimator (TPE), seeded.
 
     Each configuration is trained with every seed, and counts by the median over the seeds. What Optuna knows is in the
-    folder of the sweep (``optuna.jsonl``), so that a sweep that was stopped goes on.
+    folder of the sweep (``optuna.jsonl``), so that a sweep that was stopped goes on. A configuration is trained once: a
+    suggestion that was made before is told to have failed, and its number is left out.
 
     Parameters
     ----------
@@ -58,7 +68,7 @@ class OptunaSearch(Search):
     make : callable
         From a configuration, a seed and a name to the trial.
     count : int
-        How many configurations.
+        How many configurations; where there are fewer in all, each of these.
     seed : int
         Of Optuna's draws.
     prune : bool
@@ -90,14 +100,20 @@ class OptunaSearch(Search):
             raise ValueError("a search needs something to vary: --set NAME=VALUES")
         self._optuna = import_optuna()
         self._space, self._seeds, self._make = dict(space), list(seeds), make
-        self._count = Number(int, 1).check("OptunaSearch: count", count)
+        count = Number(int, 1).check("OptunaSearch: count", count)
+        self._count = int(min(count, count_configurations(space)))
         self._seed, self._prune = seed, prune
         check_choice("goal", goal, GOALS)
         self._goal = goal
         self._folder = Path(folder)
         self._study: Any = None
         self._running: dict[str, _Running] = {}
+        #: The trials that have been handed out, or are to be once more
         self._known: list[Trial] = []
+        #: Trials of configurations that Optuna has been told of: seeds that failed, or that are new
+        self._again: list[Trial] = []
+        #: All configurations, by their numbers
+        self._configurations: dict[int, Configuration] = {}
 
     # ---- What the sweep asks
 
@@ -106,27 +122,44 @@ class OptunaSearch(Search):
         return list(self._known)
 
     def count(self) -> int:
-        return self._count * len(self._seeds)
+        self._open()
+        to_come = max(self._count - len(self._configurations), 0) * len(self._seeds)
+        waiting = [len(each.trials) - each.handed_out for each in self._list_open()]
+        return len(self._known) + sum(waiting) + to_come
+
+    def _list_open(self) -> list[_Running]:
+        """Return the configurations whose trials have not all been handed out."""
+        return [
+            each
+            for each in self._running.values()
+            if each.handed_out < len(each.trials) and not each.is_pruned
+        ]
 
     def next(self) -> Trial | None:
         self._open()
-        for each in self._running.values():
-            if each.handed_out < len(each.trials) and not each.is_pruned:
-                each.handed_out += 1
-                return each.trials[each.handed_out - 1]
-        if len(self._study.get_trials(deepcopy=False)) >= self._count:
-            return None
-        self._ask()
-        return self.next()
+        if self._again:
+            return self._again.pop(0)
+        if not self._list_open() and len(self._configurations) < self._count:
+            self._ask()
+        for each in self._list_open():
+            trial = each.trials[each.handed_out]
+            each.handed_out += 1
+            self._known.append(trial)
+            return trial
+        return None
 
     def tell(self, trial: Trial, state: TrialState) -> None:
         running = self._find(trial)
         if running is None:
             return
         running.states[trial.name] = state
+        # It may have been noted before the sweep was killed, and not told
+        running.is_pruned |= state.status is Status.PRUNED
+        self._report(running, trial)
         value = self._score(trial, state)
         if self._prune and len(self._seeds) > 1 and math.isfinite(value):
-            running.study_trial.report(value, self._seeds.index(trial.seed))
+            # The seed stands for the step: configurations are compared seed by seed
+            running.study_trial.report(value, trial.seed)
             running.is_pruned |= running.study_trial.should_prune()
         left = running.trials[: running.handed_out] if running.is_pruned else running.trials
         if all(each.name in running.states for each in left):
@@ -136,12 +169,30 @@ class OptunaSearch(Search):
         running = self._find(trial)
         if running is None or not self._prune:
             return False
-        is_new = state.loss is not None and state.step > running.reported
-        if len(self._seeds) == 1 and is_new and math.isfinite(state.loss or 0.0):
-            running.reported = state.step
-            running.study_trial.report(state.loss, state.step)
+        if self._report(running, trial):
             running.is_pruned |= running.study_trial.should_prune()
         return running.is_pruned
+
+    def _report(self, running: _Running, trial: Trial) -> bool:
+        """Tell Optuna the losses of a configuration of one seed that are new, and whether there are any.
+
+        Trials are compared at the same step, so every loss counts, and not only those that a look happens on.
+        """
+        if not self._prune or len(self._seeds) > 1:
+            return False
+        try:
+            losses = read_losses(trial.find_folder(self._folder))
+        except ValueError:  # The trial fails of a damaged file
+            return False
+        new = [
+            (step, loss)
+            for k, (step, loss) in enumerate(losses)
+            if step > running.reported and _is_compared(k)
+        ]
+        for step, loss in new:
+            running.study_trial.report(loss, step)
+            running.reported = step
+        return bool(new)
 
     # ---- What Optuna is asked and told
 
@@ -152,60 +203,118 @@ class OptunaSearch(Search):
         optuna = self._optuna
         self._folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        backend = optuna.storages.journal.JournalFileBackend(str(self._folder / JOURNAL))
         pruner: Any = optuna.pruners.NopPruner()
         with self._quiet():
             if self._prune and len(self._seeds) == 1:
                 pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
             elif self._prune:
                 pruner = optuna.pruners.WilcoxonPruner()
-            storage = optuna.storages.JournalStorage(backend)
             self._study = optuna.create_study(
-                storage=storage, study_name=STUDY, load_if_exists=True, pruner=pruner
+                storage=self._open_journal(), study_name=STUDY, load_if_exists=True, pruner=pruner
             )
         for frozen in self._study.get_trials(deepcopy=False):
+            if frozen.state == optuna.trial.TrialState.WAITING:  # The next one that is asked for
+                continue
             if frozen.state == optuna.trial.TrialState.RUNNING:
-                self._hand_out(optuna.trial.Trial(self._study, frozen._trial_id))
-            else:
-                self._known += self._make_trials(frozen)
+                self._set_sampler(frozen.number)
+                with self._quiet():
+                    study_trial = optuna.trial.Trial(self._study, frozen._trial_id)
+                self._hand_out(study_trial, max(frozen.intermediate_values, default=0))
+            elif self._is_new(frozen):
+                self._reopen(frozen)
 
-    def _ask(self) -> None:
-        """Ask for a new configuration."""
-        number = len(self._study.get_trials(deepcopy=False))
+    def _open_journal(self) -> Any:
+        """Return what keeps the study in a file.
+
+        The lock of the folder is held, so a lock of the file's own was left behind by a process that was killed, and so
+        was a line that was cut short: Optuna would wait for the one, and write on after the other.
+        """
+        journal = self._optuna.storages.journal
+        path = inside(self._folder, JOURNAL)
+        (self._folder / f"{JOURNAL}.lock").unlink(missing_ok=True)
+        if path.exists():
+            text = path.read_bytes()
+            whole = text[: text.rfind(b"\n") + 1]
+            if whole != text:
+                with atomic_write(path) as temporary:
+                    Path(temporary).write_bytes(whole)
+        lock = journal.JournalFileOpenLock(str(path))
+        try:
+            return self._optuna.storages.JournalStorage(
+                journal.JournalFileBackend(str(path), lock_obj=lock)
+            )
+        except (LookupError, TypeError, ValueError, AssertionError) as error:
+            raise ValueError(f"{path} is damaged: {shorten(error)}") from error
+
+    def _set_sampler(self, number: int) -> None:
+        """Set what draws a configuration: a new sampler each time.
+
+        So a search that goes on suggests what a search does that was not stopped.
+        """
         with self._quiet():
-            # A new one each time: a search that goes on suggests what an unbroken one would
             self._study.sampler = self._optuna.samplers.TPESampler(
                 seed=self._seed + number, constant_liar=True
             )
-        with self._quiet():
-            self._hand_out(self._study.ask(self._make_distributions()))
 
-    def _hand_out(self, study_trial: Any) -> None:
-        trials = self._make_trials(study_trial)
-        self._known += trials
-        self._running[_name(study_trial.number)] = _Running(study_trial, trials)
+    def _ask(self) -> None:
+        """Ask for a configuration that is new."""
+        for _ in range(REPEATS):
+            if self._suggest():
+                return
+        known = [*self._configurations.values()]
+        drawn = draw_configurations(self._space, len(known) + 1, self._seed)
+        values = next(each for each in drawn if each not in known)
+        self._study.enqueue_trial(
+            {name: _read_value(self._space[name], value) for name, value in values.items()}
+        )
+        self._suggest()
+
+    def _suggest(self) -> bool:
+        """Ask for a configuration, and tell whether it is new."""
+        self._set_sampler(len(self._study.get_trials(deepcopy=False)))
+        with self._quiet():
+            return self._hand_out(self._study.ask())
+
+    def _hand_out(self, study_trial: Any, reported: int = 0) -> bool:
+        """Suggest the values of a configuration that have not been yet, and hand it out if it is new."""
+        with self._quiet():
+            for name, each in self._space.items():
+                _suggest_value(study_trial, name, each)
+        if not self._is_new(study_trial):
+            self._study.tell(study_trial, state=self._optuna.trial.TrialState.FAIL)
+            return False
+        self._configurations[study_trial.number] = self._read_values(study_trial)
+        running = _Running(study_trial, self._make_trials(study_trial), reported=reported)
+        self._running[_name(study_trial.number)] = running
+        return True
+
+    def _reopen(self, frozen: Any) -> None:
+        """Find what is left to do of a configuration that Optuna has been told of."""
+        self._configurations[frozen.number] = self._read_values(frozen)
+        for trial in self._make_trials(frozen):
+            state = read_state(trial, self._folder)
+            was_pruned = frozen.state == self._optuna.trial.TrialState.PRUNED
+            if was_pruned and state.status is Status.WAITING:
+                continue
+            self._known.append(trial)
+            if not state.has_ended:
+                self._again.append(trial)
+
+    def _is_new(self, study_trial: Any) -> bool:
+        return self._read_values(study_trial) not in self._configurations.values()
+
+    def _read_values(self, study_trial: Any) -> Configuration:
+        """Return the values of a configuration in the order of the space, as in a grid."""
+        params = study_trial.params
+        return {
+            name: each.write(params[name]) if isinstance(each, Range) else params[name]
+            for name, each in self._space.items()
+            if name in params
+        }
 
     def _make_trials(self, study_trial: Any) -> list[Trial]:
-        values = {
-            name: value if isinstance(value, str) else _write_number(value)
-            for name, value in study_trial.params.items()
-        }
-        # In the order of the space, as in a grid
-        values = {name: values[name] for name in self._space if name in values}
-        name = _name(study_trial.number)
+        values, name = self._read_values(study_trial), _name(study_trial.number)
         return [self._make(values, seed, name) for seed in self._seeds]
-
-    def _make_distributions(self) -> dict[str, Any]:
-        kinds = self._optuna.distributions
-        found: dict[str, Any] = {}
-        for name, each in self._space.items():
-            if isinstance(each, Choices):
-                found[name] = kinds.CategoricalDistribution(each.values)
-            elif each.is_whole:
-                found[name] = kinds.IntDistribution(int(each.low), int(each.high), log=each.is_log)
-            else:
-                found[name] = kinds.FloatDistribution(each.low, each.high, log=each.is_log)
-        return found
 
     def _close(self, running: _Running) -> None:
         """Tell Optuna how a configuration did."""
@@ -254,8 +363,25 @@ def _name(number: int) -> str:
     return f"{number:03d}"
 
 
-def _write_number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+def _is_compared(number: int) -> bool:
+    """Tell whether trials are compared at a loss: each of the first hundred, then ninety of each decade."""
+    return number < 100 or number % 10 ** (len(str(number)) - 2) == 0
+
+
+def _suggest_value(study_trial: Any, name: str, values: Choices | Range) -> None:
+    if isinstance(values, Choices):
+        study_trial.suggest_categorical(name, values.values)
+    elif values.is_whole:
+        study_trial.suggest_int(name, int(values.low), int(values.high), log=values.is_log)
+    else:
+        study_trial.suggest_float(name, values.low, values.high, log=values.is_log)
+
+
+def _read_value(values: Choices | Range, word: str) -> str | float:
+    """Return what Optuna takes for a value."""
+    if isinstance(values, Choices):
+        return word
+    return int(word) if values.is_whole else float(word)
 
 
 def import_optuna() -> ModuleType:

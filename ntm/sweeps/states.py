@@ -112,6 +112,18 @@ def read_latest(folder: PathLike) -> dict[str, Any]:
     return rows[-1] if rows else {}
 
 
+def read_losses(folder: PathLike) -> list[tuple[int, float]]:
+    """Read the steps and losses that a run has written down, without those that are not finite.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    rows = read_json_lines(inside(folder, "metrics.jsonl"))
+    return [(row["step"], row["loss"]) for row in rows if isinstance(row.get("loss"), int | float)]
+
+
 def note_failure(folder: PathLike, error: str) -> None:
     """Write down that a trial has failed, and why."""
     write_json(inside(folder, FAILED_FILE), {"error": error})

@@ -127,7 +127,8 @@ def check_same_settings(
         f"{name} {before.get(name)!r} and not {now.get(name)!r}" for name in names[:3]
     )
     raise ValueError(
-        f"{folder} is of a sweep with other settings: {shorten(changes, 300)}. Give the same settings, or another folder"
+        f"{folder} is of a sweep with other settings: {shorten(changes, 300)}. Give the same settings, or "
+        "another folder"
     )
 
 

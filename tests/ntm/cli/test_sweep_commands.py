@@ -248,6 +248,62 @@ def test_exit_codes(engines, reports, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--max-steps", "70"], "settings is"),
+        (["--max-steps", "50", "--controller", "lstm"], "settings is"),
+        (["--max-steps", "50", "--search", "random"], "search is 'grid' there, not 'random'"),
+    ],
+)
+def test_other_settings_are_refused_for_more_seeds_and_values(engines, words, message, capsys):
+    words = ["copy", "--quiet", *words]
+    assert (
+        sweep("copy", "--max-steps", "50", "--quiet", "--seeds", "0", "--set", "batch_size=1") == 0
+    )
+    more = ["--seeds", "1", "--set", "batch_size=2"]
+    assert sweep(*words, *more) == 1
+    assert message in capsys.readouterr().err
+    assert len(read_trials("sweeps/copy")) == 1
+    assert sweep("copy", "--max-steps", "50", "--quiet", *more) == 0
+    assert sweep("sort", *words[1:], *more, "--folder", "sweeps/copy") == 1
+    assert "task is 'copy' there, not 'sort'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_data_that_were_moved(engines, capsys):
+    write_classes("d.npz")
+    words = ["--model", "dense", "--validation", "0.2", "--quiet", "--folder", "s"]
+    assert sweep("--data", "d.npz", *words, "--seeds", "0") == 0
+    Path("d.npz").rename("e.npz")
+    assert sweep("--data", "e.npz", *words, "--seeds", "0-1") == 0
+    assert engines[1].started == ["seed=1"]
+    assert {each.settings.data for each in read_trials("s")} == {str(Path("e.npz").resolve())}
+    write_classes("f.npz", seed=5)
+    assert sweep("--data", "f.npz", *words, "--seeds", "2") == 1
+    assert "other settings: data" in capsys.readouterr().err
+    words[3] = "0.3"
+    assert sweep("--data", "e.npz", *words, "--seeds", "2") == 1
+    assert "settings is" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_search_that_was_interrupted_between_trials_has_not_ended(engines, reports, monkeypatch):
+    def act(trial, folder, count):
+        os.kill(os.getpid(), signal.SIGTERM)
+        write_result(folder, 5.0, False)
+        return Ended(trial)
+
+    monkeypatch.setattr(
+        sweep_commands, "LocalEngine", lambda folder, *given: FakeEngine(folder, act, 1)
+    )
+    words = ["copy", *SMALL, "--search", "optuna", "--trials", "2", "--seeds", "0", "--quiet"]
+    words += ["--set", "learning_rate=1e-4..1e-2"]
+    assert sweep(*words) == 130
+    assert sweep(*words) == 0, "the second trial was the last"
+    assert reports == [("sweeps/copy", False), ("sweeps/copy", True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
         (["--set", "learning_rte=1,2"], "no such setting; did you mean learning_rate?"),
         (["--set", "seed=1,2"], "give the seeds by --seeds"),
         (["--seed", "1"], "takes --seeds"),
