@@ -189,7 +189,11 @@ def _describe_difference(found: Any, about: Mapping[str, Any]) -> str:
     """Describe in what a sweep in a folder differs from another."""
     if not isinstance(found, dict):
         return f"{SWEEP} is damaged"
-    names = [name for name in {**found, **about} if found.get(name) != about.get(name)]
-    return "; ".join(
-        f"{name} is {found.get(name)!r} there, not {about.get(name)!r}" for name in names
-    )
+    parts = []
+    for name in {**found, **about}:
+        before, now = found.get(name), about.get(name)
+        if before != now and isinstance(before, dict) and isinstance(now, dict):
+            parts.append(f"of {name}, {_describe_difference(before, now)}")
+        elif before != now:
+            parts.append(f"{name} is {before!r} there, not {now!r}")
+    return "; ".join(parts)

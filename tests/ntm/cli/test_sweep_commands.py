@@ -248,8 +248,11 @@ def test_exit_codes(engines, reports, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--max-steps", "70"], "settings is"),
-        (["--max-steps", "50", "--controller", "lstm"], "settings is"),
+        (["--max-steps", "70"], "of settings, max_steps is 50 there, not 70. Choose"),
+        (
+            ["--max-steps", "50", "--controller", "lstm"],
+            "of settings, controller is None there, not 'lstm'",
+        ),
         (["--max-steps", "50", "--search", "random"], "search is 'grid' there, not 'random'"),
     ],
 )
@@ -281,7 +284,7 @@ def test_data_that_were_moved(engines, capsys):
     assert "other settings: data" in capsys.readouterr().err
     words[3] = "0.3"
     assert sweep("--data", "e.npz", *words, "--seeds", "2") == 1
-    assert "settings is" in capsys.readouterr().err
+    assert "of settings, validation_share is 0.2 there, not 0.3" in capsys.readouterr().err
 
 
 @pytest.mark.slow
