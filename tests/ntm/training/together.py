@@ -126,7 +126,7 @@ CASES = {
     "stream": make_stream,
     "other": lambda **options: make_recovery(clip_value=0.5, **options),
     "dropout": lambda **options: train_on_task(
-        make_recurrent(4, 2, dropout=0.3), make_copy_task(), **options
+        make_recurrent(3, 3, dropout=0.3), make_copy_task(), **options
     ),
     "lstm": lambda **options: train_on_task(
         make_lstm(make_copy_task()), make_copy_task(), **options
