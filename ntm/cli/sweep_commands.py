@@ -101,7 +101,9 @@ def _make_engine(options: Namespace, folder: Path, task: type[Task] | None) -> E
     if options.engine == "ray":
         from ntm.sweeps.ray_engine import RayEngine
 
-        return RayEngine(folder, task, address=options.address, jobs=options.jobs)
+        return RayEngine(
+            folder, task, address=options.address, jobs=options.jobs, gpus=options.gpus or 0.0
+        )
     return LocalEngine(folder, task, options.jobs)
 
 

@@ -109,6 +109,12 @@ def add_sweep_options(parser: argparse.ArgumentParser, folder: str) -> None:
         help="for ray: the cluster, auto for the one that this machine belongs to (default: a cluster of this machine "
         "alone, for as long as the sweep runs)",
     )
+    group.add_argument(
+        "--gpus",
+        type=Number(float, above=0),
+        metavar="X",
+        help="for ray: GPUs for each trial, such as 1, or 0.25 for four trials that share one (default: none)",
+    )
 
 
 def _parse_seeds(word: str) -> list[int]:
@@ -134,8 +140,9 @@ def check_sweep_options(options: Namespace) -> None:
                 f"--{name.replace('_', '-')} is for --search {' and '.join(search)}, not for {options.search}"
             )
         setattr(options, name, default if given is None else given)
-    if options.address is not None and options.engine != "ray":
-        raise UsageError("--address is for --engine ray")
+    for name in ("address", "gpus"):
+        if getattr(options, name) is not None and options.engine != "ray":
+            raise UsageError(f"--{name} is for --engine ray")
 
 
 class TrialMaker:

@@ -477,6 +477,7 @@ SEEN = {
         "--engine",
         "--jobs",
         "--address",
+        "--gpus",
         "--model",
     },
     "resume": {

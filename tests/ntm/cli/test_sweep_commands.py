@@ -190,8 +190,9 @@ def test_where_trials_run(engines, monkeypatch):
         raise OSError("enough")
 
     words = ["copy", *SMALL, "--engine", "ray", "--address", "auto", "--jobs", "5"]
+    words += ["--gpus", "0.5"]
     assert sweep(*words, "--folder", "there") == 1
-    assert [given[0].address, given[0].jobs] == ["auto", 5]
+    assert [given[0].address, given[0].jobs, given[0].gpus] == ["auto", 5, 0.5]
 
 
 @pytest.mark.slow
@@ -327,6 +328,7 @@ def test_a_search_that_was_interrupted_between_trials_has_not_ended(engines, rep
         (["--search", "random"], "needs something to vary"),
         (["--search", "optuna"], "needs something to vary"),
         (["--address", "auto"], "--address is for --engine ray"),
+        (["--gpus", "1"], "--gpus is for --engine ray"),
         (["--jobs", "0"], "argument --jobs"),
     ],
 )
