@@ -166,7 +166,7 @@ def test_a_file_where_a_folder_is_expected(capsys, command):
     ],
 )
 def test_too_little_memory(capsys, monkeypatch, error):
-    def fail(*args):
+    def fail(*args, **options):
         raise error
 
     monkeypatch.setattr(Run, "__init__", fail)

@@ -32,13 +32,14 @@ class Received(Trainer):
         self.l_out, self.given = l_out, given
         self.source = TaskSource(task, "uniform", None, 1, 0)
         self.params, self.losses, self.skipped = [], [], []
-        self.training_step = SimpleNamespace(division=WHOLE)
+        self.training_step = SimpleNamespace(division=WHOLE, processes=None)
         self.step_count, self.solved_at, self.restarter = 0, None, given["restarter"]
         self._seconds, self._started = 0.0, None
 
-    def train(self, max_steps, **given):
+    def make_course(self, max_steps, **given):
         self.given |= {"max_steps": max_steps, **given}
         return "interrupted"
+        yield
 
 
 @pytest.fixture
