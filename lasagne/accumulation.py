@@ -19,7 +19,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Apply, Constant, Variable, equal_computations
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
 from pytensor.graph.replace import clone_replace
@@ -30,7 +30,7 @@ from pytensor.tensor.type import TensorType
 
 from .devices import start_devices
 from .independence import DependenceError, check_independence
-from .loop import Loop, expand_loop, expand_node
+from .loop import Loop, are_equal_graphs, expand_loop, expand_node
 from .processes import Processes
 from .residuals import count_tensor_bytes
 from .typing import Tensor, TensorLike
@@ -439,12 +439,7 @@ class Blocks(Op):
         return self is other or (
             type(self) is type(other)
             and self._settings == other._settings
-            and equal_computations(
-                list(self.fgraph.outputs),
-                list(other.fgraph.outputs),
-                list(self.fgraph.inputs),
-                list(other.fgraph.inputs),
-            )
+            and are_equal_graphs(self.fgraph, other.fgraph)
         )
 
     def __hash__(self) -> int:

@@ -302,6 +302,13 @@ def _find_updated(results: Sequence[Any], drawn: Collection[Variable] = ()) -> l
     return found
 
 
+def are_equal_graphs(one: FunctionGraph, other: FunctionGraph) -> bool:
+    """Tell whether the graphs inside of two operations compute the same from their inputs."""
+    return equal_computations(
+        list(one.outputs), list(other.outputs), list(one.inputs), list(other.inputs)
+    )
+
+
 class Loop(Op):
     """The states after each step of a loop.
 
@@ -344,12 +351,7 @@ class Loop(Op):
             type(self) is type(other)
             and self._hash == other._hash
             and self._settings == other._settings
-            and equal_computations(
-                list(self.fgraph.outputs),
-                list(other.fgraph.outputs),
-                list(self.fgraph.inputs),
-                list(other.fgraph.inputs),
-            )
+            and are_equal_graphs(self.fgraph, other.fgraph)
         )
 
     def __hash__(self) -> int:

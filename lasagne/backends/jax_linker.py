@@ -24,7 +24,7 @@ from pytensor.link.jax.linker import JAXLinker
 import lasagne.backends.jax_dispatch
 import lasagne.backends.jax_loop  # noqa: F401  (both register conversions)
 from lasagne.backends.compilation_cache import use_compilation_cache
-from lasagne.backends.jax_devices import make_mesh
+from lasagne.backends.jax_devices import jit_everywhere, make_mesh
 from lasagne.backends.jax_processes import SeveralProcesses
 from lasagne.backends.jax_registry import convert_as_pytensor
 from lasagne.devices import WITHOUT_LIMIT
@@ -124,14 +124,7 @@ class SeveralDevices:
         updates: Mapping[int, int],
         options: dict[str, str],
     ) -> None:
-        whole = jax.sharding.PartitionSpec()
-        self._everywhere = jax.sharding.NamedSharding(mesh, whole)
-        self._jitted = jax.jit(
-            jax.shard_map(fn, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False),
-            in_shardings=self._everywhere,
-            out_shardings=self._everywhere,
-            compiler_options=options,
-        )
+        self._jitted, self._everywhere = jit_everywhere(fn, mesh, options)
         self._shared, self._updates = shared, updates
         # By argument: the array on the first device, and the same array on all devices
         self._kept: dict[int, tuple[Any, Any]] = {}

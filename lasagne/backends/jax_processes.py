@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
+from lasagne.backends.jax_devices import jit_everywhere
 from lasagne.processes import Processes
 
 __all__ = ["SeveralProcesses"]
@@ -16,7 +16,7 @@ __all__ = ["SeveralProcesses"]
 class SeveralProcesses:
     """A function that runs on the devices of several processes at once, as process 0 says.
 
-    Every device gets all arguments, runs the whole function and has all results, as those of
+    Every device gets all arguments, runs the whole function and has all results, as in
     :class:`lasagne.backends.jax_linker.SeveralDevices`. Process 0 calls the function; the others call `follow` for each
     call. Shared variables stay on all devices: process 0 sends those that something else than the last call has set.
 
@@ -43,17 +43,8 @@ class SeveralProcesses:
         updates: Mapping[int, int],
         options: dict[str, str],
     ) -> None:
-        whole = PartitionSpec()
         self._processes = processes
-        self._everywhere = NamedSharding(processes.mesh, whole)
-        self._jitted = jax.jit(
-            jax.shard_map(
-                fn, mesh=processes.mesh, in_specs=whole, out_specs=whole, check_vma=False
-            ),
-            in_shardings=self._everywhere,
-            out_shardings=self._everywhere,
-            compiler_options=options,
-        )
+        self._jitted, self._everywhere = jit_everywhere(fn, processes.mesh, options)
         self._own_devices = list(processes.mesh.local_devices)
         self._shared, self._updates = shared, updates
         # By argument: the array on the first device of this process, and the same array on all devices

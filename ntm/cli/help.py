@@ -247,8 +247,8 @@ run that ended is not trained again.""",
     "resume": CommandHelp(
         "go on with a run that was stopped or killed",
         """\
-Go on with a run from its latest checkpoint, in the same folder. The results are those of a run that was never
-stopped, bit for bit on the same machine.""",
+Go on with a run from its latest checkpoint, in the same folder. A run that was never stopped gives the
+same results, bit for bit on the same machine.""",
         (
             ("ntm resume runs/copy-ntm-1", "go on"),
             (

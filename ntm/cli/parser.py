@@ -1,8 +1,7 @@
 """The parser of the command line: commands, their options and their help."""
 
 import argparse
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -20,16 +19,11 @@ from ntm.cli.processes import add_processes
 from ntm.cli.report_commands import report, watch
 from ntm.cli.sweep_commands import sweep
 from ntm.cli.sweep_options import add_sweep_options, find_flags
+from ntm.cli.usage import suggest
 from ntm.experiments.networks import MODELS
 from ntm.experiments.own_tasks import COLON, OwnTaskError, import_task, shorten_name
 from ntm.exporting.files import PLATFORMS
 from ntm.tasks import TASKS, Task
-
-
-def _suggest(word: str, known: Sequence[str]) -> str:
-    """Return a question whether another word is meant, empty if none is alike."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,13 +42,13 @@ class Parser(argparse.ArgumentParser):
 
     def _guess(self, word: str) -> str:
         known = [each for each in self._option_string_actions if each.startswith("--")]
-        return _suggest(word.partition("=")[0], known)
+        return suggest(word.partition("=")[0], known)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            error.message += _suggest(str(value), list(map(str, action.choices or ())))
+            error.message += suggest(str(value), map(str, action.choices or ()))
             raise
 
     def error(self, message: str) -> NoReturn:

@@ -8,16 +8,16 @@ from typing import Any
 from ntm.cli.output import print_words
 from ntm.cli.sweep_options import TrialMaker, check_sweep_options
 from ntm.cli.usage import DONE, FAILED, INTERRUPTED, UsageError, blaming_usage
-from ntm.experiments.own_tasks import name_task, shorten_name
+from ntm.experiments.own_tasks import name_own_task, shorten_name
 from ntm.sweeps.engine import Engine
 from ntm.sweeps.local import LocalEngine
 from ntm.sweeps.optuna_search import OptunaSearch
-from ntm.sweeps.report import make_tables, read_sweep, write_report
+from ntm.sweeps.report import OutcomeReader, make_tables, read_sweep, write_report
 from ntm.sweeps.search import FixedSearch, Search
 from ntm.sweeps.space import Space, draw_configurations, list_configurations, parse_space
 from ntm.sweeps.states import Status
 from ntm.sweeps.sweep import Sweep
-from ntm.tasks import TASKS, Task
+from ntm.tasks import Task
 
 
 def sweep(options: Namespace) -> int:
@@ -68,7 +68,7 @@ def get_default_sweep_folder(options: Namespace) -> str:
 def find_own_task(options: Namespace) -> type[Task] | None:
     """Return the class of the task, if it is of the user's own."""
     kind = getattr(options, "task_class", None)
-    return None if kind is None or name_task(kind) in TASKS else kind
+    return None if kind is None or name_own_task(kind) is None else kind
 
 
 def _make_search(options: Namespace, folder: Path, space: Space, make: TrialMaker) -> Search:
@@ -124,13 +124,14 @@ def _describe(options: Namespace, space: Space) -> dict[str, Any]:
 
 def _write_report(folder: Path, task: type[Task] | None, page: bool = True) -> int:
     """Write the report, and print its first table."""
-    summary = read_sweep(folder, task)
+    reader = OutcomeReader(folder, task)
+    summary = read_sweep(folder, task, reader)
     for subject in summary.subjects:
         table = make_tables(subject)[0]
         rows = [[*row, "best" if k in table.marked else ""] for k, row in enumerate(table.rows)]
         print_words([*table.head, ""], rows, table.num_left)
         print(table.remarks[0])
-    paths = write_report(folder, task, page=page, tell=_tell)
+    paths = write_report(folder, task, page=page, tell=_tell, reader=reader)
     print(f"The report: {', '.join(map(str, paths))}")
     return DONE
 

@@ -2,13 +2,13 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ntm.arguments import Number
 from ntm.cli.data_options import get_data_settings
 from ntm.cli.options import get_settings, list_chosen
-from ntm.cli.usage import UsageError, blaming_usage
+from ntm.cli.usage import UsageError, blaming_usage, suggest
 from ntm.experiments.data_settings import DataSettings, open_files
 from ntm.experiments.own_tasks import name_task
 from ntm.experiments.settings import Settings
@@ -169,7 +169,7 @@ class TrialMaker:
             if name == "seed":
                 raise UsageError("--set seed=...: give the seeds by --seeds")
             if name not in flags:
-                raise UsageError(f"--set {name}: there is no such setting{_suggest(name, flags)}")
+                raise UsageError(f"--set {name}: there is no such setting{suggest(name, flags)}")
             if name in options and name != "model":
                 raise UsageError(f"--{name.replace('_', '-')} is given, and varied by --set too")
 
@@ -224,13 +224,6 @@ class TrialMaker:
                 raise UsageError(f"--set {name}: expected true or false, not {value!r}")
             return [flag if value.lower() in YES else f"--no-{flag[2:]}"]
         return [f"{flag}={value}"]
-
-
-def _suggest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def find_flags(parser: argparse.ArgumentParser, before: set[str]) -> dict[str, argparse.Action]:

@@ -1,6 +1,7 @@
 """What all commands share: exit codes, and errors of the command line."""
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -15,6 +16,12 @@ Loggers: TypeAlias = list[Callable[[dict], Any]]
 
 class UsageError(ValueError):
     """The command line is wrong."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return a question whether another word is meant, empty if none is alike."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 @contextmanager

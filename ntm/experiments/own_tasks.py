@@ -32,6 +32,12 @@ def name_task(kind: type[Task]) -> str:
     return known.get(kind) or f"{kind.__module__}{COLON}{kind.__name__}"
 
 
+def name_own_task(kind: type[Task]) -> str | None:
+    """Return the name of a class of tasks, such as ``module:Class``, if it is of the user's own."""
+    name = name_task(kind)
+    return None if name in TASKS else name
+
+
 def shorten_name(name: str) -> str:
     """Return the name of a task for files and folders: of a task of the user's own the name of the class."""
     return name.rpartition(COLON)[2]

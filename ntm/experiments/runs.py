@@ -266,7 +266,7 @@ class TrainingRun(ABC):
     ) -> Course:
         """Return training that runs step by step: see :meth:`ntm.training.Trainer.make_course`.
 
-        The course returns what :meth:`train` returns; arguments and errors are those of :meth:`train`.
+        The course takes the arguments of :meth:`train`, returns what :meth:`train` returns and raises the same errors.
         """
         with self._take(), stop_on_signals() as stop:
             options = self._get_train_options(max_steps, epochs)

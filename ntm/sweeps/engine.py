@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from ntm.experiments.own_tasks import name_own_task
 from ntm.sweeps.trials import Trial
 from ntm.tasks import Task
 
@@ -44,6 +45,11 @@ class Engine(ABC):
     def __init__(self, folder: str | Path, task: type[Task] | None = None) -> None:
         self.folder = Path(folder)
         self.task = task
+
+    @property
+    def own_task(self) -> str | None:
+        """The name of the task, such as ``module:Class``, if it is of the user's own."""
+        return None if self.task is None else name_own_task(self.task)
 
     @abstractmethod
     def __enter__(self) -> "Engine": ...

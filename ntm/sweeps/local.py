@@ -8,19 +8,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lasagne.devices import count_cores
 from ntm.arguments import Number
-from ntm.experiments.own_tasks import name_task
 from ntm.files import inside
 from ntm.sweeps.engine import Ended, Engine
 from ntm.sweeps.states import read_last_lines
-from ntm.sweeps.trials import LOG, Trial
-from ntm.tasks import TASKS, Task
+from ntm.sweeps.trials import DONE, INTERRUPTED, LOG, Trial
+from ntm.tasks import Task
 
-#: Exit codes of a process that runs a trial, as in :mod:`ntm.sweeps.process`, which is a program and never imported
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 #: Seconds that processes get to save, when the pool is closed
 GRACE = 60.0
 
@@ -36,6 +32,41 @@ def make_environment(environment: Mapping[str, str]) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def start_process(
+    folder: Path,
+    own_task: str | None,
+    environment: Mapping[str, str],
+    current: str | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start the process of a trial: :mod:`ntm.sweeps.process`.
+
+    The process saves and ends when its standard input does: with this process, however it ends. Ctrl-C in the terminal
+    is for this process alone.
+
+    Parameters
+    ----------
+    folder : Path
+        That of the trial, whose log takes what the process prints.
+    own_task : str or None
+        The task, as ``module:Class``, if it is of the user's own.
+    environment : dict from str to str
+    current : str, optional
+        The folder that the process runs in, that of this process unless given.
+    """
+    words = [sys.executable, "-m", "ntm.sweeps.process", str(folder), *filter(None, [own_task])]
+    with open(inside(folder, LOG), "ab") as log:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=current,
+            start_new_session=True,  # No effect on Windows
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows
+        )
 
 
 @dataclass
@@ -87,24 +118,7 @@ class LocalEngine(Engine):
 
     def start(self, trial: Trial) -> None:
         folder = trial.find_folder(self.folder)
-        words = [sys.executable, "-m", "ntm.sweeps.process", str(folder)]
-        if self.task is not None and name_task(self.task) not in TASKS:
-            words.append(name_task(self.task))
-        options: dict[str, Any] = {}
-        if sys.platform == "win32":
-            options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
-        else:  # Ctrl-C in the terminal is for the sweep, which tells its trials
-            options["start_new_session"] = True
-        with open(inside(folder, LOG), "ab") as log:
-            process = subprocess.Popen(
-                words,
-                # The process ends when its standard input does: with this process, however it ends
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=make_environment(os.environ),
-                **options,
-            )
+        process = start_process(folder, self.own_task, make_environment(os.environ))
         self._running[trial.name] = _Running(trial, process)
 
     def wait(self, seconds: float) -> list[Ended]:

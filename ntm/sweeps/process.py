@@ -8,23 +8,19 @@ import signal
 import sys
 import threading
 
-from ntm.interruption import stop_on_signals
+import pytensor
 
-#: Exit codes, as in :mod:`ntm.sweeps.local`
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+from ntm.experiments.own_tasks import import_task
+from ntm.interruption import stop_on_signals
+from ntm.sweeps.trials import DONE, FAILED, INTERRUPTED, run_trial
+from ntm.training.trainer import TrainingError
 
 
 def main() -> int:
     """Run the trial, and return the exit code."""
+    pytensor.config.floatX = "float32"
     with stop_on_signals(may_exit=True) as stop:
         threading.Thread(target=_end_with_input, daemon=True).start()
-        import pytensor
-
-        from ntm.experiments.own_tasks import import_task
-        from ntm.sweeps.trials import run_trial
-        from ntm.training.trainer import TrainingError
-
-        pytensor.config.floatX = "float32"
         try:
             stop.check()
             task = import_task(sys.argv[2]) if len(sys.argv) > 2 else None

@@ -17,7 +17,6 @@ from typing import Any
 
 from lasagne.devices import count_cores
 from ntm.arguments import Number, shorten
-from ntm.experiments.own_tasks import name_task
 from ntm.experiments.reading import list_checkpoints
 from ntm.files import inside, read_json, write_json
 from ntm.interruption import SIGNALS
@@ -26,7 +25,7 @@ from ntm.sweeps.local import GRACE
 from ntm.sweeps.ray_node import NODE, TOKEN, Outcome, list_versions, pick_settings, run_on_node
 from ntm.sweeps.states import read_last_lines
 from ntm.sweeps.trials import Trial
-from ntm.tasks import TASKS, Task
+from ntm.tasks import Task
 
 #: The cores that a trial takes
 CORES = 1
@@ -196,10 +195,8 @@ class RayEngine(Engine):
 
     def start(self, trial: Trial) -> None:
         attempt = secrets.token_hex(8)
-        own = self.task is not None and name_task(self.task) not in TASKS
-        task = name_task(self.task) if own and self.task is not None else None
         reference = self._remote.options(name=f"trial {trial.name}").remote(
-            str(self.folder), trial.name, task, attempt, self._driver
+            str(self.folder), trial.name, self.own_task, attempt, self._driver
         )
         self._running[trial.name] = _Running(trial, reference, attempt)
 

@@ -6,8 +6,6 @@ alive, which says why. The process saves and ends when its standard input ends, 
 
 import os
 import platform
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,9 +17,9 @@ from typing import Any
 import ntm
 from ntm.files import inside, read_json, write_json
 from ntm.interruption import Stop, stop_on_signals
-from ntm.sweeps.local import DONE, INTERRUPTED, describe_code, make_environment
+from ntm.sweeps.local import describe_code, make_environment, start_process
 from ntm.sweeps.states import read_last_lines
-from ntm.sweeps.trials import LOG, TRIALS
+from ntm.sweeps.trials import DONE, INTERRUPTED, TRIALS
 
 #: The file in the folder of a sweep that every node must see
 TOKEN = ".cluster.json"
@@ -149,18 +147,9 @@ def _run_process(
     folder: Path, task: str | None, attempt: str, driver: Mapping[str, Any], stop: Stop
 ) -> int:
     """Run the process of a trial, and return its exit code. Tell the process to end when this task is told to."""
-    words = [sys.executable, "-m", "ntm.sweeps.process", str(folder), *filter(None, [task])]
-    with open(inside(folder, LOG), "ab") as log:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=make_node_environment(driver["settings"]),
-            # Modules and data that are named relative to the current folder
-            cwd=driver["folder"] if Path(driver["folder"]).is_dir() else None,
-            start_new_session=True,
-        )
+    # Modules and data may be named relative to the current folder of the sweep
+    current = driver["folder"] if Path(driver["folder"]).is_dir() else None
+    process = start_process(folder, task, make_node_environment(driver["settings"]), current)
     assert process.stdin is not None
     try:
         where = {"attempt": attempt, "host": platform.node(), "process": process.pid}

@@ -26,7 +26,7 @@ class Search(ABC):
         """Take note that a trial has ended, failed, or had ended before."""
 
     def is_hopeless(self, trial: Trial, state: TrialState) -> bool:
-        """Tell whether a running trial is to be ended before its time."""
+        """Tell whether to stop a running trial early: its results so far are hopeless."""
         return False
 
 

@@ -102,7 +102,7 @@ class Sweep:
             self._write_plan()
             with Display(self.folder, self.search, self.progress) as display, self.engine:
                 while not stop.is_set():
-                    self._start_trials(display)
+                    self._start_trials()
                     display.show(self._states, self.engine, self._running.values())
                     if not self._running:
                         break
@@ -135,7 +135,7 @@ class Sweep:
             trial.write(self.folder)
             self._states[trial.name] = read_state(trial, self.folder)
 
-    def _start_trials(self, display: Display) -> None:
+    def _start_trials(self) -> None:
         """Start as many trials as the engine has room for."""
         while len(self._running) < self.engine.count_slots():
             trial = self._again.pop(0) if self._again else self.search.next()

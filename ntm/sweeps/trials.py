@@ -26,6 +26,8 @@ TRIALS = "trials"
 TRIAL = "trial.json"
 #: The file in the folder of a trial that takes what the trial prints
 LOG = "trial.log"
+#: Exit codes of the process of a trial: :mod:`ntm.sweeps.process`
+DONE, FAILED, INTERRUPTED = 0, 1, 130
 #: Characters of the name of a trial, at most
 LONGEST = 120
 #: Seconds to wait for the lock of a run: a process that was told to end may still be saving
@@ -141,14 +143,15 @@ def check_trials(trials: Sequence[Trial], sweep: PathLike) -> None:
         If a trial's folder, or another trial of the same configuration, has other settings than the seed.
     """
     before: dict[tuple[tuple[str, str], ...], tuple[Path, dict[str, Any]]] = {}
-    for path in sorted((Path(sweep) / TRIALS).glob(f"*/{TRIAL}")):
+    for folder in list_trial_folders(sweep):
+        path = folder / TRIAL
         try:
-            found = read_json(inside(path.parent, TRIAL))
+            found = read_json(inside(folder, TRIAL))
             settings = _read_settings(path, found)
             key = tuple(sorted((str(name), str(value)) for name, value in found["values"].items()))
         except (AttributeError, LookupError, ValueError):
             continue  # A trial that is asked for is checked below, and others are of no account
-        before[key] = path.parent, settings
+        before[key] = folder, settings
     for trial in trials:
         trial.check(sweep)
         same = before.get(tuple(sorted(trial.values.items())))
@@ -187,6 +190,11 @@ def _make_name(words: list[str]) -> str:
     return name
 
 
+def list_trial_folders(sweep: PathLike) -> list[Path]:
+    """Return the folders of the trials of a sweep, in the order of their names."""
+    return sorted(path.parent for path in (Path(sweep) / TRIALS).glob(f"*/{TRIAL}"))
+
+
 def read_trials(sweep: PathLike, task: type[Task] | None = None) -> list[Trial]:
     """Read the trials of a sweep that have been begun, in the order of their names.
 
@@ -201,9 +209,7 @@ def read_trials(sweep: PathLike, task: type[Task] | None = None) -> list[Trial]:
     ValueError
         If a file is damaged.
     """
-    folder = Path(sweep) / TRIALS
-    paths = sorted(folder.glob(f"*/{TRIAL}"))
-    return [read_trial(path.parent, task) for path in paths]
+    return [read_trial(folder, task) for folder in list_trial_folders(sweep)]
 
 
 def read_trial(folder: PathLike, task: type[Task] | None = None) -> Trial:

@@ -8,6 +8,7 @@ from ntm.files import atomic_write, inside
 from ntm.reports import write_page
 from ntm.reports.figures import import_plotly
 from ntm.sweeps.report.documents import Summary, make_csv, make_latex, make_markdown, read_sweep
+from ntm.sweeps.report.outcomes import OutcomeReader
 from ntm.sweeps.report.page import SweepPage
 from ntm.sweeps.report.pictures import draw_curves, draw_generalisation, read_curves
 from ntm.tasks import Task
@@ -26,6 +27,7 @@ def write_report(
     *,
     page: bool = True,
     tell: Callable[[str], object] = lambda line: None,
+    reader: OutcomeReader | None = None,
 ) -> list[Path]:
     """Write the report of a sweep into its folder, by what its files hold now: the sweep may be running.
 
@@ -44,6 +46,8 @@ def write_report(
         Whether to write the page, which needs Plotly and runs the network of the best trial.
     tell : callable, optional
         Takes a line for each thing that takes time, is damaged or is left out.
+    reader : OutcomeReader, optional
+        What has read the sweep before: files that did not change since are not read again.
 
     Returns
     -------
@@ -62,7 +66,8 @@ def write_report(
         If a file cannot be written.
     """
     folder = Path(folder)
-    summary = read_sweep(folder, task)
+    reader = reader or OutcomeReader(folder, task)
+    summary = read_sweep(folder, task, reader)
     for each in summary.problems:
         tell(f"left out: {each}")
     written = [
@@ -81,7 +86,7 @@ def write_report(
             tell(f"no {PAGE}: {error}")
         else:
             path = inside(folder, PAGE)
-            write_page(path, SweepPage(folder, task, tell=tell).make())
+            write_page(path, SweepPage(folder, task, tell=tell, reader=reader).make())
             written.append(path)
     return written
 

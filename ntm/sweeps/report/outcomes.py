@@ -12,7 +12,7 @@ from ntm.experiments.own_tasks import OwnTaskError
 from ntm.experiments.reading import read_losses
 from ntm.reports.readings import show, to_float
 from ntm.sweeps.states import FAILED_FILE, PRUNED_FILE, Status, TrialState, read_state
-from ntm.sweeps.trials import TRIAL, TRIALS, Trial, read_trial
+from ntm.sweeps.trials import TRIAL, Trial, list_trial_folders, read_trial
 from ntm.tasks import Task
 from ntm.typing import PathLike
 
@@ -150,7 +150,7 @@ class OutcomeReader:
 
     def list_folders(self) -> list[Path]:
         """Return the folders of the trials, in the order of their names."""
-        return sorted(path.parent for path in (self.folder / TRIALS).glob(f"*/{TRIAL}"))
+        return list_trial_folders(self.folder)
 
     def read(self) -> tuple[list[Outcome], list[str]]:
         """Return what the files of the trials say, in the order of their names, and what is damaged.

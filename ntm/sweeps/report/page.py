@@ -51,6 +51,8 @@ class SweepPage:
         Of the sweep.
     task, sizes, data, indices, may_read_data, tell :
         As of :class:`ntm.reports.Page`, for the best trial.
+    reader : OutcomeReader, optional
+        What has read the sweep before.
 
     Raises
     ------
@@ -69,9 +71,10 @@ class SweepPage:
         indices: Sequence[int] | None = None,
         may_read_data: bool = True,
         tell: Callable[[str], object] = lambda line: None,
+        reader: OutcomeReader | None = None,
     ) -> None:
         self.folder, self._task = Path(folder), task
-        self._reader = OutcomeReader(folder, task)
+        self._reader = reader or OutcomeReader(folder, task)
         self._options: dict[str, Any] = {
             "sizes": sizes,
             "data": data,
