@@ -65,11 +65,14 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("paths", nargs="*", type=Path, default=sorted(FOLDER.glob("*.ipynb")))
-    for path in parser.parse_args().paths:
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="save there, not in place")
+    args = parser.parse_args()
+    for path in args.paths:
+        saved = path if args.to is None else args.to / path.name
         start = time.perf_counter()
-        save(execute(path), path)
+        save(execute(path), saved)
         seconds = time.perf_counter() - start
-        print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1e3:.0f} kB")
+        print(f"{path.name}: {seconds:.0f} s, {saved.stat().st_size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

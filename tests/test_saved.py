@@ -110,7 +110,7 @@ def test_a_run(name, dtype, unpack, monkeypatch):
     trainer = read_settings(folder).make_trainer()
     reordered = name in REORDERED
     assert_same(train_to_50(trainer), losses[name], saved, dtype, reordered)
-    monkeypatch.setattr(Settings, "make_trainer", lambda self: trainer)
+    monkeypatch.setattr(Settings, "make_trainer", lambda self, processes=None: trainer)
     assert Run.open(folder).trainer is trainer
     assert trainer.step_count == 25
     assert_same(train_to_50(trainer), losses[name], saved, dtype, reordered)

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,11 +40,20 @@ def elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """The folder of a run of 20 steps."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    with pytensor.config.change_flags(floatX="float32"):
+        words = ["train", "copy", "--max-steps", "20", *SMALL, "--folder", str(folder)]
+        assert main(words) == NOT_SOLVED
+    return folder
+
+
 @pytest.fixture
-def trained(capsys):
-    """A run of 20 steps, in runs/copy-ntm-1."""
-    assert main(["train", "copy", "--max-steps", "20", *SMALL]) == NOT_SOLVED
-    capsys.readouterr()
+def trained(trained_once):
+    """A copy of its own of a run of 20 steps, in runs/copy-ntm-1."""
+    shutil.copytree(trained_once, "runs/copy-ntm-1")
     return "runs/copy-ntm-1"
 
 

@@ -392,6 +392,8 @@ def wait_for(condition, process=None, seconds=120):
 
 CRASH = """
 import os
+import time
+from pathlib import Path
 from ntm.tasks import CopyTask
 
 
@@ -407,6 +409,8 @@ class Crash(CopyTask):
             os._exit(77)
         if self.number == 2 and "ntm.sweeps.process" in " ".join(os.sys.orig_argv):
             raise ZeroDivisionError("a wrong program")
+        if Path("slow").exists():
+            time.sleep(0.05)
         return super().sample(*given, **sizes)
 """
 
@@ -420,6 +424,9 @@ def test_a_sweep_that_is_killed_goes_on_to_the_same_numbers(tmp_path):
     words += ["--solve-every", "0", "--log-every", "10", "--batch-size", "4"]
     sweep_words = [*words, "--seeds", "0-2", "--folder", "s", "--jobs", "3"]
     trial = tmp_path / "s/trials/seed=0"
+    # Until it is taken away, a step takes so long that no trial ends before it is killed or interrupted
+    slow = Path("slow")
+    slow.touch()
 
     # Killed: its processes save and end
     process = start(*sweep_words)
@@ -441,6 +448,7 @@ def test_a_sweep_that_is_killed_goes_on_to_the_same_numbers(tmp_path):
     assert not (trial / "result.json").exists()
 
     # To the end, with two trials that fail
+    slow.unlink()
     process = start(*sweep_words)
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 1, said

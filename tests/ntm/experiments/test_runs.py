@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,12 +203,18 @@ def test_a_folder_that_holds_none(tmp_path):
         Run.open(tmp_path)
 
 
-@pytest.fixture
-def stopped(tmp_path):
-    """The folder of a run with two checkpoints, that has not ended."""
-    folder = tmp_path / "stopped"
-    Run.create(folder, make_small()).train(progress=False, max_steps=20)
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "stopped"
+    with pytensor.config.change_flags(floatX="float32"):
+        Run.create(folder, make_small()).train(progress=False, max_steps=20)
     return folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """The folder, a copy of its own, of a run with two checkpoints, that has not ended."""
+    return shutil.copytree(stopped_once, tmp_path / "stopped")
 
 
 @pytest.mark.slow

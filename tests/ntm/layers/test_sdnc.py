@@ -341,6 +341,7 @@ def test_gradients_where_writes_are_undone_equal_those_of_the_loop_that_keeps_al
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_gradients_in_python():
     layer = make(num_read_slots=1, num_links=2)
     x = pt.tensor3("x")
