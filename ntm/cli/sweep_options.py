@@ -170,7 +170,7 @@ class TrialMaker:
                 raise UsageError("--set seed=...: give the seeds by --seeds")
             if name not in flags:
                 raise UsageError(f"--set {name}: there is no such setting{suggest(name, flags)}")
-            if name in options and name != "model":
+            if getattr(options, name, flags[name].default) != flags[name].default:
                 raise UsageError(f"--{name.replace('_', '-')} is given, and varied by --set too")
 
     def __call__(self, values: Configuration, seed: int, configuration: str | None = None) -> Trial:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from ntm.sweeps.states import TrialState
-from ntm.sweeps.trials import Trial
+from ntm.sweeps.trials import Trial, check_written_once
 
 
 class Search(ABC):
@@ -40,7 +40,7 @@ class FixedSearch(Search):
     Raises
     ------
     ValueError
-        If there are none, or two have one name.
+        If there are none, or two have one name, or two configurations have the same settings.
     """
 
     def __init__(self, trials: Sequence[Trial]) -> None:
@@ -50,6 +50,7 @@ class FixedSearch(Search):
         if len({*names}) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"two trials of the sweep have the name {twice}")
+        check_written_once((each.values, each.settings.to_json()) for each in trials)
         self._trials = list(trials)
         self._next = 0
 

@@ -1,9 +1,10 @@
 """A trial of a sweep: one run with its settings, in a folder of the sweep, and how a trial is run."""
 
+import json
 import re
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,8 @@ def check_trials(trials: Sequence[Trial], sweep: PathLike) -> None:
     Raises
     ------
     ValueError
-        If a trial's folder, or another trial of the same configuration, has other settings than the seed.
+        If a trial's folder, or another trial of the same configuration, has other settings than the seed; or if two
+        configurations have the same settings, because a value is written in two ways.
     """
     before: dict[tuple[tuple[str, str], ...], tuple[Path, dict[str, Any]]] = {}
     for folder in list_trial_folders(sweep):
@@ -152,12 +154,42 @@ def check_trials(trials: Sequence[Trial], sweep: PathLike) -> None:
         except (AttributeError, LookupError, ValueError):
             continue  # A trial that is asked for is checked below, and others are of no account
         before[key] = folder, settings
+    configurations = [(dict(key), settings) for key, (_, settings) in before.items()]
+    check_written_once(
+        [*configurations, *((each.values, each.settings.to_json()) for each in trials)]
+    )
     for trial in trials:
         trial.check(sweep)
         same = before.get(tuple(sorted(trial.values.items())))
         if same is not None:
             folder, settings = same
             check_same_settings(folder, {**settings, "seed": trial.seed}, trial.settings)
+
+
+def check_written_once(
+    configurations: Iterable[tuple[Mapping[str, str], Mapping[str, Any]]],
+) -> None:
+    """Check that no two configurations have the same settings, because a value is written in two ways.
+
+    Parameters
+    ----------
+    configurations : iterable of (dict, dict)
+        What the sweep varies, and the settings as JSON holds them.
+
+    Raises
+    ------
+    ValueError
+        If two have.
+    """
+    found: dict[str, str] = {}
+    for values, settings in configurations:
+        words = ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
+        rest = {name: value for name, value in settings.items() if name != "seed"}
+        other = found.setdefault(json.dumps(rest, sort_keys=True), words)
+        if other != words:
+            raise ValueError(
+                f"{other} and {words} give the same settings: write each value in one way"
+            )
 
 
 def make_trial(
@@ -175,7 +207,8 @@ def make_trial(
     configuration : str, optional
         A name for the values, instead of the values themselves.
     """
-    words = [f"{name}={value}" for name, value in (values or {}).items()]
+    # Whatever the order in which they are given, the folder is the same
+    words = [f"{name}={value}" for name, value in sorted((values or {}).items())]
     if configuration is not None:
         words = [configuration]
     return Trial(_make_name([*words, f"seed={settings.seed}"]), settings, dict(values or {}))

@@ -288,6 +288,18 @@ def test_data_that_were_moved(engines, capsys):
     assert "of settings, validation_share is 0.2 there, not 0.3" in capsys.readouterr().err
 
 
+def test_a_value_written_in_another_way_is_no_other_trial(engines, capsys):
+    words = ["copy", "--quiet", "--seeds", "0", "--max-steps", "50"]
+    assert sweep(*words, "--set", "learning_rate=1e-3", "batch_size=1") == 0
+    # The order of the settings makes no difference
+    assert sweep(*words, "--set", "batch_size=1", "learning_rate=1e-3") == 0
+    capsys.readouterr()
+    assert sweep(*words, "--set", "learning_rate=0.001,0.1", "batch_size=1") == 1
+    message = "learning_rate=1e-3 and batch_size=1, learning_rate=0.001 give the same settings"
+    assert message in capsys.readouterr().err
+    assert len(list(Path("sweeps/copy/trials").iterdir())) == 1
+
+
 @pytest.mark.slow
 def test_a_search_that_was_interrupted_between_trials_has_not_ended(engines, reports, monkeypatch):
     def act(trial, folder, count):
@@ -318,6 +330,8 @@ def test_a_search_that_was_interrupted_between_trials_has_not_ended(engines, rep
         (["--set", "model=ntm,foo"], "argument --model"),
         (["--set", "model=ntm,lstm", "memory_slots=8"], "lstm has no option 'memory_slots'"),
         (["--set", "learning_rate=1e-4", "--learning-rate", "1"], "given, and varied by --set too"),
+        (["--set", "model=ntm,dnc", "--model", "lstm"], "--model is given, and varied by --set"),
+        (["--set", "learning_rate=1e-3,0.001"], "learning_rate=0.001 give the same settings"),
         (["--set", "learning_rate=1..2"], "a grid needs values"),
         (["--set", "data=x"], "no such setting"),
         (["--set", "folder=x"], "no such setting"),
