@@ -540,7 +540,7 @@ class Blocks(Op):
 def _apply(fgraph: FunctionGraph, inputs: Sequence[Any]) -> list[Any]:
     """Return the outputs of a graph for other inputs."""
     given = dict(zip(fgraph.inputs, inputs, strict=True))
-    return clone_replace(list(fgraph.outputs), given, rebuild_strict=False)
+    return clone_replace(list(fgraph.outputs), given)
 
 
 def _pad(variable: Any, count: Any) -> Any:

@@ -162,16 +162,14 @@ def build_step(
         for variable in ancestors(results)
         if isinstance(variable, SharedVariable) and id(variable.container) in by_container
     }
-    results = clone_replace(
-        results, {**dict(zip(drawn, numbers, strict=True)), **aliases}, rebuild_strict=False
-    )
+    results = clone_replace(results, {**dict(zip(drawn, numbers, strict=True)), **aliases})
 
     varying = [*slices, *numbers, *previous, *carried]
     constants = _find_constants(results, varying)
     parameters = [variable.type() for variable in constants]
     fgraph = FunctionGraph(
         [*varying, *parameters],
-        clone_replace(results, dict(zip(constants, parameters, strict=True)), rebuild_strict=False),
+        clone_replace(results, dict(zip(constants, parameters, strict=True))),
         clone=True,
     )
     inputs = [*sequences, *drawn.values(), *states, *updated, *constants]
@@ -213,7 +211,7 @@ def _draw_beforehand(
             continue
         _, size, *parameters = node.inputs
         draw = node.outputs[1]
-        size = clone_replace(size, outside, rebuild_strict=False)
+        size = clone_replace(size, outside)
         shape = [time, *(size[k] if n is None else n for k, n in enumerate(draw.type.shape))]
         update, numbers = node.op.make_node(generator, pt.as_tensor(shape), *parameters).outputs
         update_by_default(generator, update)
@@ -409,9 +407,7 @@ class Loop(Op):
 
         def step(*args: Variable) -> list[Variable]:
             return clone_replace(
-                self.fgraph.outputs,
-                dict(zip(self.fgraph.inputs, args, strict=True)),
-                rebuild_strict=False,
+                self.fgraph.outputs, dict(zip(self.fgraph.inputs, args, strict=True))
             )
 
         traces = pytensor.scan(

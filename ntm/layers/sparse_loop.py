@@ -190,7 +190,7 @@ class SparseLoop(Loop):
         forward = FunctionGraph(fgraph.inputs, [*fgraph.outputs, *old, *picked], clone=True)
         given = [*picked, *(read.outputs[0] for read in reads)]
         inner = [variable.type() for variable in given]
-        outputs = clone_replace(results, dict(zip(given, inner, strict=True)), rebuild_strict=False)
+        outputs = clone_replace(results, dict(zip(given, inner, strict=True)))
         smooth = FunctionGraph([*fgraph.inputs, *inner], outputs, clone=True)
         return StepParts(
             forward,
