@@ -33,8 +33,8 @@ def port():
     return _find_port(HOST)
 
 
-def meet(port, count=2, timeout=20.0, **greetings):
-    """Let processes meet that are threads of this one; return each one, or its error."""
+def meet(port, count=2, timeout=20.0, after=None, **greetings):
+    """Let processes meet that are threads of this one, the followers after an event; return each, or its error."""
     found = [None] * count
 
     def join(index):
@@ -43,6 +43,7 @@ def meet(port, count=2, timeout=20.0, **greetings):
             if index == 0:
                 found[0], _ = _gather(count, HOST, port, deadline, timeout, None)
             else:
+                assert after is None or after.wait(timeout)
                 given = greetings.get("indices", range(count))[index]
                 number = greetings.get("counts", [count] * count)[index]
                 found[index], _ = _connect(number, given, HOST, port, deadline, timeout, None)
@@ -278,21 +279,20 @@ def test_other_versions(port, monkeypatch):
     ids=["nothing", "http", "too long", "a list", "no greeting", "no type"],
 )
 def test_strangers_are_ignored(port, said):
-    latest = time.monotonic() + 30
+    knocked, latest = threading.Event(), time.monotonic() + 20
 
     def knock():
         while time.monotonic() < latest:
             try:
                 with socket.create_connection((HOST, port)) as connection:
                     connection.sendall(said)
-                return
+                return knocked.set()
             except ConnectionRefusedError:
                 time.sleep(0.02)
 
-    stranger = threading.Thread(target=knock, daemon=True)
-    stranger.start()
-    members = meet(port)
-    stranger.join(10)
+    threading.Thread(target=knock, daemon=True).start()
+    members = meet(port, after=knocked)
+    assert knocked.is_set()
     assert run_in(members, lambda each: each.share("a number", 3)) == [3, 3]
     close(members)
 

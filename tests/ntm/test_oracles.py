@@ -228,7 +228,9 @@ def assert_gradients_equal(grads, arrays):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compile_function", [to_jax, to_python])
+@pytest.mark.parametrize(
+    "compile_function", [to_jax, pytest.param(to_python, marks=pytest.mark.exhaustive)]
+)
 def test_gradients(compile_function):
     arrays, l_output, inputs, loss = training_problem()
     grads = pytensor.grad(loss, get_all_params(l_output))

@@ -1,6 +1,6 @@
 """Runs in folders: what is written, and that nothing is lost when a run is killed.
 
-The environment variable NTM_KILLS says how often `test_killed_runs` kills: a few times unless it is set.
+The environment variable NTM_KILLS says how often `test_killed_runs` kills: three times unless it is set.
 """
 
 import errno
@@ -28,7 +28,7 @@ from ntm.experiments.settings import make_settings
 from ntm.serialization.arrays import read_arrays, write_arrays
 from ntm.training.loggers import read_json_lines
 
-KILLS = int(os.environ.get("NTM_KILLS", "4"))
+KILLS = int(os.environ.get("NTM_KILLS", "3"))
 
 
 pytestmark = pytest.mark.usefixtures("float32")
