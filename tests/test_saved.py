@@ -106,10 +106,7 @@ def train_to_50(trainer):
 )
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=() if name in TRAINED else pytest.mark.exhaustive)
-        for name in RUNS
-    ],
+    [pytest.param(name, marks=() if name in TRAINED else pytest.mark.exhaustive) for name in RUNS],
 )
 def test_a_run(name, dtype, unpack, monkeypatch):
     """It trains from the start, and goes on from its checkpoint, as it did: with one compiled function for both."""
