@@ -19,7 +19,7 @@ from typing import Any
 
 from ntm.experiments.locking import FolderLock
 from ntm.files import inside, read_json, write_json
-from ntm.interruption import stop_on_signals
+from ntm.interruption import Stop, stop_on_signals
 from ntm.sweeps.display import Display
 from ntm.sweeps.engine import Ended, Engine
 from ntm.sweeps.local import LocalEngine
@@ -99,7 +99,9 @@ class Sweep:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with FolderLock(self.folder), stop_on_signals() as stop:
-            self._write_plan()
+            self._write_plan(stop)
+            if stop.is_set():
+                return dict(self._states)
             with Display(self.folder, self.search, self.progress) as display, self.engine:
                 while not stop.is_set():
                     self._start_trials()
@@ -116,8 +118,11 @@ class Sweep:
             self._running.clear()
         return dict(self._states)
 
-    def _write_plan(self) -> None:
-        """Write what the sweep is, and the trials that are known; check that the folder is of this sweep."""
+    def _write_plan(self, stop: Stop) -> None:
+        """Write what the sweep is, and the trials that are known; check that the folder is of this sweep.
+
+        The same command writes what is missing where `stop` is set before the end.
+        """
         path = inside(self.folder, SWEEP)
         if path.exists():
             found = read_json(path)
@@ -132,6 +137,8 @@ class Sweep:
         if not path.exists():
             write_json(path, self.about)
         for trial in trials:
+            if stop.is_set():
+                return
             trial.write(self.folder)
             self._states[trial.name] = read_state(trial, self.folder)
 

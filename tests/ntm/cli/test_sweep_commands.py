@@ -17,6 +17,7 @@ from ntm.experiments import DataSettings, make_settings, read_settings
 from ntm.serialization.arrays import read_arrays
 from ntm.sweeps import Ended, RayEngine, read_trials
 from ntm.sweeps.local import make_environment
+from ntm.sweeps.trials import Trial
 
 from ..experiments.data_files import write_classes
 from ..sweeps.fakes import FakeEngine, write_result
@@ -286,6 +287,23 @@ def test_data_that_were_moved(engines, capsys):
     words[3] = "0.3"
     assert sweep("--data", "e.npz", *words, "--seeds", "2") == 1
     assert "of settings, validation_share is 0.2 there, not 0.3" in capsys.readouterr().err
+
+
+def test_a_sweep_that_is_interrupted_while_it_is_planned(engines, monkeypatch, capsys):
+    write = Trial.write
+
+    def write_and_interrupt(trial, folder):
+        os.kill(os.getpid(), signal.SIGINT)
+        return write(trial, folder)
+
+    words = ["copy", "--quiet", "--seeds", "0-9", "--max-steps", "50"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trial, "write", write_and_interrupt)
+        assert sweep(*words) == 130
+    assert "10 trials have not ended. The same command goes on." in capsys.readouterr().out
+    assert len(read_trials("sweeps/copy")) == 1
+    assert sweep(*words) == 0
+    assert len(read_trials("sweeps/copy")) == 10
 
 
 def test_a_value_written_in_another_way_is_no_other_trial(engines, capsys):
