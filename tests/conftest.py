@@ -32,6 +32,15 @@ from lasagne.devices import reserve_devices  # noqa: E402
 reserve_devices(4)
 
 
+#: Files with tests of minutes
+LONG = ("test_notebooks.py", "test_ray_engine.py", "test_pages.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the long tests: at the end no process waits for another one's last test."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def temporary_files(tmp_path_factory):
     """PyTensor leaves a file behind for each function that it compiles."""
