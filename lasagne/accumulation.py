@@ -216,6 +216,7 @@ class _Block:
         own |= {variable: variable.type() for variable in whole}
         self.whole = [*params, *whole, *_find_whole([*results, *updated], own)]
         own |= {variable: variable.type() for variable in self.whole if variable not in own}
+        # Operations are made anew: the variables of the batch have other types here, of any length
         results = clone_replace([*results, *updated], own, rebuild_strict=False)
         joined, updated = results[: 1 + len(outputs)], results[1 + len(outputs) :]
         try:

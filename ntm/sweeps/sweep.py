@@ -121,7 +121,7 @@ class Sweep:
     def _write_plan(self, stop: Stop) -> None:
         """Write what the sweep is, and the trials that are known; check that the folder is of this sweep.
 
-        The same command writes what is missing where `stop` is set before the end.
+        If `stop` is set before the end, the same command writes the rest later.
         """
         path = inside(self.folder, SWEEP)
         if path.exists():

@@ -55,11 +55,8 @@ def make_small(model="ntm", **given):
 def finished(tmp_path_factory):
     """The folder of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
-    before = pytensor.config.floatX
-    pytensor.config.floatX = "float32"
-    run = Run.create(folder, make_small())
-    result = run.train(progress=False)
-    pytensor.config.floatX = before
+    with pytensor.config.change_flags(floatX="float32"):
+        result = Run.create(folder, make_small()).train(progress=False)
     assert result["ended"] == "done"
     return folder
 
